@@ -1,0 +1,24 @@
+"""Shared fixtures. Everything here runs on a CPU and needs no download."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import pytest
+
+from tests.synthetic import synthetic_arrays
+from tf_deep3d import archive, morphable_model
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory):
+    """Path of the synthetic model file (`tests.synthetic`), two levels of detail."""
+    path = tmp_path_factory.mktemp("model") / "synthetic.npz"
+    archive.write_arrays(path, synthetic_arrays())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(model_file):
+    """The synthetic model at its finest level."""
+    return morphable_model.load(model_file)

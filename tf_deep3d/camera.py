@@ -1,0 +1,67 @@
+"""The camera, and the conventions of the whole project.
+
+World: right-handed, decimetres, x to the picture's right, y up, z out of the face towards the camera. The camera
+stands at (0, 0, 10) and looks down -z. Millimetres appear only in evaluation and in written meshes.
+
+Pixels: x right, y down, the centre of the pixel in row i and column j lies at (j + 0.5, i + 0.5), so that the
+principal point of a picture of n pixels is n / 2.
+
+Images: RGB, float32, [0, 1], [B, H, W, 3]. Matrices act on column vectors. Triangles are counter-clockwise seen
+from outside.
+
+Letters: B batch, M images of a set, V vertices, T triangles, K coefficients, L landmarks, N points.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+IMAGE_SIZE = 224  # px, side of the aligned photo
+FOCAL = 1015.0  # px at IMAGE_SIZE: a vertical field of view of 12.594 degrees
+CAMERA_DISTANCE = 10.0  # dm from the world's origin
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera at (0, 0, distance) that looks down -z.
+
+    Attributes:
+      width, height: size of the picture in px.
+      focal: px.
+      center: principal point (x, y) in px.
+      distance: dm.
+    """
+
+    width: int = IMAGE_SIZE
+    height: int = IMAGE_SIZE
+    focal: float = FOCAL
+    center: tuple[float, float] = (IMAGE_SIZE / 2, IMAGE_SIZE / 2)
+    distance: float = CAMERA_DISTANCE
+
+    @classmethod
+    def for_size(cls, size):
+        """The same view on a square picture of `size` px."""
+        return cls(size, size, FOCAL * size / IMAGE_SIZE, (size / 2, size / 2))
+
+
+def to_pixels(camera, points, xp=np):
+    """Projects points.
+
+    Args:
+      camera: `Camera`.
+      points: [B, N, 3], world, dm.
+
+    Returns:
+      pixels [B, N, 2] in px (y down), and depth [B, N] in dm along the viewing direction (larger is farther).
+    """
+    depth = camera.distance - points[..., 2]
+    u = camera.center[0] + camera.focal * points[..., 0] / depth
+    v = camera.center[1] - camera.focal * points[..., 1] / depth
+    return xp.stack([u, v], axis=-1), depth
+
+
+def to_world(camera, pixels, depth, xp=np):
+    """Inverse of `to_pixels`: [B, N, 3] in dm from pixels [B, N, 2] and depth [B, N]."""
+    x = (pixels[..., 0] - camera.center[0]) * depth / camera.focal
+    y = (camera.center[1] - pixels[..., 1]) * depth / camera.focal
+    return xp.stack([x, y, camera.distance - depth], axis=-1)

@@ -1,0 +1,94 @@
+"""What the network regresses and the fitter searches: the coefficient vector and its layout.
+
+The order is the paper's (Deng et al. 2019, section 3): identity, expression, albedo, angles, illumination,
+translation. The sizes of the first three belong to the morphable model and are read from it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+SH_BANDS = 9  # spherical harmonics of degree 0, 1 and 2
+LIGHTINGS = {"rgb": 3, "white": 1}  # kind of light -> its number of channels
+
+
+class Coefficients(NamedTuple):
+    """The groups of one batch of faces.
+
+    Attributes:
+      identity: [B, Ki], standard deviations of the model's shape modes.
+      expression: [B, Ke], standard deviations.
+      albedo: [B, Kt], standard deviations.
+      angles: [B, 3], pitch, yaw, roll in radians.
+      illumination: [B, C, 9], spherical harmonics for each of C = 3 (rgb) or 1 (white) channels.
+      translation: [B, 3], dm.
+    """
+
+    identity: Any
+    expression: Any
+    albedo: Any
+    angles: Any
+    illumination: Any
+    translation: Any
+
+
+GROUPS = Coefficients._fields
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each group stands in the coefficient vector [B, K].
+
+    Attributes:
+      identity, expression, albedo: sizes, those of the morphable model.
+      lighting: "rgb" (27 numbers, the codes) or "white" (9 numbers, the paper).
+
+    Raises:
+      ValueError: if `lighting` is neither.
+    """
+
+    identity: int
+    expression: int
+    albedo: int
+    lighting: str = "rgb"
+
+    def __post_init__(self):
+        if self.lighting not in LIGHTINGS:
+            raise ValueError(f"lighting must be one of {sorted(LIGHTINGS)}. Received: {self.lighting!r}")
+
+    @property
+    def shapes(self):
+        """Group -> shape of one face's coefficients."""
+        channels = LIGHTINGS[self.lighting]
+        return Coefficients((self.identity,), (self.expression,), (self.albedo,), (3,), (channels, SH_BANDS), (3,))
+
+    @property
+    def sizes(self):
+        """Group -> number of coefficients."""
+        return Coefficients(*(int(np.prod(shape)) for shape in self.shapes))
+
+    @property
+    def total(self):
+        """K, 257 for the paper's sizes with coloured light and 239 with white."""
+        return sum(self.sizes)
+
+    def split(self, vector, xp=np):
+        """Cuts `vector` [B, K] into `Coefficients`.
+
+        Raises:
+          ValueError: if the last dimension is not `total`.
+        """
+        if vector.shape[-1] != self.total:
+            raise ValueError(f"Expected {self.total} coefficients {self.sizes}. Received: shape {vector.shape}")
+        parts = xp.split(vector, np.cumsum(self.sizes)[:-1].tolist(), axis=-1)
+        return Coefficients(*(xp.reshape(p, (-1, *s)) for p, s in zip(parts, self.shapes, strict=True)))
+
+    def join(self, coefficients, xp=np):
+        """Inverse of `split`: [B, K]."""
+        parts = [xp.reshape(p, (-1, n)) for p, n in zip(coefficients, self.sizes, strict=True)]
+        return xp.concatenate(parts, axis=-1)
+
+    def zeros(self, batch, xp=np):
+        """The mean face, frontal, at the origin, under ambient light alone."""
+        return Coefficients(*(xp.zeros((batch, *shape), "float32") for shape in self.shapes))

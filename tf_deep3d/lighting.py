@@ -1,0 +1,52 @@
+"""Lambertian shading under three bands of spherical harmonics.
+
+Ramamoorthi and Hanrahan, "An Efficient Representation for Irradiance Environment Maps" (2001), with the constants
+and signs of Deng et al. 2019.
+"""
+
+import numpy as np
+
+AMBIENT = 0.8  # added to the first coefficient, so that zero illumination is an evenly lit face
+
+_A = (np.pi, 2 * np.pi / np.sqrt(3), 2 * np.pi / np.sqrt(8))  # Lambertian kernel of band 0, 1, 2
+_C = (1 / np.sqrt(4 * np.pi), np.sqrt(3) / np.sqrt(4 * np.pi), 3 * np.sqrt(5) / np.sqrt(12 * np.pi))
+_AC = tuple(float(a * c) for a, c in zip(_A, _C, strict=True))
+
+
+def sh_basis(normals, xp=np):
+    """The nine basis functions [B, N, 9] at unit `normals` [B, N, 3] of the world frame."""
+    x, y, z = normals[..., 0], normals[..., 1], normals[..., 2]
+    band0, band1, band2 = _AC
+    return xp.stack(
+        [
+            band0 * xp.ones_like(x),
+            -band1 * y,
+            band1 * z,
+            -band1 * x,
+            band2 * x * y,
+            -band2 * y * z,
+            band2 / (2 * 3**0.5) * (3 * z * z - 1),
+            -band2 * x * z,
+            band2 / 2 * (x * x - y * y),
+        ],
+        axis=-1,
+    )
+
+
+def irradiance(normals, illumination, xp=np):
+    """Light that arrives at each normal.
+
+    Args:
+      normals: [B, N, 3], unit, world frame.
+      illumination: [B, C, 9], C = 3 (rgb) or 1 (white); `AMBIENT` is added to band 0 here.
+
+    Returns:
+      [B, N, C], 1 is a white surface that is rendered white; not clipped.
+    """
+    basis = sh_basis(normals, xp)
+    return xp.matmul(basis, xp.swapaxes(illumination, 1, 2)) + AMBIENT * basis[..., :1]
+
+
+def shade(albedo, normals, illumination, xp=np):
+    """Colours [B, N, 3] = albedo [B, N, 3] * irradiance; not clipped, so that gradients survive overexposure."""
+    return albedo * irradiance(normals, illumination, xp)

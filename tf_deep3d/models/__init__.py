@@ -1,0 +1,1 @@
+"""Neural networks: Keras models built from functions, on any Keras backend."""

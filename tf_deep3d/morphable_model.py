@@ -1,0 +1,251 @@
+"""The morphable model: a mean face, its modes, and everything that is known about its surface.
+
+A model file (.npz, described at `load`) holds one surface at several levels of detail. A coarse level's vertices are
+a subset of the finest level's, so every level lies on the same surface and answers to the same coefficients.
+
+Letters: V vertices, T triangles, U texture points, L landmarks, N blendshapes, C vertices of the control mesh, and
+Ki, Ke, Kt the numbers of identity, expression and albedo modes.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tf_deep3d import archive
+from tf_deep3d.coefficients import Layout
+from tf_deep3d.geometry import triangles_around
+
+SCHEMA = 1
+OPEN_FACE = Path(__file__).parent / "assets" / "open_face.npz"
+REGIONS = ("skin", "inner_face", "lips", "inner_mouth", "lids", "eyes")
+LANDMARK_SETS = {"ibug68": 68, "alignment5": 5, "mediapipe478": 478}  # the last one is optional
+MAX_VERTICES = 1_000_000
+MAX_MODES = 1_000
+
+
+class ModelError(ValueError):
+    """The file is not a usable model; the message says which array is wrong and what was received."""
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Points on the surface.
+
+    Attributes:
+      vertices: [L, 3] int32, the corners of the triangle each point lies in.
+      weights: [L, 3] float32, barycentric, sum to 1.
+    """
+
+    vertices: Any
+    weights: Any
+
+
+@dataclass(frozen=True)
+class MorphableModel:
+    """A face model at one level of detail.
+
+    Attributes:
+      name: short name.
+      licence: under which terms the model may be used.
+      level: level of detail, 0 is the coarsest.
+      mean_shape: [V, 3], dm.
+      identity_basis: [Ki, V, 3], dm for one standard deviation.
+      expression_basis: [Ke, V, 3], dm for one standard deviation; zero coefficients are the neutral face.
+      mean_albedo: [V, 3], RGB in [0, 1].
+      albedo_basis: [Kt, V, 3], RGB for one standard deviation.
+      triangles: [T, 3] int32, counter-clockwise seen from outside.
+      vertex_triangles: [V, D] int32, the triangles around each vertex, padded with T.
+      uv: [U, 2], texture coordinates in [0, 1], origin at the bottom left as in OBJ.
+      uv_triangles: [T, 3] int32, the triangles in `uv`.
+      regions: name -> bool [V], names in `REGIONS`.
+      landmarks: name -> `Landmarks`, names in `LANDMARK_SETS`.
+      blendshape_names: N names, the ARKit units for the open face model, () where a model has none.
+      blendshapes: [N, V, 3], dm at full strength.
+    """
+
+    name: str
+    licence: str
+    level: int
+    mean_shape: Any
+    identity_basis: Any
+    expression_basis: Any
+    mean_albedo: Any
+    albedo_basis: Any
+    triangles: Any
+    vertex_triangles: Any
+    uv: Any
+    uv_triangles: Any
+    regions: dict
+    landmarks: dict
+    blendshape_names: tuple
+    blendshapes: Any
+
+    def layout(self, lighting="rgb"):
+        """The `Layout` of this model's coefficients."""
+        return Layout(len(self.identity_basis), len(self.expression_basis), len(self.albedo_basis), lighting)
+
+    def on_backend(self, convert):
+        """A copy whose numeric arrays went through `convert`, e.g. `keras.ops.convert_to_tensor`, once and for all."""
+        arrays = ("mean_shape", "identity_basis", "expression_basis", "mean_albedo", "albedo_basis", "triangles")
+        fields = {name: convert(getattr(self, name)) for name in (*arrays, "vertex_triangles")}
+        landmarks = {
+            name: Landmarks(convert(points.vertices), convert(points.weights)) for name, points in self.landmarks.items()
+        }
+        return replace(self, landmarks=landmarks, **fields)
+
+
+def load(path=None, level=None):
+    """Reads a model file at one level of detail.
+
+    The file holds, besides `schema` = 1, `name`, `licence` and `source` (text):
+      mean_shape [C, 3], identity_basis [Ki, C, 3], expression_basis [Ke, C, 3], blendshapes [N, C, 3] and
+      blendshape_names [N], on the control mesh;
+      subdivision_{s}_indptr, _indices, _weights, s = 0, 1, ..: sparse matrices (CSR), applied one after the other,
+      that take the control mesh to the finest level (none: they are the same);
+      mean_albedo [V, 3] and albedo_basis [Kt, V, 3], times albedo_scale [Kt], at the finest level;
+      regions [R, V] bool and region_names [R], at the finest level;
+      uv [U, 2], shared by all levels;
+      levels = n, and for each level l: level{l}_vertices [V_l], indices into the finest level, level{l}_triangles and
+      level{l}_uv_triangles [T_l, 3], level{l}_landmarks_{set}_vertices and _weights [L, 3].
+
+    Args:
+      path: an .npz of the project's schema, by default the open face model; `porting` makes one of other models.
+      level: level of detail from 0, the coarsest; by default the finest. Negative levels count from the finest.
+
+    Returns:
+      `MorphableModel` of float32, int32 and bool NumPy arrays.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ModelError: if the file is no model, damaged, or has arrays of wrong shapes, types or values.
+    """
+    path = Path(path or OPEN_FACE)
+    try:
+        arrays = archive.read_arrays(path)
+        return _assemble(arrays, level)
+    except archive.ArchiveError as error:
+        raise ModelError(str(error)) from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    except KeyError as error:
+        raise ModelError(f"{path} is not a face model of schema {SCHEMA}: array {error} is missing.") from error
+
+
+def level_count(path=None):
+    """Number of levels of detail in a model file."""
+    return int(archive.read_arrays(path or OPEN_FACE)["levels"])
+
+
+def _assemble(arrays, level):
+    if int(_array(arrays, "schema", (), "iu")) != SCHEMA:
+        raise ModelError(f"schema must be {SCHEMA}. Received: {arrays['schema']}")
+    levels = int(_array(arrays, "levels", (), "iu"))
+    level = levels - 1 if level is None else level + levels * (level < 0)
+    if not 0 <= level < levels:
+        raise ModelError(f"the model has the levels of detail 0 to {levels - 1}. Received: {level}")
+
+    control = len(_array(arrays, "mean_shape", (None, 3), "f"))
+    bases = {name: _array(arrays, name, (None, control, 3), "f") for name in ("identity_basis", "expression_basis")}
+    names = tuple(str(name) for name in _array(arrays, "blendshape_names", (None,), "U"))
+    blendshapes = _array(arrays, "blendshapes", (len(names), control, 3), "f")
+    if max(control, *map(len, bases.values()), len(names)) > MAX_VERTICES or max(map(len, bases.values())) > MAX_MODES:
+        raise ModelError(f"at most {MAX_VERTICES} vertices and {MAX_MODES} modes. Received: {control} vertices")
+
+    full = len(_array(arrays, "mean_albedo", (None, 3), "f"))
+    keep = _indices(arrays, f"level{level}_vertices", (None,), full)
+    columns = np.concatenate([arrays["mean_shape"][None], *bases.values(), blendshapes]).astype(np.float32)
+    fields = np.swapaxes(columns, 0, 1).reshape(control, -1)
+    fields = _subdivide(arrays, fields, full)[keep]
+    fields = np.ascontiguousarray(np.swapaxes(fields.reshape(len(keep), -1, 3), 0, 1))
+    identity, expression = (len(basis) for basis in bases.values())
+    mean_shape, identity_basis, expression_basis, blendshapes = np.split(
+        fields, np.cumsum([1, identity, expression]), axis=0
+    )
+
+    stored = _array(arrays, "albedo_basis", (None, full, 3), "fi")[:, keep].astype(np.float32)
+    scale = _array(arrays, "albedo_scale", (len(stored),), "f").astype(np.float32)
+    triangles = _indices(arrays, f"level{level}_triangles", (None, 3), len(keep))
+    uv = _array(arrays, "uv", (None, 2), "f").astype(np.float32)
+    region_names = [str(name) for name in _array(arrays, "region_names", (None,), "U")]
+    regions = _array(arrays, "regions", (len(region_names), full), "b")[:, keep]
+    missing = set(REGIONS) - set(region_names)
+    if missing:
+        raise ModelError(f"regions must include {REGIONS}. Received: {region_names}")
+    return MorphableModel(
+        name=str(arrays["name"]),
+        licence=str(arrays["licence"]),
+        level=level,
+        mean_shape=mean_shape[0],
+        identity_basis=identity_basis,
+        expression_basis=expression_basis,
+        mean_albedo=arrays["mean_albedo"][keep].astype(np.float32),
+        albedo_basis=stored * scale[:, None, None],
+        triangles=triangles,
+        vertex_triangles=triangles_around(triangles, len(keep)),
+        uv=uv,
+        uv_triangles=_indices(arrays, f"level{level}_uv_triangles", triangles.shape, len(uv)),
+        regions=dict(zip(region_names, regions, strict=True)),
+        landmarks={name: _landmarks(arrays, level, name, len(keep)) for name in _landmark_sets(arrays, level)},
+        blendshape_names=names,
+        blendshapes=blendshapes,
+    )
+
+
+def _array(arrays, name, shape, kinds):
+    """The array `name`, of a dtype kind in `kinds` and of `shape`, where None stands for any length above 0."""
+    array = arrays[name]
+    fits = len(array.shape) == len(shape) and all(
+        have == want if want is not None else True for have, want in zip(array.shape, shape, strict=False)
+    )
+    if not fits or array.dtype.kind not in kinds:
+        raise ModelError(f"{name} must have shape {shape} and kind {kinds!r}. Received: {array.dtype} {array.shape}")
+    return array
+
+
+def _indices(arrays, name, shape, bound):
+    """The index array `name` as int32, all within [0, bound)."""
+    array = _array(arrays, name, shape, "iu").astype(np.int64)
+    if array.size and not 0 <= array.min() <= array.max() < bound:
+        raise ModelError(f"{name} must lie in [0, {bound}). Received: {array.min()} to {array.max()}")
+    return array.astype(np.int32)
+
+
+def _subdivide(arrays, fields, full):
+    """Applies the subdivision matrices to `fields` [C, F]: [V, F]."""
+    step = 0
+    while f"subdivision_{step}_indptr" in arrays:
+        prefix = f"subdivision_{step}_"
+        indices = _indices(arrays, prefix + "indices", (None,), len(fields))
+        indptr = _indices(arrays, prefix + "indptr", (None,), len(indices) + 1)
+        weights = _array(arrays, prefix + "weights", indices.shape, "f").astype(np.float32)
+        if len(indptr) < 2 or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 1).any():
+            raise ModelError(f"{prefix}indptr must rise from 0 to {len(indices)}. Received: {indptr}")
+        fields = _sparse_product(indptr, indices, weights, fields)
+        step += 1
+    if len(fields) != full:
+        raise ModelError(f"the subdivision must end at {full} vertices, as mean_albedo has. Received: {len(fields)}")
+    return fields
+
+
+def _sparse_product(indptr, indices, weights, fields, block=2048):
+    """CSR matrix times dense `fields`, in blocks of rows that stay in the cache. NumPy only, for the device."""
+    product = np.empty((len(indptr) - 1, fields.shape[1]), fields.dtype)
+    for start in range(0, len(product), block):
+        rows = indptr[start : start + block + 1]
+        part = slice(rows[0], rows[-1])
+        scaled = weights[part, None] * fields[indices[part]]
+        product[start : start + block] = np.add.reduceat(scaled, rows[:-1] - rows[0], axis=0)
+    return product
+
+
+def _landmark_sets(arrays, level):
+    return [s for s in LANDMARK_SETS if s != "mediapipe478" or f"level{level}_landmarks_{s}_vertices" in arrays]
+
+
+def _landmarks(arrays, level, name, vertex_count):
+    prefix = f"level{level}_landmarks_{name}_"
+    shape = (LANDMARK_SETS[name], 3)
+    vertices = _indices(arrays, prefix + "vertices", shape, vertex_count)
+    return Landmarks(vertices, _array(arrays, prefix + "weights", shape, "f").astype(np.float32))
