@@ -214,6 +214,7 @@ def test_illumination_whiteness_gradient():
 
 _IMAGE, _BLACK = _random(1, 4, 4, 3).astype("float32"), np.zeros((1, 4, 4, 3), "float32")
 _MAP, _NONE = np.ones((1, 4, 4, 1), "float32"), np.zeros((1, 4, 4, 1), "float32")
+_POINTS = np.ones((1, 8, 2), "float32")
 _FEATURE, _ZERO = _random(1, 8).astype("float32"), np.zeros((1, 8), "float32")
 
 
@@ -229,23 +230,10 @@ _FEATURE, _ZERO = _random(1, 8).astype("float32"), np.zeros((1, 8), "float32")
         (losses.perceptual, (_ZERO, _ZERO), 1),
         (lambda albedo: losses.albedo_flatness(albedo, np.zeros(4, bool)), (_IMAGE[0],), 0),
         (losses.illumination_whiteness, (np.zeros((1, 3, 9), "float32"),), 0),
-        (lambda a, b: losses.landmark(a, b, np.zeros(8, "float32")), (_IMAGE[0, :, :, :2],) * 2, 0),
+        (lambda a, b: losses.landmark(a, b, np.zeros(8, "float32")), (_POINTS, _POINTS), 0),
     ],
-    ids=[
-        "equal",
-        "no_coverage",
-        "no_attention",
-        "nothing",
-        "equal_features",
-        "zero_feature",
-        "zero_features",
-        "no_skin",
-    ]
-    + ["dark", "no_landmarks"],
 )
 def test_values_and_gradients_are_finite_in_single_precision(function, arrays, value):
-    if function is not losses.photometric and len(arrays) == 2 and arrays[0].ndim == 3:
-        arrays = tuple(np.repeat(array, 2, axis=1) for array in arrays)
     tensors = [tf.constant(array) for array in arrays]
     with tf.GradientTape() as tape:
         tape.watch(tensors)
@@ -265,7 +253,7 @@ def test_defaults_and_presets():
     changed = {"photometric": 1.9, "prior_albedo": 1.7e-3, "illumination_whiteness": 0.0}
     assert dataclasses.replace(default, **changed) == losses.PAPER
     assert losses.PRESETS["paper"] is losses.PAPER
-    with pytest.raises(ValueError, match="landmark must be finite and not negative. Received: -1"):
+    with pytest.raises(ValueError, match=r"landmark must be finite and not negative\. Received: -1"):
         losses.LossWeights(landmark=-1)
 
 
@@ -390,6 +378,12 @@ class Tiny(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         return losses.total(y_pred, replicas=self.replicas)
 
+def alone():
+    model = Tiny(1)
+    with tf.GradientTape() as tape:
+        loss = losses.total(model.call({name: tf.constant(array) for name, array in DATA.items()}))
+    return [-gradient.numpy() for gradient in tape.gradient(loss, model.trainable_weights)], float(loss)
+
 def step(strategy, replicas):
     with strategy.scope():
         model = Tiny(replicas)
@@ -403,13 +397,11 @@ def step(strategy, replicas):
 
 two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert two.num_replicas_in_sync == 2
-alone, loss = step(tf.distribute.get_strategy(), 1)
+whole, loss = alone()
 halves, loss_of_halves = step(two, 2)
-undivided, _ = step(two, 1)
-for a, b, c in zip(alone, halves, undivided):
+for a, b in zip(whole, halves):
     assert np.abs(a).max() > 1e-6
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(2 * a, c, rtol=1e-4, atol=1e-7)  # what happens without `replicas`
 np.testing.assert_allclose(loss, loss_of_halves, rtol=1e-5)
 """
 

@@ -52,6 +52,10 @@ def corner_uv(mesh):
     return mesh.uv[mesh.uv_triangles]
 
 
+def corner_colors(mesh):
+    return picture(corner_uv(mesh).reshape(-1, 2))
+
+
 def test_obj_round_trip(tube, tmp_path):
     path = tmp_path / "my face.obj"
     meshio.write_obj(path, tube, name="two\nlines", licence="CC0-1.0")
@@ -71,8 +75,11 @@ def test_obj_round_trip(tube, tmp_path):
     np.testing.assert_array_equal(back.visual.to_color().vertex_colors[back.faces.ravel(), :3], corner_colors(tube))
 
 
-def corner_colors(mesh):
-    return picture(corner_uv(mesh).reshape(-1, 2))
+def test_obj_names_its_texture(tube, tmp_path):
+    meshio.write_obj(tmp_path / "face.obj", tube, texture_name="skin.png")
+    assert sorted(os.listdir(tmp_path)) == ["face.mtl", "face.obj", "skin.png"]
+    back = trimesh.load(tmp_path / "face.obj", process=False)
+    np.testing.assert_array_equal(np.asarray(back.visual.material.image.convert("RGB")), tube.texture)
 
 
 def test_obj_with_vertex_colors_only(tube, tmp_path):
@@ -170,11 +177,11 @@ def test_glb_morph_targets(tube, tmp_path):
     few[20] = 5e-6  # below a micrometre: left out
     targets = {"jawOpen": everywhere, "eyeBlinkLeft": few, "nothing": np.zeros_like(few)}
     path = tmp_path / "face.glb"
-    meshio.write_glb(path, tube, targets)
+    meshio.write_glb(path, tube, targets, weights={"eyeBlinkLeft": 0.5})
     gltf = pygltflib.GLTF2().load(path)
     mesh = gltf.meshes[0]
     assert mesh.extras["targetNames"] == list(targets)
-    assert mesh.weights == [0, 0, 0]
+    assert mesh.weights == [0, 0.5, 0]
     corners = read_accessor(gltf, mesh.primitives[0].indices)[:, 0].reshape(-1, 3)
     few[20] = 0
     for target, moved in zip(mesh.primitives[0].targets, targets.values(), strict=True):
@@ -249,6 +256,7 @@ def test_obj_keeps_a_foreign_picture(tube, tmp_path):
         ({"uv_triangles": np.zeros((95, 3), int)}, "uv_triangles must be"),
         ({"texture": np.zeros((8, 8))}, "texture must be"),
         ({"colors": np.zeros((60, 4))}, "colors must be"),
+        ({"colors": np.zeros((60, 3), int)}, "Colours must be uint8"),
     ],
 )
 def test_wrong_arrays_are_named(tube, tmp_path, change, message):
@@ -263,4 +271,6 @@ def test_wrong_options_are_named(tube, tmp_path):
         meshio.write_glb(tmp_path / "face.glb", tube, image_format="webp")
     with pytest.raises(ValueError, match="morph target 'smile' must be"):
         meshio.write_glb(tmp_path / "face.glb", tube, {"smile": np.zeros((3, 3))})
+    with pytest.raises(ValueError, match=r"weights must name morph targets.*'smile'"):
+        meshio.write_glb(tmp_path / "face.glb", tube, weights={"smile": 1.0})
     assert not os.listdir(tmp_path)

@@ -15,7 +15,9 @@ def test_a_coarse_level_is_a_subset_of_the_surface(model_file, tiny_model):
     np.testing.assert_array_equal(coarse.blendshapes, tiny_model.blendshapes[:, keep])
     assert coarse.level == 0
     assert tiny_model.level == 1
-    assert morphable_model.level_count(model_file) == 2
+    both = morphable_model.load_levels(model_file)
+    assert [model.level for model in both] == [0, 1]
+    np.testing.assert_array_equal(both[0].mean_shape, coarse.mean_shape)
 
 
 def test_subdivision_is_the_matrix_product(tiny_model):

@@ -73,7 +73,7 @@ def crop(image, transform, size, border="zeros", quick=False):
     Raises:
       ValueError: on another shape or type, an unusable transform, size or border.
     """
-    image = _check_image(image)
+    image = check_image(image)
     if border not in ("zeros", "edge"):
         raise ValueError(f"border must be 'zeros' or 'edge'. Received: {border!r}")
     if int(size) != size or size < 1:
@@ -210,13 +210,13 @@ def align(image, points5, model_points5, size=CROP_SIZE, margin=0.0, roll_limit=
     Raises:
       ValueError: on a wrong image, points or size.
     """
-    image = _check_image(image)
+    image = check_image(image)
     transform, side = alignment_transform(points5, model_points5, size, margin, roll_limit)
     outside = outside_share(transform, side, image.shape[1], image.shape[0])
     return Crop(crop(image, transform, side), transform, outside)
 
 
-def _check_image(image):
+def check_image(image):
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"image must be [H, W, 3] with at least one pixel. Received: {list(image.shape)}")

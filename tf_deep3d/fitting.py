@@ -119,7 +119,7 @@ class FaceFitter(keras.Model):
         self.settings = settings
         self.recognition = recognition
         model, points, weights = _landmark_targets(model, observation, settings)
-        inner = model.regions["inner_face"][model.triangles].all(-1)
+        inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
         self.constants = _Constants(
             model=model.on_backend(ops.convert_to_tensor),
             images=ops.convert_to_tensor(observation.images),
@@ -146,10 +146,11 @@ class FaceFitter(keras.Model):
         known = self.constants
         coefficients = self.coefficients()
         face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="fit")
-        rendering = renderer.render(face, known.model.triangles, Camera())
-        front = renderer.triangle_mask(rendering.fragments, known.inner_face)
+        rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
         terms = {
-            "photometric": losses.photometric(known.images, rendering.image, front, known.attention),
+            "photometric": losses.photometric(
+                known.images, rendering.image, rendering.inner_face, known.attention
+            ),
             "landmark": losses.landmark(face.landmarks, known.points, known.point_weights),
             "prior": losses.prior(coefficients, self.settings.weights),
             "albedo_flatness": losses.albedo_flatness(face.albedo, known.skin),
@@ -202,6 +203,7 @@ def fit(models, observation, settings=None, recognition=None, start=None, on_ste
         schedule = keras.optimizers.schedules.CosineDecay(stage.learning_rate, stage.steps, alpha=0.1)
         # The rasterizer has dynamic shapes except under JAX, where only compiled steps are fast.
         fitter.compile(keras.optimizers.Adam(schedule), jit_compile=keras.backend.backend() == "jax")
+        fitter.optimizer.build(fitter.trainable_variables)  # else the step is traced twice
         nothing = np.zeros((1, 1), "float32")
         for _ in range(stage.steps):
             fitter.train_on_batch(nothing)

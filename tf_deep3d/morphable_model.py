@@ -9,7 +9,7 @@ Ki, Ke, Kt the numbers of identity, expression and albedo modes.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -121,10 +121,26 @@ def load(path=None, level=None):
       FileNotFoundError: if there is no such file.
       ModelError: if the file is no model, damaged, or has arrays of wrong shapes, types or values.
     """
+    return _load(path, lambda levels: [levels - 1 if level is None else level + levels * (level < 0)])[0]
+
+
+def load_levels(path=None):
+    """Reads all levels of detail of a model file, the coarsest first; arguments and errors as of `load`."""
+    return _load(path, range)
+
+
+def _load(path, choose):
     path = Path(path or OPEN_FACE)
     try:
         arrays = archive.read_arrays(path)
-        return _assemble(arrays, level)
+        if int(_array(arrays, "schema", (), "iu")) != SCHEMA:
+            raise ModelError(f"schema must be {SCHEMA}. Received: {arrays['schema']}")
+        levels = int(_array(arrays, "levels", (), "iu"))
+        wanted = list(choose(levels))
+        if not all(0 <= level < levels for level in wanted):
+            raise ModelError(f"the model has the levels of detail 0 to {levels - 1}. Received: {wanted[0]}")
+        finest = _finest(arrays)
+        return tuple(_at_level(arrays, finest, level) for level in wanted)
     except archive.ArchiveError as error:
         raise ModelError(str(error)) from error
     except ModelError as error:
@@ -133,53 +149,48 @@ def load(path=None, level=None):
         raise ModelError(f"{path} is not a face model of schema {SCHEMA}: array {error} is missing.") from error
 
 
-def level_count(path=None):
-    """Number of levels of detail in a model file."""
-    return int(archive.read_arrays(path or OPEN_FACE)["levels"])
+class _Finest(NamedTuple):
+    """What stands on the control mesh, at the finest level: mean_shape [V, 3] and the bases [_, V, 3]."""
+
+    mean_shape: np.ndarray
+    identity_basis: np.ndarray
+    expression_basis: np.ndarray
+    blendshapes: np.ndarray
 
 
-def _assemble(arrays, level):
-    if int(_array(arrays, "schema", (), "iu")) != SCHEMA:
-        raise ModelError(f"schema must be {SCHEMA}. Received: {arrays['schema']}")
-    levels = int(_array(arrays, "levels", (), "iu"))
-    level = levels - 1 if level is None else level + levels * (level < 0)
-    if not 0 <= level < levels:
-        raise ModelError(f"the model has the levels of detail 0 to {levels - 1}. Received: {level}")
-
+def _finest(arrays):
     control = len(_array(arrays, "mean_shape", (None, 3), "f"))
-    bases = {name: _array(arrays, name, (None, control, 3), "f") for name in ("identity_basis", "expression_basis")}
-    names = tuple(str(name) for name in _array(arrays, "blendshape_names", (None,), "U"))
-    blendshapes = _array(arrays, "blendshapes", (len(names), control, 3), "f")
-    if max(control, *map(len, bases.values()), len(names)) > MAX_VERTICES or max(map(len, bases.values())) > MAX_MODES:
-        raise ModelError(f"at most {MAX_VERTICES} vertices and {MAX_MODES} modes. Received: {control} vertices")
+    names = len(_array(arrays, "blendshape_names", (None,), "U"))
+    shapes = {"identity_basis": None, "expression_basis": None, "blendshapes": names}
+    bases = [_array(arrays, name, (count, control, 3), "f") for name, count in shapes.items()]
+    if control > MAX_VERTICES or max(map(len, bases)) > MAX_MODES:
+        raise ModelError(f"at most {MAX_VERTICES} vertices, {MAX_MODES} modes. Received: {control}, {max(map(len, bases))}")
+    fields = np.concatenate([arrays["mean_shape"][None], *bases]).astype(np.float32)
+    fields = np.swapaxes(fields, 0, 1).reshape(control, -1)
+    fields = _subdivide(arrays, fields, len(_array(arrays, "mean_albedo", (None, 3), "f")))
+    fields = np.ascontiguousarray(np.swapaxes(fields.reshape(len(fields), -1, 3), 0, 1))
+    mean, *bases = np.split(fields, np.cumsum([1, *map(len, bases)])[:-1])
+    return _Finest(mean[0], *bases)
 
-    full = len(_array(arrays, "mean_albedo", (None, 3), "f"))
+
+def _at_level(arrays, finest, level):
+    full = len(finest.mean_shape)
     keep = _indices(arrays, f"level{level}_vertices", (None,), full)
-    columns = np.concatenate([arrays["mean_shape"][None], *bases.values(), blendshapes]).astype(np.float32)
-    fields = np.swapaxes(columns, 0, 1).reshape(control, -1)
-    fields = _subdivide(arrays, fields, full)[keep]
-    fields = np.ascontiguousarray(np.swapaxes(fields.reshape(len(keep), -1, 3), 0, 1))
-    identity, expression = (len(basis) for basis in bases.values())
-    mean_shape, identity_basis, expression_basis, blendshapes = np.split(
-        fields, np.cumsum([1, identity, expression]), axis=0
-    )
-
     stored = _array(arrays, "albedo_basis", (None, full, 3), "fi")[:, keep].astype(np.float32)
     scale = _array(arrays, "albedo_scale", (len(stored),), "f").astype(np.float32)
     triangles = _indices(arrays, f"level{level}_triangles", (None, 3), len(keep))
     uv = _array(arrays, "uv", (None, 2), "f").astype(np.float32)
     region_names = [str(name) for name in _array(arrays, "region_names", (None,), "U")]
     regions = _array(arrays, "regions", (len(region_names), full), "b")[:, keep]
-    missing = set(REGIONS) - set(region_names)
-    if missing:
+    if not set(REGIONS) <= set(region_names):
         raise ModelError(f"regions must include {REGIONS}. Received: {region_names}")
     return MorphableModel(
         name=str(arrays["name"]),
         licence=str(arrays["licence"]),
         level=level,
-        mean_shape=mean_shape[0],
-        identity_basis=identity_basis,
-        expression_basis=expression_basis,
+        mean_shape=finest.mean_shape[keep],
+        identity_basis=finest.identity_basis[:, keep],
+        expression_basis=finest.expression_basis[:, keep],
         mean_albedo=arrays["mean_albedo"][keep].astype(np.float32),
         albedo_basis=stored * scale[:, None, None],
         triangles=triangles,
@@ -188,8 +199,8 @@ def _assemble(arrays, level):
         uv_triangles=_indices(arrays, f"level{level}_uv_triangles", triangles.shape, len(uv)),
         regions=dict(zip(region_names, regions, strict=True)),
         landmarks={name: _landmarks(arrays, level, name, len(keep)) for name in _landmark_sets(arrays, level)},
-        blendshape_names=names,
-        blendshapes=blendshapes,
+        blendshape_names=tuple(map(str, arrays["blendshape_names"])),
+        blendshapes=finest.blendshapes[:, keep],
     )
 
 

@@ -14,9 +14,11 @@ from keras import backend, ops
 
 NEAR = 1e-2  # dm; a triangle with a vertex nearer than this, or behind the camera, is not drawn
 FARTHEST_PIXEL = 1e6  # px; beyond it float32 has no sub-pixel precision, and a triangle is not drawn
-LARGEST_IMAGE = 32766  # px per side
+LARGEST_IMAGE = 2**24  # px
 BUDGET = 64  # candidates per pixel of the image, by default, with dynamic shapes
 STATIC_BUDGET = 4  # the same with static shapes (JAX), where every candidate that could be costs time
+STATIC_SHAPES = backend.backend() == "jax"
+SLIVER = 1e-3  # px^2, twice the area below which the gradient of the barycentrics fades instead of exploding
 
 
 class Fragments(NamedTuple):
@@ -59,23 +61,27 @@ def rasterize(pixels, depth, triangles, height, width, cull=True, budget=None):
 
     Args:
       pixels: [B, V, 2] float32, projected vertices in px (x right, y down).
-      depth: [B, V] float32, dm along the viewing direction, larger is farther.
+      depth: [B, V] float32, dm along the viewing direction, larger is farther. A triangle with a vertex at 0.01 dm or
+        nearer, behind the camera, a million px away or not finite is not drawn.
       triangles: [T, 3] int32, counter-clockwise seen from outside in the world (y up); on the picture, with y down,
         the same turn has a negative signed area.
-      height, width: of the image in px.
+      height, width: of the image in px, together at most 2^24 px.
       cull: leave out triangles that show their back.
-      budget: largest number of candidates (triangle, pixel centre in its bounding box) of one image; an image that
-        needs more is left empty and reported in `Fragments.complete`.
+      budget: largest number of candidates (a triangle and a pixel centre of its bounding box, not counting each
+        triangle's first) of one image. An image that needs more is left empty and reported in `Fragments.complete`.
+        By default 64 times the number of pixels, with JAX 4 times, because there the whole budget costs time.
 
     Returns:
-      `Fragments`.
+      `Fragments`. Of triangles at the same depth, the first is seen. A pixel belongs to a triangle whose border
+      passes exactly through its centre, except at the right and lower end of the triangle's bounding box.
 
     Raises:
-      ValueError: for an image side outside [1, 32766].
+      ValueError: if the image has no pixel or more than 2^24.
     """
-    points, triangles = _screen_points(pixels, depth), ops.convert_to_tensor(triangles, "int32")
-    seen, complete = _visibility(points, triangles, height, width, cull, budget)
-    surface = _surface(seen, triangles, points.shape[1])
+    triangles = ops.convert_to_tensor(triangles, "int32")
+    points, valid = _screen_points(pixels, depth)
+    seen, complete = _visibility(points, valid, triangles, height, width, cull, budget)
+    surface = _surface(seen, triangles, points[0].shape[1])
     weights, _ = _weights(_corners(points, surface), surface)
     return Fragments(seen, _spread(weights, surface), complete)
 
@@ -89,12 +95,12 @@ def interpolate(fragments, attributes, triangles):
       triangles: [T, 3] int32.
 
     Returns:
-      [B, H, W, C], zero where no triangle is seen.
+      [B, H, W, C], zero where no triangle is seen; differentiable with respect to attributes and barycentrics.
     """
     attributes = ops.convert_to_tensor(attributes, "float32")
     surface = _surface(fragments.triangle, ops.convert_to_tensor(triangles, "int32"), attributes.shape[1])
-    weights = ops.unstack(_gather(ops.reshape(fragments.barycentrics, (-1, 3)), surface.pixel), axis=-1, num=3)
-    return _spread(_blend(weights, ops.unstack(_corners(attributes, surface))), surface)
+    weights = _collect(fragments.barycentrics, surface)
+    return _spread(_blend(weights, _corners([attributes], surface)), surface)
 
 
 def render(face, triangles, camera, inner_face=None, normals=False, cull=True, budget=None):
@@ -111,22 +117,20 @@ def render(face, triangles, camera, inner_face=None, normals=False, cull=True, b
     Returns:
       `Rendering`.
     """
-    height, width = camera.height, camera.width
-    points, triangles = _screen_points(face.pixels, face.depth), ops.convert_to_tensor(triangles, "int32")
-    seen, complete = _visibility(points, triangles, height, width, cull, budget)
-    surface = _surface(seen, triangles, points.shape[1])
-    attributes = [points, face.colors] + ([face.normals] if normals else [])
-    corners = ops.unstack(_corners(ops.concatenate(attributes, axis=-1), surface))
-    channels = len(corners) // 3
-    weights, depth = _weights([corners[i * channels + j] for i in range(3) for j in range(3)], surface)
-    values = _blend(weights, [corners[i * channels + j] for i in range(3) for j in range(3, channels)])
-    values = _spread(values, surface)
+    triangles = ops.convert_to_tensor(triangles, "int32")
+    points, valid = _screen_points(face.pixels, face.depth)
+    seen, complete = _visibility(points, valid, triangles, camera.height, camera.width, cull, budget)
+    surface = _surface(seen, triangles, points[0].shape[1])
+    attributes = [face.colors, face.normals] if normals else [face.colors]
+    corners = _corners([*points, *attributes], surface)
+    weights, depth = _weights([corner[:3] for corner in corners], surface)
+    values = _spread(_blend(weights, [corner[3:] for corner in corners]), surface)
     coverage = ops.expand_dims(ops.cast(seen >= 0, "float32"), -1)
     return Rendering(
-        image=values[..., :3],
+        image=values[..., :3] if normals else values,
         coverage=coverage,
         depth=_spread([depth], surface),
-        inner_face=coverage if inner_face is None else _lookup(inner_face, seen),
+        inner_face=coverage if inner_face is None else _membership(inner_face, seen),
         normals=values[..., 3:] if normals else None,
         fragments=Fragments(seen, _spread(weights, surface), complete),
     )
@@ -134,7 +138,7 @@ def render(face, triangles, camera, inner_face=None, normals=False, cull=True, b
 
 def composite(rendering, background):
     """Puts the rendered face over `background` [B, H, W, 3], RGB."""
-    return ops.where(rendering.coverage > 0, rendering.image, background)
+    return rendering.image + (1.0 - rendering.coverage) * background
 
 
 def triangles_within(vertices, triangles):
@@ -146,78 +150,80 @@ def triangles_within(vertices, triangles):
 
 
 def _screen_points(pixels, depth):
-    """[B, V, 3]: x, y in px and 1 / depth in 1 / dm; NaN for vertices that cannot be drawn."""
+    """Pixels [B, V, 2], 1 / depth [B, V, 1] in 1 / dm, and which vertices can be drawn, [B, V] bool."""
     pixels, depth = ops.convert_to_tensor(pixels, "float32"), ops.convert_to_tensor(depth, "float32")
-    depth = ops.expand_dims(depth, -1)
     valid = (depth > NEAR) & (depth < np.inf)
-    valid = valid & (ops.max(ops.abs(pixels), axis=-1, keepdims=True) < FARTHEST_PIXEL)
-    nearness = ops.where(valid, 1.0 / ops.where(valid, depth, 1.0), np.nan)
-    return ops.concatenate([pixels, nearness], axis=-1)
+    valid = valid & (ops.abs(pixels[..., 0]) < FARTHEST_PIXEL) & (ops.abs(pixels[..., 1]) < FARTHEST_PIXEL)
+    nearness = 1.0 / ops.where(valid, depth, ops.ones_like(depth))
+    return (pixels, ops.expand_dims(nearness, -1)), valid
 
 
-def _visibility(points, triangles, height, width, cull, budget):
+def _visibility(points, valid, triangles, height, width, cull, budget):
     """Triangle seen by each pixel, [B, H, W] int32, and whether each image was within the budget, [B] bool."""
-    if not (1 <= height <= LARGEST_IMAGE and 1 <= width <= LARGEST_IMAGE):
-        raise ValueError(f"An image side must be in [1, {LARGEST_IMAGE}]. Received: height={height}, width={width}")
-    points = ops.stop_gradient(points)
-    batch, vertices, count = ops.shape(points)[0], points.shape[1], triangles.shape[0]
-    columns = ops.transpose(points - np.float32([0.5, 0.5, 0.0]), (2, 1, 0))  # [3, V, B], pixel centres at integers
-    corners = [ops.take(columns[axis], triangles[:, i], axis=0) for i in range(3) for axis in range(3)]  # [T, B]
-    x0, y0, _, x1, y1, _, x2, y2, _ = corners
+    if not (height >= 1 and width >= 1 and height * width <= LARGEST_IMAGE):
+        raise ValueError(f"An image must have 1 to {LARGEST_IMAGE} px. Received: height={height}, width={width}")
+    pixels, nearness = (ops.stop_gradient(p) for p in points)
+    batch, count = ops.shape(pixels)[0], triangles.shape[0]
+    zero = ops.zeros_like(valid, "float32")
+    x = ops.transpose(ops.where(valid, pixels[..., 0] - 0.5, zero))  # [V, B], pixel centres are integers
+    y = ops.transpose(ops.where(valid, pixels[..., 1] - 0.5, zero))
+    z = ops.transpose(ops.where(valid, nearness[..., 0], zero + np.nan))
+    corners = [[ops.take(a, triangles[:, i], axis=0) for a in (x, y, z)] for i in range(3)]  # of [T, B]
+    (x0, y0, _), (x1, y1, _), (x2, y2, _) = corners
 
     # Bounding boxes are half open: the pixel centres in [left, right) x [top, bottom).
     left = ops.maximum(ops.ceil(ops.minimum(ops.minimum(x0, x1), x2)), 0.0)
     right = ops.minimum(ops.ceil(ops.maximum(ops.maximum(x0, x1), x2)), float(width))
     top = ops.maximum(ops.ceil(ops.minimum(ops.minimum(y0, y1), y2)), 0.0)
     bottom = ops.minimum(ops.ceil(ops.maximum(ops.maximum(y0, y1), y2)), float(height))
-    wide, high = right - left, bottom - top
-    centres = ops.where((wide > 0) & (high > 0), wide * high, 0.0)
-    nearness, area = _nearness(corners, left, top, cull)
+    wide = ops.maximum(right - left, 0.0)
+    centres = wide * ops.maximum(bottom - top, 0.0)
+
+    # Most triangles of a dense mesh reach one pixel centre: the first of each triangle is tested in place ...
+    inside, nearness, area = _test(corners, left, top, cull)
+    first = inside & (centres > 0)
+    # ... and triangles with more centres, seen from the front, are listed with each of the others.
+    several = (centres > 1) & ops.equal(nearness, nearness)
     if cull:
-        centres = ops.where(area > -1e-3, centres, 0.0)
-    complete = ops.sum(centres, axis=0) <= 0.999 * (budget or BUDGET * height * width)
-    centres = ops.where(complete, centres, 0.0)
+        several = several & (area > -1e-3)
+    others = ops.maximum(centres - 1.0, 0.0) * ops.cast(several, "float32")
+    budget = budget or (STATIC_BUDGET if STATIC_SHAPES else BUDGET) * height * width
+    complete = ops.sum(others, axis=0) <= 0.9999 * ops.minimum(float(budget), 2.0**30 / ops.cast(batch, "float32"))
 
-    # Most triangles hold a single centre: the first one of every triangle is tested in place ...
-    first = _where((centres > 0) & (nearness > 0))
-    t = first // batch
-    pixel = ((first - t * batch) * height + _int_at(top, first)) * width + _int_at(left, first)
-    hits = [(ops.take(ops.reshape(nearness, (-1,)), first), pixel, t)]
-    # ... and the others are listed.
-    many = _where(centres > 1)
-    t = many // batch
-    image = many - t * batch
-    index = ops.take(triangles, t, axis=0) + ops.expand_dims(image * vertices, -1)
-    rows = ops.take(ops.reshape(points, (-1, 3)), index, axis=0)
-    counts = _int_at(centres, many) - 1
-    ends = ops.cumsum(counts)
-    total = ops.sum(counts)
-    owner = ops.cumsum(ops.segment_sum(ops.ones_like(ends), ends, total + 1)[:-1])
-    corners = ops.unstack(ops.take(ops.reshape(rows, (-1, 9)), owner, axis=0), axis=-1, num=9)
-    ints = ops.stack([ends - counts - 1, _int_at(wide, many), _int_at(left, many), _int_at(top, many), image, t], axis=-1)
-    before, wide, left, top, image, t = ops.unstack(ops.take(ints, owner, axis=0), axis=-1, num=6)
-    local = ops.arange(total, dtype="int32") - before
-    row = local // wide
-    x, y = left + local - row * wide, top + row
-    nearness, _ = _nearness(corners, ops.cast(x, "float32") + 0.5, ops.cast(y, "float32") + 0.5, cull)
-    pixel = (image * height + y) * width + x
-    others = _where(nearness > 0)
-    hits.append(tuple(ops.take(a, others) for a in (nearness, pixel, t)))
+    many = _indices(several)
+    image = many % batch
+    counts = ops.cast(_at(others, many), "int32") * ops.cast(ops.take(complete, image), "int32")
+    start, owner, slot = _expand(counts, batch, budget)
+    columns = [_at(a, many) for corner in corners for a in corner] + [_at(a, many) for a in (left, top, wide)]
+    columns = ops.unstack(ops.take(ops.transpose(ops.stack(columns)), owner, axis=0), num=12, axis=-1)
+    left_, top_, wide_ = columns[9:]
+    local = slot - ops.take(start, owner) + 1
+    row = local // ops.cast(wide_, "int32")
+    x = left_ + ops.cast(local, "float32") - ops.cast(row, "float32") * wide_
+    y = top_ + ops.cast(row, "float32")
+    inside, nearness_, _ = _test([columns[0:3], columns[3:6], columns[6:9]], x, y, cull)
 
-    nearness, pixel, t = (ops.concatenate(pair) for pair in zip(*hits, strict=True))
+    first, second = _indices(first), _indices(inside)
+    pair = ops.concatenate([first, ops.take(many, ops.take(owner, second))])  # index into [T, B]
+    nearness = ops.concatenate([_at(nearness, first), ops.take(nearness_, second)])
+    column = ops.cast(ops.concatenate([_at(left, first), ops.take(x, second)]), "int32")
+    row = ops.cast(ops.concatenate([_at(top, first), ops.take(y, second)]), "int32")
+    t = pair // batch
+    image = pair - t * batch
+    pixel = (image * height + row) * width + column
     nearest = ops.take(ops.segment_max(nearness, pixel, batch * height * width), pixel)
-    order = ops.where(nearness == nearest, count - t, 0)  # among equals, the first triangle
-    seen = ops.segment_max(order, pixel, batch * height * width)
-    seen = ops.where(seen > 0, count - seen, -1)
-    return ops.reshape(seen, (-1, height, width)), complete
+    seen = ops.segment_max(ops.cast(ops.equal(nearness, nearest), "int32") * (count - t), pixel, batch * height * width)
+    seen = ops.reshape(ops.maximum(seen, 0), (-1, height, width))  # 0: nothing, else count - triangle
+    seen = seen * ops.reshape(ops.cast(complete, "int32"), (-1, 1, 1))
+    return count - seen - (count + 1) * ops.cast(ops.equal(seen, 0), "int32"), complete
 
 
-def _nearness(corners, x, y, cull):
-    """1 / depth of triangles at (x, y), not positive or NaN outside of them, and twice their area in px^2.
+def _test(corners, x, y, cull):
+    """Whether triangles cover (x, y), their 1 / depth there, and twice their area in px^2.
 
     Two triangles compare the same two products at a shared edge, so that no pixel falls between them.
     """
-    x0, y0, z0, x1, y1, z1, x2, y2, z2 = corners
+    (x0, y0, z0), (x1, y1, z1), (x2, y2, z2) = corners
     x0, x1, x2 = x0 - x, x1 - x, x2 - x
     y0, y1, y2 = y0 - y, y1 - y, y2 - y
     p0, q0 = x2 * y1, x1 * y2
@@ -228,16 +234,12 @@ def _nearness(corners, x, y, cull):
         inside = inside | ((p0 <= q0) & (p1 <= q1) & (p2 <= q2))
     e0, e1, e2 = p0 - q0, p1 - q1, p2 - q2
     area = e0 + e1 + e2
-    return ops.where(inside, (e0 * z0 + e1 * z1 + e2 * z2) / area, -1.0), area
+    nearness = (e0 * z0 + e1 * z1 + e2 * z2) / area
+    return inside & (nearness > 0), nearness, area
 
 
-def _where(condition):
-    """Indices of the true elements, flattened."""
-    return ops.nonzero(ops.reshape(condition, (-1,)))[0]
-
-
-def _int_at(values, indices):
-    return ops.cast(ops.take(ops.reshape(values, (-1,)), indices), "int32")
+def _at(values, indices):
+    return ops.take(ops.reshape(values, (-1,)), indices)
 
 
 # Attributes: with gradient.
@@ -249,7 +251,7 @@ class _Surface(NamedTuple):
     Attributes:
       pixel: [P] int32, indices into the flattened images.
       slot: [B * H * W] int32, 1 + the pixel's position in `pixel`, or 0.
-      corners: [P, 3] int32, indices into the flattened vertices of all images.
+      corners: [3 P] int32, indices of the corners' vertices, three for each pixel, into those of all images.
       shape: (H, W).
     """
 
@@ -262,73 +264,104 @@ class _Surface(NamedTuple):
 def _surface(seen, triangles, vertices):
     height, width = seen.shape[1:]
     seen = ops.reshape(seen, (-1,))
-    pixel = _where(seen >= 0)
+    pixel = _indices(seen >= 0)
     image = pixel // (height * width)
     corners = ops.take(triangles, ops.take(seen, pixel), axis=0) + ops.expand_dims(image * vertices, -1)
     slot = ops.segment_max(ops.arange(1, ops.shape(pixel)[0] + 1, dtype="int32"), pixel, ops.shape(seen)[0])
-    return _Surface(pixel, ops.maximum(slot, 0), corners, (height, width))
+    return _Surface(pixel, ops.maximum(slot, 0), ops.reshape(corners, (-1,)), (height, width))
 
 
-def _corners(values, surface):
-    """[3 C, P]: values [B, V, C] at the three corners of each visible pixel's triangle."""
+def _corners(attributes, surface):
+    """For each corner of the triangle seen, a list of channels [P] of `attributes`, a list of [B, V, C]."""
+    values = ops.concatenate(attributes, axis=-1) if len(attributes) > 1 else attributes[0]
     channels = values.shape[2]
-    rows = ops.reshape(values, (-1, channels))
-    indices = ops.reshape(surface.corners, (-1,))
 
     @ops.custom_gradient
     def take(rows):
         size = ops.shape(rows)[0]
 
         def gradient(upstream):
-            return ops.segment_sum(ops.reshape(ops.transpose(upstream), (-1, channels)), indices, size)
+            return ops.segment_sum(ops.reshape(ops.transpose(upstream), (-1, channels)), surface.corners, size)
 
-        return ops.transpose(ops.reshape(ops.take(rows, indices, axis=0), (-1, 3 * channels))), gradient
+        return ops.transpose(ops.reshape(ops.take(rows, surface.corners, axis=0), (-1, 3 * channels))), gradient
 
-    return take(rows)
+    columns = ops.unstack(take(ops.reshape(values, (-1, channels))), num=3 * channels)
+    return [columns[i * channels : (i + 1) * channels] for i in range(3)]
 
 
 def _weights(corners, surface):
-    """Perspective-correct barycentrics, three of [P], and the depth [P], of corners [9, P]."""
+    """Perspective-correct barycentrics, three of [P], and the depth [P], of corners (x, y, 1 / depth)."""
     height, width = surface.shape
     row = surface.pixel // width
-    x = ops.cast(surface.pixel - row * width, "float32") + 0.5
-    y = ops.cast(row % height, "float32") + 0.5
-    x0, y0, z0, x1, y1, z1, x2, y2, z2 = corners if isinstance(corners, list) else ops.unstack(corners)
-    x0, x1, x2 = x0 - x, x1 - x, x2 - x
-    y0, y1, y2 = y0 - y, y1 - y, y2 - y
+    x = ops.cast(surface.pixel - row * width, "float32")
+    y = ops.cast(row % height, "float32")
+    (x0, y0, z0), (x1, y1, z1), (x2, y2, z2) = corners
+    x0, x1, x2 = x0 - 0.5 - x, x1 - 0.5 - x, x2 - 0.5 - x  # rounded as in `_visibility`
+    y0, y1, y2 = y0 - 0.5 - y, y1 - 0.5 - y, y2 - 0.5 - y
     e0, e1, e2 = x2 * y1 - x1 * y2, x0 * y2 - x2 * y0, x1 * y0 - x0 * y1
     w0, w1, w2 = e0 * z0, e1 * z1, e2 * z2
-    scale = 1.0 / (w0 + w1 + w2)
-    return [w0 * scale, w1 * scale, w2 * scale], (e0 + e1 + e2) * scale
+    area, scale = e0 + e1 + e2, 1.0 / (w0 + w1 + w2)
+    factor = ops.minimum(ops.abs(ops.stop_gradient(area)) / SLIVER, 1.0)
+    w0, w1, w2, depth = (_damp(value * scale, factor) for value in (w0, w1, w2, area))
+    return [w0, w1, w2], depth
+
+
+def _damp(values, factor):
+    """`values`, with their gradient times `factor`."""
+    return ops.custom_gradient(lambda values: (values, lambda upstream: upstream * factor))(values)
 
 
 def _blend(weights, corners):
-    """Channels, C of [P], of weights, three of [P], and corners, 3 C of [P]."""
-    channels = len(corners) // 3
+    """C channels [P] of weights, three of [P], and corners, three lists of C channels."""
     a, b, c = weights
-    return [
-        a * corners[i] + b * corners[channels + i] + c * corners[2 * channels + i] for i in range(channels)
-    ]
+    return [a * u + b * v + c * w for u, v, w in zip(*corners, strict=True)]
 
 
 def _spread(columns, surface):
     """[B, H, W, C] images of C columns [P], zero where no triangle is seen."""
-    rows = ops.transpose(ops.stack(columns))
 
     @ops.custom_gradient
     def spread(rows):
-        padded = ops.concatenate([ops.zeros((1, len(columns))), rows], axis=0)
-        return ops.take(padded, surface.slot, axis=0), lambda upstream: ops.take(upstream, surface.pixel, axis=0)
+        return _fill(rows, surface), lambda upstream: ops.take(upstream, surface.pixel, axis=0)
 
-    return ops.reshape(spread(rows), (-1, *surface.shape, len(columns)))
-
-
-def _gather(rows, indices):
-    return ops.take(rows, indices, axis=0)
+    return ops.reshape(spread(ops.transpose(ops.stack(columns))), (-1, *surface.shape, len(columns)))
 
 
-def _lookup(members, seen):
+def _collect(image, surface):
+    """C columns [P] of images [B, H, W, C], the inverse of `_spread`."""
+    channels = image.shape[-1]
+
+    @ops.custom_gradient
+    def collect(rows):
+        return ops.take(rows, surface.pixel, axis=0), lambda upstream: _fill(upstream, surface)
+
+    return ops.unstack(collect(ops.reshape(image, (-1, channels))), num=channels, axis=-1)
+
+
+def _fill(rows, surface):
+    """[B * H * W, C] of rows [P, C]."""
+    padded = ops.concatenate([ops.zeros((1, rows.shape[1])), rows], axis=0)
+    return ops.take(padded, surface.slot, axis=0)
+
+
+def _membership(members, seen):
     """[B, H, W, 1] float32, 1 where the triangle seen belongs to `members` [T] bool."""
     members = ops.cast(ops.convert_to_tensor(members), "float32")
-    members = ops.concatenate([members, ops.zeros((1,))])  # for -1
+    members = ops.concatenate([members, ops.zeros((1,))])  # the last one for -1
     return ops.expand_dims(ops.take(members, seen, axis=0), -1)
+
+
+# Lists of unknown length: the only place where backends differ.
+
+
+def _indices(condition):
+    """Indices of the true elements of `condition`, flattened."""
+    return ops.nonzero(ops.reshape(condition, (-1,)))[0]
+
+
+def _expand(counts, batch, budget):
+    """Lists `counts[i]` slots for each i: where the slots of i start [S], the i of each slot, and all slots."""
+    ends = ops.cumsum(counts)
+    total = ops.sum(counts)
+    owner = ops.cumsum(ops.segment_sum(ops.ones_like(ends), ends, total + 1)[:-1])
+    return ends - counts, owner, ops.arange(total, dtype="int32")

@@ -73,22 +73,22 @@ def skin_attention(probability, variant="codes"):
 
 def _posterior(colors, prior):
     """[N, 3] in 0..255 -> [N]. The log of each Gaussian is linear in (1, c, c^2): one matrix product for all 32."""
-    centered = colors - 127.5  # keeps the squares small, so that single precision suffices
-    logs = np.concatenate([np.ones_like(colors[:, :1]), centered, centered**2], axis=1) @ _log_gaussians()
-    logs -= logs.max(axis=1, keepdims=True)  # far from every Gaussian all densities vanish, but not their ratio
+    centered = colors.T - np.float32(127.5)  # keeps the squares small, so that single precision suffices
+    logs = _log_gaussians() @ np.concatenate([np.ones_like(centered[:1]), centered, centered**2])
+    logs -= logs.max(axis=0)  # far from every Gaussian all densities vanish, but not their ratio
     densities = np.exp(logs, out=logs)
-    skin, other = prior * densities[:, :16].sum(axis=1), (1 - prior) * densities[:, 16:].sum(axis=1)
+    skin, other = prior * densities[:16].sum(axis=0), (1 - prior) * densities[16:].sum(axis=0)
     return skin / (skin + other)
 
 
 @functools.cache
 def _log_gaussians():
-    """[7, 32] float32: log(weight * Gaussian) as coefficients of 1, c - 127.5 and its square; skin first."""
+    """[32, 7] float32: log(weight * Gaussian) as coefficients of 1, c - 127.5 and its square; skin first."""
     mixtures = json.loads(SKIN_MIXTURES.read_text(encoding="utf-8"))
-    columns = []
+    rows = []
     for name in ("skin", "nonskin"):
         weights, means, variances = (np.asarray(mixtures[name][key]) for key in ("weights", "means", "variances"))
         means = means - 127.5
         constant = np.log(weights) - 0.5 * (np.log(2 * np.pi * variances) + means**2 / variances).sum(axis=1)
-        columns.append(np.concatenate([constant[:, None], means / variances, -0.5 / variances], axis=1))
-    return np.concatenate(columns).T.astype(np.float32)
+        rows.append(np.concatenate([constant[:, None], means / variances, -0.5 / variances], axis=1))
+    return np.concatenate(rows).astype(np.float32)

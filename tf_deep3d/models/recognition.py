@@ -91,11 +91,10 @@ def crop(images):
     if tuple(images.shape[1:3]) != (IMAGE_SIZE, IMAGE_SIZE):
         raise ValueError(f"images must be [B, {IMAGE_SIZE}, {IMAGE_SIZE}, 3]. Received: shape {tuple(images.shape)}")
     dtype = keras.backend.standardize_dtype(images.dtype)
-    columns = ops.convert_to_tensor(_crop_matrix(CROP_CORNER[0]).astype(dtype))
-    rows = ops.convert_to_tensor(_crop_matrix(CROP_CORNER[1]).astype(dtype))
-    flat = ops.reshape(images, (-1, IMAGE_SIZE, IMAGE_SIZE * 3))
-    flat = ops.reshape(ops.matmul(rows, flat), (-1, INPUT_SIZE, IMAGE_SIZE, 3))
-    return ops.matmul(columns, flat)
+    columns, rows = (_crop_matrix(start).T.astype(dtype) for start in CROP_CORNER)
+    cropped = ops.tensordot(images, columns, axes=[[2], [0]])  # [B, 224, 3, 150 columns]
+    cropped = ops.tensordot(cropped, rows, axes=[[1], [0]])  # [B, 3, 150 columns, 150 rows]
+    return ops.transpose(cropped, (0, 3, 2, 1))
 
 
 def describe(network, images):

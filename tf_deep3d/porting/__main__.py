@@ -1,0 +1,104 @@
+"""Turns another face model into the .npz of this project.
+
+    python -m tf_deep3d.porting bfm2009 BFM/ bfm2009.npz
+    python -m tf_deep3d.porting bfm2009 BFM_model_front.mat bfm2009.npz
+    python -m tf_deep3d.porting bfm2019 model2019_bfm.h5 bfm2019.npz --landmarks bfm2019_ibug68.txt
+    python -m tf_deep3d.porting flame generic_model.pkl flame.npz --landmarks landmark_embedding.npy \\
+        --texture FLAME_texture.npz --masks FLAME_masks.pkl
+    python -m tf_deep3d.porting ict-facekit ICT-FaceKit/FaceXModel ict.npz
+
+Each kind has its own --help. You need the right to use the foreign model; its licence stays on the result.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tf_deep3d import archive, files, morphable_model
+from tf_deep3d.porting import bfm2009, bfm2019, flame, ict_facekit
+from tf_deep3d.porting.assemble import model_arrays
+from tf_deep3d.porting.landmarks import FILE_FORMAT
+
+PROGRAM = "python -m tf_deep3d.porting"
+
+
+def _parser():
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, formatter_class=raw)
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+
+    def add(kind, module, file, **counts):
+        sub = kinds.add_parser(
+            kind, help=module.__doc__.splitlines()[0], description=module.__doc__, formatter_class=raw
+        )
+        sub.add_argument("file", type=Path, metavar="FILE", help=file)
+        sub.add_argument("out", type=Path, metavar="OUT", help=".npz to write")
+        sub.add_argument("--overwrite", action="store_true", help="replace OUT")
+        for name, count in counts.items():
+            sub.add_argument(f"--{name}", type=_count, default=count, metavar="N", help=f"{name} modes ({count})")
+        return sub
+
+    basel = {"identity": 80, "expression": 64, "albedo": 80}
+    add("bfm2009", bfm2009, "folder with the files below, or BFM_model_front.mat", **basel)
+    sub = add("bfm2019", bfm2019, ".h5 of BFM 2017 or 2019", **basel)
+    sub.add_argument("--landmarks", type=Path, metavar="FILE", help=f"needed: {FILE_FORMAT}")
+    sub.add_argument(
+        "--mean-expression", choices=bfm2019.MEAN_EXPRESSION, default="mode",
+        help="the average expression: an expression mode (so that zero is neutral), or part of the mean shape",
+    )  # fmt: skip
+    sub = add("flame", flame, ".pkl of FLAME 2020 or 2023", identity=100, expression=50, albedo=50)
+    sub.add_argument("--landmarks", type=Path, metavar="FILE", help=f"needed: an embedding (below), or {FILE_FORMAT}")
+    sub.add_argument("--contour", type=Path, metavar="FILE", help="flame_dynamic_embedding.npy, for 51 landmarks")
+    sub.add_argument("--texture", type=Path, metavar="FILE", help=".npz of a texture model")
+    sub.add_argument("--uv", type=Path, metavar="FILE", help="head_template.obj, for its texture map")
+    sub.add_argument("--masks", type=Path, metavar="FILE", help="FLAME_masks.pkl")
+    sub.add_argument("--whole-head", action="store_true", help="keep the back of the head")
+    sub = add("ict-facekit", ict_facekit, "folder FaceXModel", identity=100, expression=53)
+    sub.add_argument("--landmarks", type=Path, metavar="FILE", help=f"other landmarks: {FILE_FORMAT}")
+    return parser
+
+
+def _count(text):
+    value = int(text)
+    if not 1 <= value <= morphable_model.MAX_MODES:
+        raise argparse.ArgumentTypeError(f"must be 1 to {morphable_model.MAX_MODES}. Received: {text}")
+    return value
+
+
+def read(options):
+    """The `Source` that parsed command line `options` ask for."""
+    counts = {name: getattr(options, name) for name in ("identity", "expression", "albedo") if name in options}
+    match options.kind:
+        case "bfm2009":
+            return bfm2009.read(options.file, **counts)
+        case "bfm2019":
+            return bfm2019.read(options.file, options.landmarks, mean_expression=options.mean_expression, **counts)
+        case "flame":
+            extra = (options.contour, options.texture, options.uv, options.masks)
+            return flame.read(options.file, options.landmarks, *extra, whole_head=options.whole_head, **counts)
+        case "ict-facekit":
+            return ict_facekit.read(options.file, options.landmarks, **counts)
+
+
+def main(arguments=None):
+    """Command line; returns the exit status: 0, or 1 after one line on standard error."""
+    options = _parser().parse_args(arguments)
+    try:
+        if not options.overwrite:
+            files.refuse_existing(options.out)
+        archive.write_arrays(options.out, model_arrays(read(options)), overwrite=options.overwrite)
+        model = morphable_model.load(options.out)
+    except (OSError, ValueError, MemoryError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
+    layout = model.layout()
+    print(
+        f"wrote {options.out}: {len(model.mean_shape)} vertices, {len(model.triangles)} triangles, "
+        f"{layout.identity} identity, {layout.expression} expression, {layout.albedo} albedo modes"
+    )
+    print(f"licence: {model.licence}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The 68 landmarks of a foreign model, and the five points of the alignment.
+
+iBUG 68 order: jaw 0..16 from the picture's left (the person's right ear), brows 17..21 and 22..26, nose bridge
+27..30 (30 is the tip), nostrils 31..35, eyes 36..41 and 42..47 (each from its left corner in the picture, clockwise),
+outer lips 48..59, inner lips 60..67 (both from the left corner, clockwise).
+
+Letters: V vertices, T triangles, L landmarks.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from tf_deep3d.morphable_model import Landmarks
+from tf_deep3d.porting import PortingError
+from tf_deep3d.porting.containers import MAX_TEXT, checked_file, indices, numbers, read_json
+
+JAW, BROWS, EYES = slice(0, 17), (slice(17, 22), slice(22, 27)), (slice(36, 42), slice(42, 48))
+OUTER_LIPS, INNER_LIPS = slice(48, 60), slice(60, 68)
+NOSE_TIP, NOSE_BASE, MOUTH_CORNERS, EYE_CORNERS = 30, 33, (48, 54), (36, 45)
+FILE_FORMAT = (
+    "68 lines of a .txt (# begins a comment), an array in a .npy or a list in a .json: either the 68 vertices in iBUG "
+    "order, counted from 0 as the model's own file numbers them, or 68 points x y z in that file's unit and axes"
+)
+
+
+def at_vertices(vertices, triangles):
+    """Landmarks that are vertices.
+
+    Args:
+      vertices: [L] int.
+      triangles: [T, 3] int.
+
+    Returns:
+      `Landmarks` [L], each in some triangle of its vertex, all weight on that vertex.
+
+    Raises:
+      PortingError: if a vertex belongs to no triangle.
+    """
+    owner = triangles.reshape(-1)
+    order = np.argsort(owner, kind="stable")
+    place = order[np.minimum(np.searchsorted(owner[order], vertices), len(order) - 1)]
+    lost = np.flatnonzero(owner[place] != vertices)
+    if lost.size:
+        raise PortingError(f"every landmark must be a vertex of the surface. Received: landmarks {lost.tolist()}")
+    corners = triangles[place // 3]
+    return Landmarks(corners.astype(np.int32), np.eye(3, dtype=np.float32)[place % 3])
+
+
+def at_points(points, vertices, triangles):
+    """The places of the surface that are nearest to `points`.
+
+    Args:
+      points: [L, 3].
+      vertices: [V, 3], in the same unit and frame.
+      triangles: [T, 3] int.
+
+    Returns:
+      `Landmarks` [L], and their distances [L] from `points`.
+    """
+    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    found = [_nearest(point, a, b, c) for point in points]
+    chosen = triangles[[triangle for triangle, _, _ in found]]
+    weights = np.array([weight for _, weight, _ in found], np.float32)
+    return Landmarks(chosen.astype(np.int32), weights), np.array([distance for _, _, distance in found])
+
+
+def _nearest(point, a, b, c):
+    """Nearest of the triangles (a, b, c) [T, 3] to `point`: its index, the barycentrics [3], the distance."""
+    u, v, w = b - a, c - a, point - a
+    uu, uv, vv, uw, vw = ((x * y).sum(-1) for x, y in ((u, u), (u, v), (v, v), (u, w), (v, w)))
+    area = np.maximum(uu * vv - uv * uv, 1e-30)
+    inner = np.stack([(vv * uw - uv * vw) / area, (uu * vw - uv * uw) / area], -1)
+    inside = (inner >= 0).all(-1) & (inner.sum(-1) <= 1)
+
+    def along(length, product):  # nearest place of an edge, in [0, 1]
+        return np.clip(product / np.maximum(length, 1e-30), 0, 1)
+
+    edge_u, edge_v = along(uu, uw), along(vv, vw)
+    edge_c = along(uu - 2 * uv + vv, vw - uw - uv + uu)
+    none = np.zeros_like(edge_u)
+    choices = np.stack(
+        [
+            np.where(inside[:, None], inner, 0),
+            np.stack([edge_u, none], -1),
+            np.stack([none, edge_v], -1),
+            np.stack([1 - edge_c, edge_c], -1),
+        ]
+    )
+    off = choices[..., :1] * u + choices[..., 1:] * v - w
+    squares = (off * off).sum(-1)
+    side, triangle = np.unravel_index(squares.argmin(), squares.shape)
+    s, t = choices[side, triangle]
+    return triangle, (1 - s - t, s, t), np.sqrt(squares[side, triangle])
+
+
+def read_landmarks(path, vertices, triangles):
+    """Reads the 68 landmarks from a user's file.
+
+    Args:
+      path: .txt, .npy or .json as `FILE_FORMAT` says.
+      vertices: [V, 3] in the model file's own unit and axes.
+      triangles: [T, 3] int.
+
+    Returns:
+      `Landmarks` [68].
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      PortingError: if it holds anything else.
+    """
+    values = _values(checked_file(path, MAX_TEXT))
+    name = f"{Path(path).name}: the landmarks"
+    if values.shape == (68,):
+        return at_vertices(indices(values, name, (68,), len(vertices)), triangles)
+    if values.shape != (68, 3):
+        raise PortingError(f"{Path(path).name} must hold {FILE_FORMAT}. Received: an array of shape {values.shape}")
+    return at_points(numbers(values, name, (68, 3)), vertices, triangles)[0]
+
+
+def _values(path):
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        if path.suffix == ".json":
+            return np.array(read_json(path), np.float64)
+        lines = (line.partition("#")[0].split() for line in path.read_text(encoding="utf-8").splitlines())
+        values = np.array([line for line in lines if line], np.float64)
+        return values.reshape(-1) if values.shape[1:] == (1,) else values
+    except PortingError:
+        raise
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise PortingError(f"{path.name} must hold {FILE_FORMAT}. Received: {error}") from error
+
+
+def positions(landmarks, vertices):
+    """Where `landmarks` lie: [L, 3]."""
+    return (vertices[landmarks.vertices] * np.asarray(landmarks.weights)[..., None]).sum(1)
+
+
+def alignment_points(points):
+    """The five points of the alignment from the 68 (not on the surface yet).
+
+    Args:
+      points: [68, 3].
+
+    Returns:
+      [5, 3]: the mean of the lids of the eye on the picture's left and of the other one, the nose tip, the corners
+      of the mouth.
+    """
+    eyes = [points[eye].mean(0) for eye in EYES]
+    return np.stack([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])

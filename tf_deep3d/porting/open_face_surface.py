@@ -1,0 +1,296 @@
+"""The control mesh of the open face model, and that of the full head around it.
+
+Assembled from the base mesh's head (cropped along edge loops), the first rings of its mouth and eye sockets, a cap that
+closes the mouth, and two eyeballs of our own. Every control point is a linear function of the base mesh's vertices, so
+all targets apply to it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sparse
+
+from tf_deep3d.porting import open_face_geometry as geometry
+
+FACE, MOUTH, CAP, SOCKET, EYE = range(5)  # parts of the surface
+_MOUTH_RINGS, _SOCKET_RINGS = 4, 1
+_EYE_ANGLES = (9.0, 18.0, 29.5, 42.0, 62.0, 90.0)  # degrees from the gaze axis: pupil, iris, limbus, white
+_EYE_SIDES = 8  # of every ring
+_CORNEA = 0.012  # dm, height of the cornea over the sphere
+_NECK = 5.75  # dm, where the full head ends
+
+
+class Surface(NamedTuple):
+    """A quad mesh, linear in the N vertices of the base mesh.
+
+    Attributes:
+      points: [C, N] sparse, from base mesh vertices to control points.
+      offset: [C, 3] dm, added to them.
+      quads: [F, 4] int, counter-clockwise seen from outside.
+      parts: [F] int, FACE, MOUTH, CAP, SOCKET or EYE.
+      uv: [U, 2] in [0, 1], origin at the bottom left.
+      uv_quads: [F, 4] int, into `uv`.
+      paint: [C, 2], where a control point lies on the sources' textures; meaningful for FACE.
+      mirror: [C] int, the control point on the other side.
+    """
+
+    points: sparse.csr_matrix
+    offset: np.ndarray
+    quads: np.ndarray
+    parts: np.ndarray
+    uv: np.ndarray
+    uv_quads: np.ndarray
+    paint: np.ndarray
+    mirror: np.ndarray
+
+    def control(self, vertices):
+        """Control points [C, 3] of base mesh `vertices` [N, 3], dm."""
+        return self.points @ vertices + self.offset
+
+
+def face_surface(sources):
+    """The control mesh of the face model: ear to ear, forehead to under the chin."""
+    return _surface(sources, _crop(sources), _MOUTH_RINGS, _SOCKET_RINGS)
+
+
+def head_surface(sources):
+    """The control mesh of the whole head with ears and neck, for realistic renders; it has no texture map of its own."""
+    quads, paint = sources.quads["body"], sources.texture_quads["body"]
+    islands = geometry.islands(paint, len(sources.texture))
+    torso = np.bincount(islands).argmax()
+    corners = sources.vertices[quads]
+    near = (corners[..., 1].min(1) > _NECK) & (np.abs(corners[..., 0]).max(1) < 1.2)
+    return _surface(sources, (islands == islands[_crop(sources)][0]) | (near & (islands == torso)), _MOUTH_RINGS, 1)
+
+
+def _crop(sources):
+    """Which quads of the body belong to the face: [F] bool, symmetric, bordered by edge loops."""
+    quads, paint = sources.quads["body"], sources.texture_quads["body"]
+    middle = sources.texture[paint].mean(1)
+    chosen = geometry.sample(sources.masks["face"], middle) > 0.5
+    chosen &= geometry.sample(sources.masks["ears"], middle) < 0.5
+    numbers = {tuple(sorted(quad)): index for index, quad in enumerate(quads.tolist())}
+    chosen |= chosen[[numbers[tuple(sorted(quad))] for quad in sources.mirror[quads].tolist()]]
+    islands = geometry.islands(paint, len(sources.texture))
+    chosen = geometry.fill_corners(chosen, islands == islands[chosen][0], quads)
+    return geometry.trim(chosen, quads)
+
+
+def _surface(sources, chosen, mouth_rings, socket_rings):
+    """Assembles the skin in the `chosen` quads of the body with mouth, sockets and eyes."""
+    quads, paint = sources.quads["body"], sources.texture_quads["body"]
+    used, inverse = np.unique(paint[chosen], return_inverse=True)
+    uv, uv_quads = [_fit_square(sources.texture[used])], [inverse.reshape(-1, 4)]
+    skin, labels = [quads[chosen]], [np.full(chosen.sum(), FACE)]
+    for loop in geometry.boundary_loops(quads[chosen]):
+        center = sources.vertices[loop].mean(0)
+        if np.abs(sources.vertices[loop] - center).max() > 0.3:
+            continue  # the outer border
+        is_mouth = abs(center[0]) < 0.05
+        rings, cells = geometry.grow_rings(quads[~chosen], loop, mouth_rings if is_mouth else socket_rings)
+        disc = (0.075, 0.075, 0.07) if is_mouth else (0.912 + 0.045 * np.sign(center[0]), 0.045, 0.04)
+        uv_cells = np.arange(rings.size).reshape(rings.shape) + sum(map(len, uv))
+        uv.append(_rings(disc, np.linspace(1, 0.6, len(rings)), rings.shape[1]))
+        grown = [geometry.strip(second, first, closed=True) for first, second in zip(rings, rings[1:], strict=False)]
+        grown_uv = [geometry.strip(b, a, closed=True) for a, b in zip(uv_cells, uv_cells[1:], strict=False)]
+        skin += grown
+        uv_quads += grown_uv
+        labels.append(np.full(len(cells), MOUTH if is_mouth else SOCKET))
+        if is_mouth:
+            rim, rim_uv = rings[-1], uv_cells[-1]
+    skin = np.concatenate(skin)
+    vertices, inverse = np.unique(skin, return_inverse=True)
+    count = len(vertices)
+    identity = sparse.csr_matrix((np.ones(count), (np.arange(count), vertices)), (count, len(sources.vertices)))
+    painted = np.zeros((len(sources.vertices), 2))
+    painted[quads[chosen]] = sources.texture[paint[chosen]]
+    points, offsets, paints, all_quads = [identity], [np.zeros((count, 3))], [painted[vertices]], [inverse.reshape(-1, 4)]
+
+    cap, cap_uv = _cap(sources.vertices, rim, rim_uv)
+    all_quads.append(np.searchsorted(vertices, cap))
+    uv_quads.append(cap_uv)
+    labels.append(np.full(len(cap), CAP))
+    for side, corner in (("r", 0.075), ("l", 0.925)):
+        weights, eye, disc = _eyeball(sources, side)
+        points.append(weights)
+        offsets.append(np.zeros((len(disc), 3)))
+        uv_quads.append(eye + sum(map(len, uv)))
+        uv.append(disc * 0.07 + [corner, 0.925])
+        all_quads.append(eye + count)
+        labels.append(np.full(len(eye), EYE))
+        count += len(disc)
+    points, offsets = sparse.vstack(points).tocsr(), np.concatenate(offsets)
+    paints.append(np.zeros((count - len(paints[0]), 2)))
+    labels = np.concatenate(labels)
+    mirror = _mirror(points @ sources.vertices + offsets, np.concatenate(all_quads), labels)
+    return Surface(
+        points, offsets, np.concatenate(all_quads), labels, np.concatenate(uv), np.concatenate(uv_quads),
+        np.concatenate(paints), mirror,
+    )  # fmt: skip
+
+
+def _cap(vertices, rim, rim_uv):
+    """Closes the mouth's rim [L] with a row of quads from its upper to its lower half: (quads, uv_quads)."""
+    x, y = vertices[rim, 0], vertices[rim, 1]
+    middle = np.flatnonzero(np.abs(x) < 1e-6)
+    top = middle[y[middle].argmax()]
+    reach = (len(rim) // 2 - 1) // 2
+    upper = (top + np.arange(-reach, reach + 1)) % len(rim)
+    lower = (2 * top + len(rim) // 2 - upper) % len(rim)
+    return tuple(geometry.strip(each[lower], each[upper]) for each in (rim, rim_uv))
+
+
+def _eyeball(sources, side):
+    """The front of an eyeball: (points [K, N] sparse, quads, disc [K, 2] in [-1, 1], its texture map).
+
+    The points move with the best affine map of the base mesh's own, coarser eyeball.
+    """
+    directions, quads, disc = eye_disc()
+    own = np.unique(sources.quads[f"helper-{side}-eye"])
+    vertices = sources.vertices[own]
+    center = (vertices.max(0) + vertices.min(0)) / 2
+    radius = (vertices[:, 0].max() - vertices[:, 0].min()) / 2
+    center[2] = vertices[:, 2].min() + radius
+    affine = np.concatenate([vertices, np.ones((len(own), 1))], 1)
+    wanted = np.concatenate([center + radius * directions, np.ones((len(directions), 1))], 1)
+    weights = wanted @ np.linalg.pinv(affine)
+    rows = np.repeat(np.arange(len(weights)), len(own))
+    columns = np.tile(own, len(weights))
+    return sparse.csr_matrix((weights.ravel(), (rows, columns)), (len(weights), len(sources.vertices))), quads, disc
+
+
+def eye_disc():
+    """Control points of a unit eyeball's front that subdivide to the sphere with its cornea, looking along +z.
+
+    Returns:
+      (points [K, 3], quads [F, 4], disc [K, 2]: azimuthal map with radius 1 at the last ring).
+    """
+    angle = 2 * np.pi * np.arange(_EYE_SIDES) / _EYE_SIDES
+    radii = np.radians(_EYE_ANGLES)
+    polar = np.concatenate([[0], np.repeat(radii, _EYE_SIDES)])
+    around = np.concatenate([[0], np.tile(angle, len(radii))])
+    ring = 1 + np.arange(_EYE_SIDES)
+    quads = [np.stack([0 * ring[::2], ring[::2], ring[1::2], np.roll(ring[::2], -1)], 1)]
+    for index in range(len(radii) - 1):
+        inner, outer = ring + index * _EYE_SIDES, ring + (index + 1) * _EYE_SIDES
+        quads.append(geometry.strip(outer, inner, closed=True))
+    quads = np.concatenate(quads)
+    height = 1 + _CORNEA / 0.138 * np.cos(np.clip(polar / radii[2], 0, 1) * np.pi / 2) ** 2
+    wanted = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], 1) * height[:, None]
+    first, finer = geometry.catmull_clark(quads, len(wanted))
+    second, _ = geometry.catmull_clark(finer, first.shape[0])
+    limit = (second @ first)[: len(wanted)].toarray()
+    disc = np.stack([np.cos(around), np.sin(around)], 1) * (polar / polar.max())[:, None]
+    return np.linalg.solve(limit, wanted), quads, disc
+
+
+def _fit_square(texture):
+    """The head's island of the texture turned upright and stretched to the unit square."""
+    upright = np.stack([texture[:, 1], -texture[:, 0]], 1)
+    low, high = upright.min(0), upright.max(0)
+    return 0.004 + 0.992 * (upright - low) / (high - low)
+
+
+def _rings(disc, radii, sides):
+    """Texture points of rings around a disc (x, y, radius): [len(radii) * sides, 2]."""
+    angle = -2 * np.pi * np.arange(sides) / sides
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1)
+    return np.concatenate([np.array(disc[:2]) + disc[2] * radius * circle for radius in radii])
+
+
+def _mirror(points, quads, labels):
+    """Mirrored control point of each, matched within each part (parts may touch)."""
+    part = np.zeros(len(points), int)
+    part[quads[labels == EYE]] = 1
+    mirror = np.zeros(len(points), int)
+    for value in (0, 1):
+        index = np.flatnonzero(part == value)
+        mirror[index] = index[geometry.match_mirrored(points[index], 1e-5)]
+    return mirror
+
+
+class Mesh(NamedTuple):
+    """A surface subdivided twice.
+
+    Attributes:
+      steps: the two subdivision matrices, to be applied in turn to the control points.
+      quads: three levels of quads, coarse to fine, [F_l, 4]; a level's vertices come first in the next level's.
+      uv_quads: the same for texture points.
+      sizes: vertices of each level.
+      uv: [U, 2].
+      part: [V] int, of the finest level; where parts meet, the skin wins.
+      place: [V, 3] dm, on the base mesh.
+      paint: [V, 2], on the sources' textures.
+      disc: [V, 2], on the round texture maps of eyes and mouth, in their radius; 9 elsewhere.
+      near: [V, V] sparse, the mean over a vertex and its neighbours.
+    """
+
+    steps: tuple
+    quads: tuple
+    uv_quads: tuple
+    sizes: tuple
+    uv: np.ndarray
+    part: np.ndarray
+    place: np.ndarray
+    paint: np.ndarray
+    disc: np.ndarray
+    near: sparse.csr_matrix
+
+    def refine(self, control):
+        """Positions [V, ...] of control values [C, ...]."""
+        flat = self.steps[1] @ (self.steps[0] @ np.reshape(control, (len(control), -1)))
+        return flat.reshape(-1, *np.shape(control)[1:])
+
+    def normals(self, positions):
+        """Unit vertex normals [V, 3] at `positions` [V, 3]."""
+        corners = positions[self.quads[-1]]
+        cross = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
+        total = np.zeros_like(positions)
+        np.add.at(total, self.quads[-1].ravel(), cross.repeat(4, 0))
+        return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
+
+    def spread(self, values, times):
+        """Averages `values` [V, ...] over the neighbours `times` times."""
+        for _ in range(times):
+            values = self.near @ values
+        return values
+
+
+def subdivide(face, vertices):
+    """Subdivides a `Surface` twice: `Mesh`.
+
+    Args:
+      face: `Surface`.
+      vertices: [N, 3] dm, the base mesh.
+    """
+    control = face.control(vertices)
+    quads, uv_quads, sizes, steps, uv = [face.quads], [face.uv_quads], [len(control)], [], face.uv
+    part = np.full(len(control), -1)
+    for value in (EYE, CAP, SOCKET, MOUTH, FACE):
+        part[face.quads[face.parts == value]] = value
+    labels, paint = face.parts, face.paint
+    disc = np.full((len(control), 2), 9.0)
+    for value, center, radius in ((MOUTH, (0.075, 0.075), 0.07), (CAP, (0.075, 0.075), 0.07), (EYE, None, 0.07)):
+        own = face.quads[face.parts == value].ravel()
+        at = face.uv[face.uv_quads[face.parts == value]].reshape(-1, 2)
+        middle = np.where(at[:, :1] < 0.5, [[0.075, 0.925]], [[0.925, 0.925]]) if center is None else np.array(center)
+        disc[own] = (at - middle) / radius
+    for _ in range(2):
+        matrix, finer = geometry.catmull_clark(quads[-1], sizes[-1])
+        linear, _ = geometry.split_linear(quads[-1], sizes[-1])
+        uv_matrix, uv_finer = geometry.split_linear(uv_quads[-1], len(uv))
+        paint, uv, disc = linear @ paint, uv_matrix @ uv, linear @ disc
+        labels = labels.repeat(4)
+        steps.append(matrix)
+        quads.append(finer)
+        uv_quads.append(uv_finer)
+        sizes.append(matrix.shape[0])
+    part = np.zeros(sizes[-1], int)
+    for value in (EYE, CAP, MOUTH, SOCKET, FACE):
+        part[quads[-1][labels == value]] = value
+    edges = np.unique(np.sort(geometry.quad_edges(quads[-1]).reshape(-1, 2), 1), axis=0)
+    both = np.concatenate([edges, edges[:, ::-1], np.arange(sizes[-1])[:, None].repeat(2, 1)])
+    near = sparse.csr_matrix((np.ones(len(both)), both.T), (sizes[-1],) * 2)
+    near = sparse.diags(1 / np.asarray(near.sum(1)).ravel()) @ near
+    place = steps[1] @ (steps[0] @ control)
+    return Mesh(tuple(steps), tuple(quads), tuple(uv_quads), tuple(sizes), uv, part, place, paint, disc, near)

@@ -1,0 +1,105 @@
+"""Photos in, textured 3D faces out: `python -m tf_deep3d.reconstruct PHOTO... --out DIR`."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up remarks are not ours to show
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+EXAMPLES = """
+examples:
+  python -m tf_deep3d.reconstruct --demo --out demo            a public-domain photo that scikit-image carries
+  python -m tf_deep3d.reconstruct me.jpg --out faces           writes faces/me/face.obj, face.glb, overlay.png, ...
+  python -m tf_deep3d.reconstruct holiday/ 'more/*.png' --all-faces --out faces
+  python -m tf_deep3d.reconstruct me.jpg --out faces --level 1 --overwrite
+
+exit status: 0 if at least one face was written, 1 if none, 2 for a wrong command line.
+"""
+
+
+def main(arguments=None):
+    """Runs the command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    if bool(options.photos) == options.demo:
+        print("Name at least one photo, or pass --demo, not both. --help shows examples.", file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            return _run(options, Path(scratch))
+        except KeyboardInterrupt:
+            print("Interrupted; what was written is complete.", file=sys.stderr)
+            return 130
+        except (ValueError, OSError) as error:  # ours say what was received; anything else keeps its traceback
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m tf_deep3d.reconstruct",
+        description="Reconstructs the faces of photos as textured 3D meshes.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="photo, folder of photos, or quoted glob")
+    parser.add_argument("--demo", action="store_true", help="use a public-domain photo that comes with a package")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--method", choices=["fit"], default="fit", help="fit: analysis by synthesis (default)")
+    parser.add_argument("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
+    parser.add_argument("--level", type=int, metavar="N", help="level of detail of the meshes, 0 coarsest (default: finest)")
+    parser.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    return parser
+
+
+def _run(options, scratch):
+    from tf_deep3d import photos
+
+    paths = [_demo_photo(scratch)] if options.demo else photos.find_photos(options.photos)
+    if not paths:
+        raise ValueError(f"no photos found. Received: {' '.join(options.photos)}")
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not os.access(options.out, os.W_OK):
+        raise PermissionError(f"cannot write to {options.out}")
+
+    from tqdm import tqdm
+
+    from tf_deep3d import pipeline
+
+    choice = pipeline.Options(options.model, options.level, options.all_faces, options.overwrite)
+    models = pipeline.load_models(choice)
+    written = failed = 0
+    style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
+    with tqdm(total=len(paths), bar_format=style, disable=None) as bar:
+        for outcome in pipeline.reconstruct_photos(paths, options.out, choice, models, bar.update):
+            if isinstance(outcome, pipeline.Failure):
+                failed += 1
+                bar.write(f"{outcome.photo}: {outcome.reason}", file=sys.stderr)
+            else:
+                written += 1
+                bar.write(_summary(outcome))
+    print(f"{written} faces written to {options.out}" + (f", {failed} failed" if failed else ""))
+    return 0 if written else 1
+
+
+def _summary(outcome):
+    return (
+        f"{outcome.photo.name} -> {outcome.folder}  landmarks {100 * outcome.landmark_error:.1f} % of the eye distance, "
+        f"colours {outcome.terms['photometric']:.3f}, likeness {1 - outcome.terms['perceptual']:.2f}"
+    )
+
+
+def _demo_photo(folder):
+    from PIL import Image
+    from skimage import data
+
+    path = folder / "astronaut.png"
+    Image.fromarray(data.astronaut()).save(path)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())
