@@ -25,10 +25,9 @@ def python2_array(array, protocol=2):
     if protocol == 0:
         shape = b"(" + b"".join(b"I%d\n" % length for length in array.shape) + b"t"
         text = b"S" + repr(data).removeprefix("b").encode("ascii") + b"\n"
-        return (
-            b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n" + shape + b"cnumpy\ndtype\n(S'"
-            + order.encode() + b"'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntbI00\n" + text + b"tb"
-        )  # fmt: skip
+        begin = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n" + shape
+        dtype = b"cnumpy\ndtype\n(S'" + order.encode() + b"'\nI0\nI1\ntR(I3\nS'<'\nNNNI-1\nI-1\nI0\ntb"
+        return begin + dtype + b"I00\n" + text + b"tb"
     shape = b"(" + b"".join(b"J" + struct.pack("<i", length) for length in array.shape) + b"t"
     dtype = (
         b"cnumpy\ndtype\nU\x02"

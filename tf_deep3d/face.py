@@ -84,7 +84,7 @@ def reconstruct(model, coefficients, camera=None, xp=np, landmarks="ibug68"):
     camera = camera or Camera()
     shape = unposed_shape(model, coefficients.identity, coefficients.expression, xp)
     vertices = pose(shape, coefficients.angles, coefficients.translation, xp)
-    normals = geometry.vertex_normals(vertices, model.triangles, model.vertex_triangles, xp)
+    normals = geometry.vertex_normals(vertices, model.triangles, model.vertex_corners, xp)
     reflectance = albedo(model, coefficients.albedo, xp)
     colors = lighting.shade(reflectance, normals, coefficients.illumination, xp)
     pixels, depth = cameras.to_pixels(camera, vertices, xp)

@@ -1,6 +1,7 @@
 """Rotations, normals and similarities: plain linear algebra on points and triangles.
 
-Letters: B batch, V vertices, T triangles, D largest number of triangles around a vertex, N points.
+Letters: B batch, V vertices, T triangles, D largest number of corners at a vertex, N points or rows,
+C columns.
 `xp` is the array namespace: `numpy` on the device and in evaluation, `keras.ops` in the differentiable path.
 Conventions of the axes are in `camera`.
 """
@@ -19,9 +20,7 @@ def normalize(vectors, xp=np):
 
 def cross(a, b, xp=np):
     """Cross product of `a` and `b`, both [..., 3]. By components: `keras.ops.cross` has no TFLite builtin."""
-    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
-    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
-    return xp.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
+    return xp.stack(_cross(a[..., 0], a[..., 1], a[..., 2], b[..., 0], b[..., 1], b[..., 2]), axis=-1)
 
 
 def rotation_matrix(angles, xp=np):
@@ -59,40 +58,91 @@ def triangle_normals(vertices, triangles, xp=np):
     return normalize(cross(b - a, c - a, xp), xp)
 
 
-def triangles_around(triangles, vertex_count):
-    """Lists the triangles around each vertex.
+def corners_around(triangles, vertex_count):
+    """Lists the triangle corners at each vertex.
 
     Args:
       triangles: [T, 3] int.
       vertex_count: V.
 
     Returns:
-      [V, D] int32 NumPy array of triangle indices, ascending, padded with T.
+      [V, D] int32 NumPy array of corners, ascending, padded with 3 T. Corner 3 t + i is the i-th of triangle t.
     """
-    triangles = np.asarray(triangles)
-    owner = triangles.reshape(-1)
+    owner = np.asarray(triangles).reshape(-1)
     order = np.argsort(owner, kind="stable")
     counts = np.bincount(owner, minlength=vertex_count)
     column = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
-    table = np.full((vertex_count, max(counts.max(initial=0), 1)), len(triangles), np.int32)
-    table[owner[order], column] = order // 3
+    table = np.full((vertex_count, max(counts.max(initial=0), 1)), len(owner), np.int32)
+    table[owner[order], column] = order
     return table
 
 
-def vertex_normals(vertices, triangles, vertex_triangles, xp=np):
+def vertex_normals(vertices, triangles, vertex_corners, xp=np):
     """Unit normals of the vertices: the mean of the unit normals of the one-ring triangles, as the paper's codes do.
+
+    Going from vertices to corners and from triangles back to vertices are gathers, and so are their gradients; the
+    faces of a batch lie side by side in memory, so that each gathered row serves all of them.
 
     Args:
       vertices: [B, V, 3].
       triangles: [T, 3] int32.
-      vertex_triangles: [V, D] int32 of `triangles_around`.
+      vertex_corners: [V, D] int32 of `corners_around`.
 
     Returns:
       [B, V, 3].
     """
-    normals = triangle_normals(vertices, triangles, xp)
-    normals = xp.concatenate([normals, xp.zeros_like(normals[:, :1])], axis=1)
-    return normalize(xp.sum(xp.take(normals, vertex_triangles, axis=1), axis=2), xp)
+    count, size = vertices.shape[1], triangles.shape[0]
+    flat = xp.reshape(triangles, (-1,))
+    around = vertex_corners // 3
+
+    def to_corners(rows):
+        return xp.take(rows, flat, axis=0)
+
+    def from_corners(rows):
+        return _gather_sum(rows, vertex_corners, xp)
+
+    def to_vertices(rows):
+        return _gather_sum(rows, around, xp)
+
+    def from_vertices(rows):
+        return xp.sum(xp.reshape(xp.take(rows, flat, axis=0), (size, 3, -1)), axis=1)
+
+    rows = xp.reshape(xp.transpose(vertices, (1, 2, 0)), (count, -1))  # [V, 3 B]
+    corners = xp.reshape(_linear(to_corners, from_corners, rows, xp), (size, 9, -1))
+    ax, ay, az, bx, by, bz, cx, cy, cz = xp.unstack(corners, axis=1)  # [T, B] each
+    normal = _cross(bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az)
+    rows = xp.reshape(_unit(normal, xp), (size, -1))
+    rows = xp.reshape(_linear(to_vertices, from_vertices, rows, xp), (count, 3, -1))
+    return xp.transpose(_unit(xp.unstack(rows, axis=1), xp), (2, 0, 1))
+
+
+def _cross(ax, ay, az, bx, by, bz):
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+
+
+def _unit(components, xp):
+    """Stacks x, y, z [N, B] to [N, 3, B], scaled to unit length as by `normalize`."""
+    x, y, z = components
+    scale = 1.0 / xp.sqrt(x * x + y * y + z * z + EPSILON)
+    return xp.stack([x * scale, y * scale, z * scale], axis=1)
+
+
+def _gather_sum(rows, table, xp):
+    """Sums of the rows [N, C] listed in `table` [V, D], which is padded with N: [V, C]."""
+    rows = xp.concatenate([rows, xp.zeros_like(rows[:1])], axis=0)
+    return sum(xp.take(rows, table[:, i], axis=0) for i in range(table.shape[1]))
+
+
+def _linear(forward, transpose, x, xp):
+    """forward(x) for a linear map whose transpose is known: a gather beats the scatter that autodiff would make."""
+    if xp is np:
+        return forward(x)
+
+    @xp.custom_gradient
+    def mapped(x):
+        return forward(x), lambda upstream: transpose(upstream)
+
+    return mapped(x)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tf_deep3d import archive
 from tf_deep3d.coefficients import Layout
-from tf_deep3d.geometry import triangles_around
+from tf_deep3d.geometry import corners_around
 
 SCHEMA = 1
 OPEN_FACE = Path(__file__).parent / "assets" / "open_face.npz"
@@ -56,7 +56,7 @@ class MorphableModel:
       mean_albedo: [V, 3], RGB in [0, 1].
       albedo_basis: [Kt, V, 3], RGB for one standard deviation.
       triangles: [T, 3] int32, counter-clockwise seen from outside.
-      vertex_triangles: [V, D] int32, the triangles around each vertex, padded with T.
+      vertex_corners: [V, D] int32, the triangle corners at each vertex (`geometry.corners_around`).
       uv: [U, 2], texture coordinates in [0, 1], origin at the bottom left as in OBJ.
       uv_triangles: [T, 3] int32, the triangles in `uv`.
       regions: name -> bool [V], names in `REGIONS`.
@@ -74,7 +74,7 @@ class MorphableModel:
     mean_albedo: Any
     albedo_basis: Any
     triangles: Any
-    vertex_triangles: Any
+    vertex_corners: Any
     uv: Any
     uv_triangles: Any
     regions: dict
@@ -89,7 +89,7 @@ class MorphableModel:
     def on_backend(self, convert):
         """A copy whose numeric arrays went through `convert`, e.g. `keras.ops.convert_to_tensor`, once and for all."""
         arrays = ("mean_shape", "identity_basis", "expression_basis", "mean_albedo", "albedo_basis", "triangles")
-        fields = {name: convert(getattr(self, name)) for name in (*arrays, "vertex_triangles")}
+        fields = {name: convert(getattr(self, name)) for name in (*arrays, "vertex_corners")}
         landmarks = {
             name: Landmarks(convert(points.vertices), convert(points.weights)) for name, points in self.landmarks.items()
         }
@@ -194,7 +194,7 @@ def _at_level(arrays, finest, level):
         mean_albedo=arrays["mean_albedo"][keep].astype(np.float32),
         albedo_basis=stored * scale[:, None, None],
         triangles=triangles,
-        vertex_triangles=triangles_around(triangles, len(keep)),
+        vertex_corners=corners_around(triangles, len(keep)),
         uv=uv,
         uv_triangles=_indices(arrays, f"level{level}_uv_triangles", triangles.shape, len(uv)),
         regions=dict(zip(region_names, regions, strict=True)),

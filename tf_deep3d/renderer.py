@@ -190,10 +190,9 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     budget = budget or (STATIC_BUDGET if STATIC_SHAPES else BUDGET) * height * width
     complete = ops.sum(others, axis=0) <= 0.9999 * ops.minimum(float(budget), 2.0**30 / ops.cast(batch, "float32"))
 
-    many = _indices(several)
-    image = many % batch
-    counts = ops.cast(_at(others, many), "int32") * ops.cast(ops.take(complete, image), "int32")
-    start, owner, slot = _expand(counts, batch, budget)
+    (many,) = _listed(several)
+    counts = ops.cast(_at(others, many), "int32") * ops.cast(ops.take(complete, many % batch), "int32")
+    start, owner, slot = _expand(counts, batch * budget)
     columns = [_at(a, many) for corner in corners for a in corner] + [_at(a, many) for a in (left, top, wide)]
     columns = ops.unstack(ops.take(ops.transpose(ops.stack(columns)), owner, axis=0), num=12, axis=-1)
     left_, top_, wide_ = columns[9:]
@@ -201,18 +200,17 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     row = local // ops.cast(wide_, "int32")
     x = left_ + ops.cast(local, "float32") - ops.cast(row, "float32") * wide_
     y = top_ + ops.cast(row, "float32")
-    inside, nearness_, _ = _test([columns[0:3], columns[3:6], columns[6:9]], x, y, cull)
+    covered, nearness_, _ = _test([columns[0:3], columns[3:6], columns[6:9]], x, y, cull)
 
-    first, second = _indices(first), _indices(inside)
+    hits = [_listed(first, nearness, left, top), _listed(covered, nearness_, x, y)]
+    first, second = hits[0].pop(0), hits[1].pop(0)
     pair = ops.concatenate([first, ops.take(many, ops.take(owner, second))])  # index into [T, B]
-    nearness = ops.concatenate([_at(nearness, first), ops.take(nearness_, second)])
-    column = ops.cast(ops.concatenate([_at(left, first), ops.take(x, second)]), "int32")
-    row = ops.cast(ops.concatenate([_at(top, first), ops.take(y, second)]), "int32")
+    nearness, column, row = (ops.concatenate(a) for a in zip(*hits, strict=True))
     t = pair // batch
-    image = pair - t * batch
-    pixel = (image * height + row) * width + column
+    pixel = ((pair - t * batch) * height + ops.cast(row, "int32")) * width + ops.cast(column, "int32")
     nearest = ops.take(ops.segment_max(nearness, pixel, batch * height * width), pixel)
-    seen = ops.segment_max(ops.cast(ops.equal(nearness, nearest), "int32") * (count - t), pixel, batch * height * width)
+    winner = ops.cast(ops.equal(nearness, nearest) & (nearness > 0), "int32")
+    seen = ops.segment_max(winner * (count - t), pixel, batch * height * width)
     seen = ops.reshape(ops.maximum(seen, 0), (-1, height, width))  # 0: nothing, else count - triangle
     seen = seen * ops.reshape(ops.cast(complete, "int32"), (-1, 1, 1))
     return count - seen - (count + 1) * ops.cast(ops.equal(seen, 0), "int32"), complete
@@ -251,42 +249,50 @@ class _Surface(NamedTuple):
     Attributes:
       pixel: [P] int32, indices into the flattened images.
       slot: [B * H * W] int32, 1 + the pixel's position in `pixel`, or 0.
-      corners: [3 P] int32, indices of the corners' vertices, three for each pixel, into those of all images.
+      corners: [3 P] int32, vertices of all first, all second and all third corners, as indices into all images'.
+      valid: [P] bool, False for an entry that only fills the list (see `_listed`).
       shape: (H, W).
     """
 
     pixel: Any
     slot: Any
     corners: Any
+    valid: Any
     shape: Any
 
 
 def _surface(seen, triangles, vertices):
-    height, width = seen.shape[1:]
+    batch, (height, width) = ops.shape(seen)[0], seen.shape[1:]
     seen = ops.reshape(seen, (-1,))
-    pixel = _indices(seen >= 0)
-    image = pixel // (height * width)
-    corners = ops.take(triangles, ops.take(seen, pixel), axis=0) + ops.expand_dims(image * vertices, -1)
-    slot = ops.segment_max(ops.arange(1, ops.shape(pixel)[0] + 1, dtype="int32"), pixel, ops.shape(seen)[0])
-    return _Surface(pixel, ops.maximum(slot, 0), ops.reshape(corners, (-1,)), (height, width))
+    (pixel,) = _listed(seen >= 0)
+    seen = ops.take(seen, pixel)
+    corners = ops.transpose(ops.take(triangles, seen, axis=0)) + pixel // (height * width) * vertices
+    order = ops.where(seen >= 0, ops.arange(1, ops.shape(pixel)[0] + 1, dtype="int32"), ops.zeros_like(pixel))
+    slot = ops.segment_max(order, pixel, batch * height * width)
+    return _Surface(pixel, ops.maximum(slot, 0), ops.reshape(corners, (-1,)), seen >= 0, (height, width))
 
 
 def _corners(attributes, surface):
     """For each corner of the triangle seen, a list of channels [P] of `attributes`, a list of [B, V, C]."""
-    values = ops.concatenate(attributes, axis=-1) if len(attributes) > 1 else attributes[0]
-    channels = values.shape[2]
+    sizes = [values.shape[2] for values in attributes]
+    channels = sum(sizes)
 
     @ops.custom_gradient
-    def take(rows):
-        size = ops.shape(rows)[0]
+    def take(*rows):
+        count = ops.shape(rows[0])[0]
 
         def gradient(upstream):
-            return ops.segment_sum(ops.reshape(ops.transpose(upstream), (-1, channels)), surface.corners, size)
+            columns = [ops.segment_sum(g, surface.corners, count) for g in ops.unstack(upstream, num=channels)]
+            groups = [columns[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
+            return tuple(ops.transpose(ops.stack(group)) for group in groups)
 
-        return ops.transpose(ops.reshape(ops.take(rows, surface.corners, axis=0), (-1, 3 * channels))), gradient
+        rows = ops.concatenate(rows, axis=-1) if len(rows) > 1 else rows[0]
+        return ops.transpose(ops.take(rows, surface.corners, axis=0)), gradient
 
-    columns = ops.unstack(take(ops.reshape(values, (-1, channels))), num=3 * channels)
-    return [columns[i * channels : (i + 1) * channels] for i in range(3)]
+    columns = take(*(ops.reshape(values, (-1, size)) for values, size in zip(attributes, sizes, strict=True)))
+    columns = ops.unstack(ops.reshape(columns, (3 * channels, -1)), num=3 * channels)
+    columns = [_guard(column, surface.valid, 0.0) for column in columns]
+    return [columns[i::3] for i in range(3)]
 
 
 def _weights(corners, surface):
@@ -300,7 +306,7 @@ def _weights(corners, surface):
     y0, y1, y2 = y0 - 0.5 - y, y1 - 0.5 - y, y2 - 0.5 - y
     e0, e1, e2 = x2 * y1 - x1 * y2, x0 * y2 - x2 * y0, x1 * y0 - x0 * y1
     w0, w1, w2 = e0 * z0, e1 * z1, e2 * z2
-    area, scale = e0 + e1 + e2, 1.0 / (w0 + w1 + w2)
+    area, scale = e0 + e1 + e2, 1.0 / _guard(w0 + w1 + w2, surface.valid, 1.0)
     factor = ops.minimum(ops.abs(ops.stop_gradient(area)) / SLIVER, 1.0)
     w0, w1, w2, depth = (_damp(value * scale, factor) for value in (w0, w1, w2, area))
     return [w0, w1, w2], depth
@@ -351,17 +357,29 @@ def _membership(members, seen):
     return ops.expand_dims(ops.take(members, seen, axis=0), -1)
 
 
-# Lists of unknown length: the only place where backends differ.
+# Lists of a length that depends on the values: the only place where backends differ. With static shapes they are as
+# long as they could be; what fills them up has a zero first value or is not valid.
 
 
-def _indices(condition):
-    """Indices of the true elements of `condition`, flattened."""
-    return ops.nonzero(ops.reshape(condition, (-1,)))[0]
+def _listed(condition, *values):
+    """Indices of the true elements of `condition`, flattened, and the `values` there."""
+    condition = ops.reshape(condition, (-1,))
+    values = [ops.reshape(value, (-1,)) for value in values]
+    if STATIC_SHAPES:
+        return [ops.arange(condition.shape[0]), *(ops.where(condition, value, 0) for value in values)]
+    indices = ops.nonzero(condition)[0]
+    return [indices, *(ops.take(value, indices) for value in values)]
 
 
-def _expand(counts, batch, budget):
-    """Lists `counts[i]` slots for each i: where the slots of i start [S], the i of each slot, and all slots."""
+def _expand(counts, longest):
+    """Lists `counts[i]` slots for each i: where the slots of i start, the i of each slot, and the slots."""
     ends = ops.cumsum(counts)
-    total = ops.sum(counts)
+    total = longest if STATIC_SHAPES else ops.sum(counts)
     owner = ops.cumsum(ops.segment_sum(ops.ones_like(ends), ends, total + 1)[:-1])
+    if STATIC_SHAPES:
+        owner = ops.minimum(owner, counts.shape[0] - 1)
     return ends - counts, owner, ops.arange(total, dtype="int32")
+
+
+def _guard(values, valid, default):
+    return ops.where(valid, values, default) if STATIC_SHAPES else values

@@ -82,7 +82,7 @@ def _write_meshes(folder, portrait, model, coefficients, face):
         meshio.Mesh(
             vertices=vertices[0],
             triangles=model.triangles,
-            normals=vertex_normals(vertices, model.triangles, model.vertex_triangles)[0],
+            normals=vertex_normals(vertices, model.triangles, model.vertex_corners)[0],
             uv=model.uv,
             uv_triangles=model.uv_triangles,
             texture=skin.image,

@@ -5,8 +5,6 @@ packages and the same machine give the same bytes.
 """
 
 import argparse
-from typing import NamedTuple
-
 import numpy as np
 from tqdm import tqdm
 
@@ -15,82 +13,14 @@ from tf_deep3d.morphable_model import REGIONS, SCHEMA
 from tf_deep3d.porting import open_face_albedo as albedo
 from tf_deep3d.porting import open_face_geometry as geometry
 from tf_deep3d.porting import open_face_landmarks as landmarks
+from tf_deep3d.porting import open_face_people as people
 from tf_deep3d.porting import open_face_shape as shape
 from tf_deep3d.porting import open_face_surface as surface
 from tf_deep3d.porting.open_face_sources import Sources, read_sources
 
 IDENTITY, EXPRESSION, ALBEDO = 80, 64, 80  # modes
 PEOPLE, EXPRESSIONS, COMPLEXIONS = 12_000, 8_000, 2_000  # samples
-SCALE = 1.07  # the base mesh's heads are smaller than people's
-CENTER = (0.0, -0.046, 0.253)  # dm, where the mean of the eyes, nose tip and mouth corners lies, as in BFM 2009
 SEED = 20
-ARKIT = tuple(
-    "browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft cheekSquintRight "
-    "eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight eyeLookOutLeft "
-    "eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft eyeWideRight jawForward "
-    "jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight mouthFrownLeft mouthFrownRight mouthFunnel "
-    "mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight mouthPucker mouthRight "
-    "mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft mouthSmileRight mouthStretchLeft "
-    "mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRight tongueOut".split()
-)
-
-
-class Shapes(NamedTuple):
-    """Geometry of the model, at its control points, dm, model frame.
-
-    Attributes:
-      face: `surface.Surface`.
-      mesh: `surface.Mesh`.
-      mean: [C, 3].
-      identity: [Ki, C, 3].
-      expression: [Ke, C, 3].
-      blendshapes: [52, C, 3].
-      origin: [3] dm, the model's origin in the sources' frame, where `SCALE` is applied first.
-      shares: share of the variance that the identity and the expression modes hold.
-    """
-
-    face: surface.Surface
-    mesh: surface.Mesh
-    mean: np.ndarray
-    identity: np.ndarray
-    expression: np.ndarray
-    blendshapes: np.ndarray
-    origin: np.ndarray
-    shares: tuple
-
-
-def build_shapes(sources):
-    """Samples people and expressions and finds their modes: `Shapes`."""
-    face = surface.face_surface(sources)
-    mesh = surface.subdivide(face, sources.vertices)
-    rng = np.random.default_rng(SEED)
-    names = shape.identity_targets(sources)
-    moves = shape.displacements(sources, face, names)
-    skin = np.unique(face.quads[face.parts == surface.FACE])
-    crowd = shape.people(face.control(sources.vertices), moves, shape.sample_people(names, PEOPLE, rng), skin)
-    mean, identity, share = shape.symmetric_modes(crowd, face.mirror, IDENTITY)
-    del crowd
-    names = shape.expression_targets(sources)
-    moves = shape.displacements(sources, face, names).reshape(len(names), -1)
-    mixes = shape.sample_expressions(names, EXPRESSIONS, rng) @ moves
-    mixes = mixes.astype(np.float32).reshape(EXPRESSIONS, *mean.shape)
-    _, expression, expression_share = shape.symmetric_modes(mixes, face.mirror, EXPRESSION, center=False)
-    units = np.stack([unit for unit in shape.displacements(sources, face, [f"faceunits/{name}" for name in ARKIT])])
-    units[ARKIT.index("tongueOut")] = shape.tongue_out(face, mean)
-    origin = SCALE * _five_points(face, mean).mean(0) - CENTER
-    return Shapes(
-        face, mesh, SCALE * mean - origin, SCALE * identity, SCALE * expression, SCALE * units, origin,
-        (share, expression_share),
-    )  # fmt: skip
-
-
-def _five_points(face, mean):
-    """Fronts of the eyeballs, nose tip and mouth corners among control points [C, 3]: [5, 3]."""
-    eyes = np.unique(face.quads[face.parts == surface.EYE])
-    fronts = [side[mean[side, 2].argmax()] for side in (eyes[mean[eyes, 0] < 0], eyes[mean[eyes, 0] > 0])]
-    lips = np.intersect1d(face.quads[face.parts == surface.FACE], face.quads[face.parts == surface.MOUTH])
-    corners = [lips[mean[lips, 0].argmin()], lips[mean[lips, 0].argmax()]]
-    return mean[[*fronts, mean[:, 2].argmax(), *corners]]
 
 
 def regions(sources, mesh, ground, mean):
@@ -109,64 +39,41 @@ def regions(sources, mesh, ground, mean):
     }  # fmt: skip
 
 
-def head_of(sources, head, moves, weights, shapes):
-    """A person's full head in the model's frame, at its control points: [C, 3] dm."""
-    control = head.control(sources.vertices) + np.tensordot(weights, moves, 1)
-    return SCALE * control - shapes.origin
+def find_landmarks(sources, shapes, triangles, parts, count, step):
+    """Finds the landmarks on renders of random people whose mouths are more or less open.
 
+    Args:
+      sources: `Sources`.
+      shapes: `people.Shapes`.
+      triangles: [T, 3], of the finest level.
+      parts: [T] part of the surface of each triangle.
+      count: number of people, each seen in every one of `landmarks.POSES`.
+      step: called after each person.
 
-class Held(NamedTuple):
-    """People straight from the targets, not from the modes.
-
-    Attributes:
-      faces: [n, V, 3] dm, finest level of the model, model frame.
-      heads: [n, H, 3] dm, the same people with ears and neck.
-      triangles: [S, 3] of the heads.
-      colors: [n, H, 3] albedo of the heads.
+    Returns:
+      (landmark sets, name -> [L, 3] dm on the mean face with its mouth open, see `open_mouth`; number of pictures in
+      which a face was found; spread [478] dm, median distance from the median).
     """
-
-    faces: np.ndarray
-    heads: np.ndarray
-    triangles: np.ndarray
-    colors: np.ndarray
-
-
-def sample_identities(sources, shapes, seed, count):
-    """Random people with their exact geometry, for tests and renders: `Held`."""
-    rng = np.random.default_rng(seed)
-    names = shape.identity_targets(sources)
-    weights = shape.sample_people(names, count, rng)
-    head = surface.head_surface(sources)
-    head_mesh = surface.subdivide(head, sources.vertices)
-    skin = np.unique(shapes.face.quads[shapes.face.parts == surface.FACE])
-    reference = (shapes.mean + shapes.origin) / SCALE
-    faces, heads = [], []
-    base, moves = shapes.face.control(sources.vertices), shape.displacements(sources, shapes.face, names)
-    head_base, head_moves = head.control(sources.vertices), shape.displacements(sources, head, names)
-    for weight in weights:
-        control = base + np.tensordot(weight, moves, 1)
-        turn, shift = shape.rigid_motion(control[None, skin], reference[skin])
-        faces.append(shapes.mesh.refine(SCALE * (control @ turn[0] + shift[0]) - shapes.origin))
-        control = (head_base + np.tensordot(weight, head_moves, 1)) @ turn[0] + shift[0]
-        heads.append(head_mesh.refine(SCALE * control - shapes.origin))
-    colors = list(albedo.sample_albedos(albedo.canvas(sources, head_mesh, crop=False), count, rng))
-    triangles, _ = geometry.split_quads(head_mesh.quads[-1], head_mesh.quads[-1], heads[0])
-    as_float = [np.asarray(each, np.float32) for each in (faces, heads)]
-    return Held(*as_float, triangles, np.stack(colors))
-
-
-def find_landmarks(sources, shapes, triangles, mean, count, step):
-    """The landmark sets on the mean face, found on renders of `count` random people: name -> [L, 3] dm."""
-    held = sample_identities(sources, shapes, SEED + 1, count)
+    mean = open_mouth(shapes)
+    names = shape.expression_targets(sources)
+    jaw = np.zeros((count, len(names)))
+    jaw[:, names.index("faceunits/jawOpen")] = np.linspace(0.1, 0.4, count)
+    crowd = people.sample_identities(sources, shapes, SEED + 1, count, jaw)
     places = []
-    for face, head, colors in zip(held.faces, held.heads, held.colors, strict=True):
+    for face, head, colors in zip(crowd.faces, crowd.heads, crowd.colors, strict=True):
         for angles in landmarks.POSES:
-            image, _, _ = landmarks.picture(head, colors, held.triangles, angles)
-            places.append(landmarks.observe(image, face, triangles, mean, angles))
+            image = landmarks.picture(head, colors, crowd.triangles, angles)
+            places.append(landmarks.observe(image, face, triangles, parts, mean, angles))
         step()
     found, spread = landmarks.robust_mean(np.stack(places))
     pairs = landmarks.mirrored_points(found)
-    return landmarks.landmark_sets((found + found[pairs] * [-1, 1, 1]) / 2), spread
+    symmetric = (found + found[pairs] * [-1, 1, 1]) / 2
+    return landmarks.landmark_sets(symmetric), sum(np.isfinite(place).any() for place in places), spread
+
+
+def open_mouth(shapes):
+    """The mean face [V, 3] with its jaw half open, where upper and lower lip are apart."""
+    return shapes.mesh.refine(shapes.mean + 0.5 * shapes.blendshapes[people.ARKIT.index("jawOpen")])
 
 
 def build(sources: Sources, heads=24):
@@ -177,7 +84,7 @@ def build(sources: Sources, heads=24):
       heads: number of random heads to find the landmarks on.
     """
     with tqdm(total=5 + heads, desc="open face", unit="step") as bar:
-        shapes = build_shapes(sources)
+        shapes = people.build_shapes(sources, (IDENTITY, EXPRESSION), (PEOPLE, EXPRESSIONS), SEED)
         mesh = shapes.mesh
         bar.update(2)
         mean = mesh.refine(shapes.mean)
@@ -197,7 +104,7 @@ def build(sources: Sources, heads=24):
             "mean_shape": shapes.mean.astype(np.float32),
             "identity_basis": shapes.identity.astype(np.float16),
             "expression_basis": shapes.expression.astype(np.float16),
-            "blendshape_names": np.array(ARKIT),
+            "blendshape_names": np.array(people.ARKIT),
             "blendshapes": shapes.blendshapes.astype(np.float16),
             "mean_albedo": mean_albedo,
             "albedo_basis": modes,
@@ -218,14 +125,20 @@ def build(sources: Sources, heads=24):
             arrays[f"level{level}_vertices"] = np.arange(size, dtype=np.int32)
             arrays[f"level{level}_triangles"] = triangles
             arrays[f"level{level}_uv_triangles"] = uv_triangles
-        sets, spread = find_landmarks(sources, shapes, triangles, mean, heads, lambda: bar.update(1))
+        parts = [shapes.face.parts.repeat(2 * 4**level) for level in range(3)]
+        sets, pictures, spread = find_landmarks(sources, shapes, triangles, parts[2], heads, lambda: bar.update(1))
+        opened = open_mouth(shapes)
         for level in range(3):
             for name, points in sets.items():
-                size = mesh.sizes[level]
-                vertices, weights = landmarks.snap(points, mean[:size], arrays[f"level{level}_triangles"])
+                size, triangles = mesh.sizes[level], arrays[f"level{level}_triangles"]
+                on_eye = landmarks.on_eyeball(name)
+                vertices, weights = landmarks.snap(points, opened[:size], triangles[parts[level] == surface.FACE])
+                on_eyes = landmarks.snap(points[on_eye], opened[:size], triangles[parts[level] == surface.EYE])
+                vertices[on_eye], weights[on_eye] = on_eyes
                 arrays[f"level{level}_landmarks_{name}_vertices"] = vertices
                 arrays[f"level{level}_landmarks_{name}_weights"] = weights
     print(f"variance held: identity {shapes.shares[0]:.4%}, expression {shapes.shares[1]:.4%}, albedo {share:.4%}")
+    print(f"landmarks: face found in {pictures} of {len(landmarks.POSES) * heads} pictures")
     print(f"landmarks: median distance from their median {100 * np.median(spread):.2f} mm")
     return arrays
 

@@ -22,7 +22,7 @@ _CAVITY, _TEETH = np.array([0.16, 0.05, 0.05]), np.array([0.85, 0.80, 0.72])
 _IRISES = np.array([[0.20, 0.11, 0.06], [0.13, 0.08, 0.05], [0.36, 0.23, 0.11], [0.30, 0.42, 0.52], [0.38, 0.42, 0.28],
                     [0.42, 0.46, 0.48]])  # fmt: skip
 _IRIS_SHARES = (0.35, 0.25, 0.12, 0.13, 0.08, 0.07)
-_PUPIL, _LIMBUS = 0.115, 0.328  # radius on the eye's disc (1 = 90 degrees from the gaze axis)
+_PUPIL, _LIMBUS = 0.085, 0.261  # radius on the eye's disc (1 = 90 degrees from the gaze axis)
 
 
 class Canvas(NamedTuple):
@@ -92,6 +92,7 @@ def canvas(sources, mesh, crop=True):
     inside = np.where(mouth_part, np.clip((1.0 - uv_radius) / 0.22, 0, 1), 0)
     height = y - mouth[1]
     teeth = np.where(mouth_part, inside * np.exp(-(((height - 0.055) / 0.06) ** 2)) * (ax < 0.24), 0)
+    teeth *= np.clip((0.82 - uv_radius) / 0.1, 0, 1)
     return Canvas(
         skins, part, place, lips * skin, lashes, _brows(sources, place, skin), jaw * skin, cheeks * skin, eye, shade, teeth,
         inside, _fields(place, skin | mouth_part) * (far > 0),
@@ -165,15 +166,15 @@ def _fields(place, skin, count=24, seed=5):
 def sample_albedos(ground, count, rng):
     """Random complexions: yields `count` arrays [V, 3] in [0, 1]."""
     for _ in range(count):
-        tone = _tone(rng.uniform()) + rng.normal(0, 0.06) * HAEMOGLOBIN + rng.normal(0, 0.03, 3)
+        tone = _tone(rng.uniform()) + rng.normal(0, 0.045) * HAEMOGLOBIN + rng.normal(0, 0.03, 3)
         skins = rng.dirichlet(np.full(len(ground.skins), 0.25)) * rng.uniform(0.7, 1.1)
         density = tone + np.einsum("s,svc->vc", skins, ground.skins)
         blotch = rng.normal(0, 0.022, (2, len(ground.fields))) @ ground.fields
         density += blotch[0][:, None] * MELANIN + blotch[1][:, None] * HAEMOGLOBIN
-        lips = np.exp(rng.normal(-2.0, 0.5)) * HAEMOGLOBIN + np.abs(rng.normal(0, 0.10)) * MELANIN
+        lips = np.exp(rng.normal(-2.4, 0.5)) * HAEMOGLOBIN + np.abs(rng.normal(0, 0.10)) * MELANIN
         density += ground.lips[:, None] * lips
         density += ground.cheeks[:, None] * rng.exponential(0.09) * HAEMOGLOBIN
-        beard = rng.uniform(0, 0.35) * (rng.uniform() < 0.45)
+        beard = rng.uniform(0, 0.28) * (rng.uniform() < 0.45)
         density += ground.beard[:, None] * beard * np.array([1.0, 0.95, 0.9])
         hair = np.exp(rng.normal(0.1, 0.45)) * np.array([0.75, 0.95, 1.1])
         cards = rng.dirichlet(np.full(len(ground.brows), 0.2)) @ ground.brows
@@ -199,11 +200,11 @@ def _openings(ground, albedo, rng):
     iris = _IRISES[rng.choice(len(_IRISES), p=_IRIS_SHARES)] * np.exp(rng.normal(0, 0.2)) + rng.normal(0, 0.015, 3)
     radius = np.linalg.norm(ground.eye, axis=1)
     white = _WHITE * rng.uniform(0.85, 1.08)
-    white = white + (_VEIN - white) * np.clip((radius[:, None] - 0.42) * 1.2, 0, 0.6)
-    edge = _soft((radius - _LIMBUS) / 0.018)[:, None]
+    white = white + (_VEIN - white) * np.clip((radius[:, None] - 0.36) * 1.2, 0, 0.6)
+    edge = _soft((radius - _LIMBUS) / 0.014)[:, None]
     inner = np.clip(iris * (0.75 + 0.5 * np.clip(1 - radius / _LIMBUS, 0, 1))[:, None], 0.01, 1)
-    inner = inner * (1 - 0.55 * np.exp(-(((radius - _LIMBUS) / 0.035) ** 2)))[:, None]
-    pupil = _soft((_PUPIL - radius) / 0.014)[:, None]
+    inner = inner * (1 - 0.55 * np.exp(-(((radius - _LIMBUS) / 0.028) ** 2)))[:, None]
+    pupil = _soft((_PUPIL - radius) / 0.011)[:, None]
     eye = (inner * (1 - pupil) + 0.015 * pupil) * (1 - edge) + white * edge
     eye *= ground.shade[:, None] ** rng.uniform(0.6, 1.4)
     return np.where((ground.part == surface.EYE)[:, None], eye, albedo)

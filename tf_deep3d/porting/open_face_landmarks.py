@@ -5,74 +5,89 @@ off the mean face. The robust mean over all pictures, made symmetric, is snapped
 """
 
 import numpy as np
+from scipy.ndimage import distance_transform_edt
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from tf_deep3d import camera as cameras
 from tf_deep3d import geometry, lighting, renderer
-from tf_deep3d.detection import EYE_CORNERS, IBUG68, LEFT_LIDS, MOUTH_CORNERS, NOSE_TIP, RIGHT_LIDS, detect
+from tf_deep3d.detection import detect
+from tf_deep3d.face_networks import IBUG68, LEFT_LIDS, MESH_POINTS, MOUTH_CORNERS, NOSE_TIP, RIGHT_LIDS
+from tf_deep3d.morphable_model import LANDMARK_SETS
+from tf_deep3d.porting.open_face_surface import EYE, FACE
 
 SIZE = 512  # px of the renders
 POSES = ((0.0, 0.0), (0.0, 0.35), (0.0, -0.35), (-0.2, 0.0))  # pitch, yaw in radians
+REACH = 8  # px, how far beside the skin a detected point may lie
 BACKGROUND = (0.62, 0.66, 0.70)
 _LIGHT = np.zeros((1, 3, 9), np.float32)
 _LIGHT[:, :, 1], _LIGHT[:, :, 2], _LIGHT[:, :, 0] = -0.12, 0.22, -0.25  # from above and in front
 
 
-def picture(vertices, colors, triangles, angles, size=SIZE, light=_LIGHT, normals=None):
-    """Renders a mesh: (image [size, size, 3] in [0, 1], triangle [size, size] int, -1 where nothing,
-    barycentrics [size, size, 3]).
+def picture(vertices, colors, triangles, angles, size=SIZE, light=_LIGHT):
+    """Renders a mesh before a plain background: [size, size, 3] float32 in [0, 1].
 
     Args:
       vertices: [V, 3] dm, model frame.
       colors: [V, 3] albedo.
       triangles: [T, 3].
-      angles: pitch, yaw (, roll) in radians.
+      angles: pitch, yaw in radians.
       size: px.
       light: [1, 3, 9] spherical harmonics.
-      normals: [V, 3] of the unrotated mesh, by default computed.
     """
-    seen, weights, world = fragments(vertices, triangles, angles, size)
-    around = geometry.triangles_around(triangles, len(vertices))
-    normals = geometry.vertex_normals(world, triangles, around)
+    seen, weights, world = visible(vertices, triangles, angles, size)
+    normals = geometry.vertex_normals(world, triangles, geometry.corners_around(triangles, len(vertices)))
     shaded = np.clip(lighting.shade(colors[None], normals, light)[0], 0, 1)
-    corners = shaded[triangles[np.maximum(seen, 0)]]
-    image = (corners * weights[..., None]).sum(-2)
-    return np.where((seen >= 0)[..., None], image, BACKGROUND).astype(np.float32), seen, weights
+    image = (shaded[triangles[np.maximum(seen, 0)]] * weights[..., None]).sum(-2)
+    return np.where((seen >= 0)[..., None], image, BACKGROUND).astype(np.float32)
 
 
-def fragments(vertices, triangles, angles, size=SIZE):
+def visible(vertices, triangles, angles, size):
     """What each pixel sees of a mesh: (triangle [size, size], barycentrics [size, size, 3], world [1, V, 3])."""
-    camera = cameras.Camera.for_size(size)
-    turn = geometry.rotation_matrix(np.array([[*angles, 0.0][:3]]))[0]
+    turn = geometry.rotation_matrix(np.array([[*angles, 0.0]]))[0]
     world = (vertices @ turn.T)[None].astype(np.float32)
-    pixels, depth = cameras.to_pixels(camera, world)
+    pixels, depth = cameras.to_pixels(cameras.Camera.for_size(size), world)
     result = renderer.rasterize(pixels, depth, triangles, size, size)
     return np.asarray(result.triangle)[0], np.asarray(result.barycentrics)[0], world
 
 
-def observe(image, face, triangles, mean, angles):
+def observe(image, face, triangles, parts, mean, angles):
     """Where one picture's detected points lie on the mean face: [478, 3] dm, NaN where they miss the model.
 
     Args:
-      image: [H, W, 3] picture of the full head.
+      image: [H, H, 3] picture of the full head.
       face: [V, 3] dm, the same person in the model's topology.
       triangles: [T, 3].
+      parts: [T], see `open_face_surface`; irises are looked for on the eyeballs, all else on the skin.
       mean: [V, 3] dm.
       angles: pitch, yaw.
     """
     found = detect(image)
     if not found:
         return np.full((478, 3), np.nan)
-    seen, weights, _ = fragments(face, triangles, angles, len(image))
+    seen, weights, _ = visible(face, triangles, angles, len(image))
     points = found[0].landmarks478[:, :2]
-    column, row = (np.clip(np.floor(points[:, k]).astype(int), 0, len(image) - 1) for k in (0, 1))
-    triangle, weight = seen[row, column], weights[row, column]
-    places = (mean[triangles[np.maximum(triangle, 0)]] * weight[..., None]).sum(-2)
-    return np.where((triangle >= 0)[:, None], places, np.nan)
+    column, row = np.clip(np.floor(points.T).astype(int), 0, len(image) - 1)
+    places = np.full((478, 3), np.nan)
+    iris = np.arange(478) >= MESH_POINTS
+    for part, own in ((FACE, ~iris), (EYE, iris)):
+        wanted = (seen >= 0) & (parts[np.maximum(seen, 0)] == part)
+        distance, (rows, columns) = distance_transform_edt(~wanted, return_indices=True)
+        at = rows[row, column], columns[row, column]
+        place = (mean[triangles[seen[at]]] * weights[at][..., None]).sum(-2)
+        places[own] = np.where(distance[row, column][:, None] <= REACH, place, np.nan)[own]
+    return places
+
+
+def on_eyeball(name):
+    """Which points of a landmark set lie on the eyeballs: bool [L]."""
+    on = np.zeros(LANDMARK_SETS[name], bool)
+    on[{"alignment5": slice(0, 2), "mediapipe478": slice(MESH_POINTS, None), "ibug68": slice(0)}[name]] = True
+    return on
 
 
 def robust_mean(places):
-    """Mean of the observations [n, L, 3] within three median distances of their median: [L, 3]."""
+    """Mean of observations [n, L, 3] within three median distances of their median: ([L, 3], median distance [L])."""
     middle = np.nanmedian(places, 0)
     distance = np.linalg.norm(places - middle, axis=-1)
     limit = 3 * np.nanmedian(distance, 0) + 0.01
@@ -81,8 +96,6 @@ def robust_mean(places):
 
 def mirrored_points(points, tolerance=0.25):
     """Which landmark [L] is each one's mirror image; found by mutual nearest neighbours of symmetrised places."""
-    from scipy.optimize import linear_sum_assignment
-
     cost = np.linalg.norm(points[:, None] * [-1, 1, 1] - points[None], axis=-1)
     rows, columns = linear_sum_assignment((cost + cost.T) ** 2)
     if cost[rows, columns].max() > tolerance:

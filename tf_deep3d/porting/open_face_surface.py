@@ -5,6 +5,7 @@ closes the mouth, and two eyeballs of our own. Every control point is a linear f
 all targets apply to it.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from tf_deep3d.porting import open_face_geometry as geometry
 
 FACE, MOUTH, CAP, SOCKET, EYE = range(5)  # parts of the surface
 _MOUTH_RINGS, _SOCKET_RINGS = 4, 1
-_EYE_ANGLES = (9.0, 18.0, 29.5, 42.0, 62.0, 90.0)  # degrees from the gaze axis: pupil, iris, limbus, white
+_EYE_ANGLES = (7.5, 15.0, 23.5, 37.0, 60.0, 90.0)  # degrees from the gaze axis: pupil, iris, limbus, white
 _EYE_SIDES = 8  # of every ring
 _CORNEA = 0.012  # dm, height of the cornea over the sphere
 _NECK = 5.75  # dm, where the full head ends
@@ -91,8 +92,8 @@ def _surface(sources, chosen, mouth_rings, socket_rings):
         disc = (0.075, 0.075, 0.07) if is_mouth else (0.912 + 0.045 * np.sign(center[0]), 0.045, 0.04)
         uv_cells = np.arange(rings.size).reshape(rings.shape) + sum(map(len, uv))
         uv.append(_rings(disc, np.linspace(1, 0.6, len(rings)), rings.shape[1]))
-        grown = [geometry.strip(second, first, closed=True) for first, second in zip(rings, rings[1:], strict=False)]
-        grown_uv = [geometry.strip(b, a, closed=True) for a, b in zip(uv_cells, uv_cells[1:], strict=False)]
+        grown = [geometry.strip(second, first, closed=True) for first, second in pairwise(rings)]
+        grown_uv = [geometry.strip(b, a, closed=True) for a, b in pairwise(uv_cells)]
         skin += grown
         uv_quads += grown_uv
         labels.append(np.full(len(cells), MOUTH if is_mouth else SOCKET))
@@ -104,7 +105,8 @@ def _surface(sources, chosen, mouth_rings, socket_rings):
     identity = sparse.csr_matrix((np.ones(count), (np.arange(count), vertices)), (count, len(sources.vertices)))
     painted = np.zeros((len(sources.vertices), 2))
     painted[quads[chosen]] = sources.texture[paint[chosen]]
-    points, offsets, paints, all_quads = [identity], [np.zeros((count, 3))], [painted[vertices]], [inverse.reshape(-1, 4)]
+    points, offsets, paints = [identity], [np.zeros((count, 3))], [painted[vertices]]
+    all_quads = [inverse.reshape(-1, 4)]
 
     cap, cap_uv = _cap(sources.vertices, rim, rim_uv)
     all_quads.append(np.searchsorted(vertices, cap))
@@ -120,6 +122,7 @@ def _surface(sources, chosen, mouth_rings, socket_rings):
         labels.append(np.full(len(eye), EYE))
         count += len(disc)
     points, offsets = sparse.vstack(points).tocsr(), np.concatenate(offsets)
+    points = _smooth_border(points, np.concatenate(all_quads), sources.vertices)
     paints.append(np.zeros((count - len(paints[0]), 2)))
     labels = np.concatenate(labels)
     mirror = _mirror(points @ sources.vertices + offsets, np.concatenate(all_quads), labels)
@@ -127,6 +130,41 @@ def _surface(sources, chosen, mouth_rings, socket_rings):
         points, offsets, np.concatenate(all_quads), labels, np.concatenate(uv), np.concatenate(uv_quads),
         np.concatenate(paints), mirror,
     )  # fmt: skip
+
+
+def _smooth_border(points, quads, vertices, times=30, start=0.15, limit=0.75):
+    """Slides the outer border's control points inwards along their edges, onto a smooth curve.
+
+    Args:
+      points: [C, N] sparse.
+      quads: [F, 4].
+      vertices: [N, 3] dm, the base mesh.
+      times: smoothing steps of the curve.
+      start: share of the edge that all points slide, so that dents can be evened out too.
+      limit: largest share.
+
+    Returns:
+      [C, N] sparse, with the moved points.
+    """
+    control = points @ vertices
+    loop = max(geometry.boundary_loops(quads), key=lambda loop: np.ptp(control[loop], axis=0).max())
+    border = set(loop.tolist())
+    inner = {vertex: set() for vertex in border}
+    for first, second in geometry.quad_edges(quads).reshape(-1, 2).tolist():
+        if first in border and second not in border:
+            inner[first].add(second)
+    rows = np.concatenate([[row] * len(inner[vertex]) for row, vertex in enumerate(loop.tolist())]).astype(int)
+    columns = np.concatenate([sorted(inner[vertex]) for vertex in loop.tolist()]).astype(int)
+    counts = np.bincount(rows, minlength=len(loop))
+    towards = sparse.csr_matrix((1 / counts[rows], (rows, columns)), (len(loop), len(control)))
+    along = towards @ control - control[loop] * (counts > 0)[:, None]
+    curve = control[loop] + start * along
+    for _ in range(times):
+        curve = (np.roll(curve, 1, 0) + 2 * curve + np.roll(curve, -1, 0)) / 4
+    share = np.clip(((curve - control[loop]) * along).sum(1) / np.maximum((along**2).sum(1), 1e-9), 0, limit)
+    own = sparse.csr_matrix((-share, (np.arange(len(loop)), loop)), towards.shape)
+    place = sparse.csr_matrix((np.ones(len(loop)), (loop, np.arange(len(loop)))), (len(control), len(loop)))
+    return (points + place @ ((sparse.diags(share) @ towards + own) @ points)).tocsr()
 
 
 def _cap(vertices, rim, rim_uv):
@@ -176,7 +214,8 @@ def eye_disc():
         quads.append(geometry.strip(outer, inner, closed=True))
     quads = np.concatenate(quads)
     height = 1 + _CORNEA / 0.138 * np.cos(np.clip(polar / radii[2], 0, 1) * np.pi / 2) ** 2
-    wanted = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], 1) * height[:, None]
+    wanted = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)])
+    wanted = wanted.T * height[:, None]
     first, finer = geometry.catmull_clark(quads, len(wanted))
     second, _ = geometry.catmull_clark(finer, first.shape[0])
     limit = (second @ first)[: len(wanted)].toarray()
