@@ -7,7 +7,7 @@ from tests.foreign_face import assert_centered, assert_model_is, foreign_face
 from tf_deep3d import archive, face, morphable_model
 from tf_deep3d.camera import Camera
 from tf_deep3d.coefficients import Layout
-from tf_deep3d.porting import PortingError, assemble, landmarks, regions, unwrap
+from tf_deep3d.porting import PortingError, assemble, landmarks
 
 HEAD = foreign_face(back=True)
 
@@ -36,8 +36,9 @@ def load(tmp_path, arrays):
 @pytest.mark.parametrize("flipped", [False, True])
 def test_whole_head(tmp_path, flipped):
     triangles = HEAD.triangles[:, ::-1] if flipped else HEAD.triangles
-    model = load(tmp_path, assemble.model_arrays(source(triangles=triangles)))
+    model = load(tmp_path, assemble.model_arrays(source(triangles=triangles, uv=HEAD.uv, uv_triangles=triangles)))
     assert_model_is(model, HEAD)
+    np.testing.assert_allclose(model.uv[model.uv_triangles], HEAD.uv[HEAD.triangles], atol=1e-6)
     assert_centered(model)
     assert (model.name, model.licence, model.level) == ("foreign", "none", 0)
     np.testing.assert_allclose(model.mean_albedo, HEAD.albedo, atol=1e-6)
@@ -94,58 +95,6 @@ def test_eye_centers_are_the_means_of_the_lids_on_the_surface(tmp_path):
     np.testing.assert_allclose(eyes, lids, atol=0.02)  # the dome is nearly flat there
 
 
-def test_regions(tmp_path):
-    model = load(tmp_path, assemble.model_arrays(source()))
-    x, _, z = model.mean_shape.T
-    points = landmarks.positions(model.landmarks["ibug68"], model.mean_shape)
-    assert set(model.regions) == set(morphable_model.REGIONS)
-    for name in ("skin", "inner_face", "lips", "lids", "eyes"):
-        region = model.regions[name]
-        assert region.any(), name
-        assert z[region].min() > -1, name  # nothing at the back of the head
-        mirrored = region[: HEAD.front].reshape(51, 41)
-        assert (mirrored != mirrored[:, ::-1]).mean() < 0.03, name  # landmarks are snapped to vertices
-    assert min((model.regions["eyes"] & (x < 0)).sum(), (model.regions["eyes"] & (x > 0)).sum()) > 8
-    for first, second in (
-        ("skin", "lips"),
-        ("skin", "eyes"),
-        ("skin", "lids"),
-        ("lids", "eyes"),
-        ("skin", "inner_mouth"),
-    ):
-        assert not (model.regions[first] & model.regions[second]).any()
-    assert (model.regions["inner_face"] | ~model.regions["skin"]).all()
-    cheek = np.linalg.norm(model.mean_shape - [0.3, points[33, 1], 0.2], axis=1).argmin()
-    assert model.regions["skin"][cheek]
-    lip = np.linalg.norm(model.mean_shape - (points[51] + points[62]) / 2, axis=1).argmin()
-    assert model.regions["lips"][lip]
-    assert model.regions["inner_mouth"].sum() < model.regions["lips"].sum()
-    assert not model.regions["inner_face"][np.abs(x) > 0.75].any()
-    assert model.regions["inner_face"][HEAD.landmarks[17:]].mean() > 0.95
-
-
-def test_mouth_cavity_is_inner_mouth():
-    points = HEAD.vertices[HEAD.landmarks]
-    cavity = points[[62, 66]].mean(0) - [[0, 0, 0.3], [0, 0, 0.05], [0, 0, 2.0]]
-    found = regions.face_regions(np.concatenate([cavity, HEAD.vertices]), points)
-    assert found["inner_mouth"][:3].tolist() == [True, True, False]
-    assert found["lips"][:3].tolist() == [False, False, False]
-
-
-def test_known_regions_win():
-    known = {"eyes": np.zeros(len(HEAD.vertices), bool), "skin": np.ones(len(HEAD.vertices), bool)}
-    arrays = assemble.model_arrays(source(regions=known))
-    found = dict(zip(arrays["region_names"].tolist(), arrays["regions"], strict=True))
-    assert found["skin"].all()
-    assert not found["eyes"].any()
-
-
-def test_point_in_polygon():
-    arrow = np.array([[0.0, 0], [2, 0], [1, 0.5], [2, 2]])  # concave
-    points = np.array([[0.5, 0.2], [1.5, 0.6], [1.2, 0.9], [-0.1, 0], [1.8, 1.75], [3, 0.2]])
-    assert regions.within(points, arrow).tolist() == [True, False, True, False, True, False]
-
-
 def test_plain_albedo(tmp_path):
     model = load(tmp_path, assemble.model_arrays(source(albedo=None, albedo_basis=None)))
     assert len(model.albedo_basis) == 2
@@ -155,38 +104,6 @@ def test_plain_albedo(tmp_path):
     for amounts in (-2, 2):
         tones = face.albedo(model, np.full((1, 2), amounts))
         assert 0 < tones.min() < tones.max() < 1
-
-
-@pytest.mark.parametrize("back", [False, True])
-def test_cylinder(back):
-    foreign = foreign_face(back=back)
-    uv, triangles = unwrap.cylinder(foreign.vertices - [0.03, 0, 0], foreign.triangles, 0.4)
-    assert uv.min() == 0
-    assert uv.max() == 1
-    assert (uv[triangles].max(1) - uv[triangles].min(1)).max() < 0.3  # no triangle spans the map
-    a, b, c = np.moveaxis(uv[triangles], 1, 0)
-    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
-    assert (area > 0).all()  # not mirrored, nothing folded
-    same = triangles == foreign.triangles
-    assert same.all() != back
-    np.testing.assert_array_equal(uv[triangles][..., 1], uv[foreign.triangles][..., 1])
-
-
-def test_texture_map_on_several_tiles():
-    uv = np.array([[0.0, 0], [1, 0], [0, 1], [3.2, 0.1], [3.9, 0.1], [3.2, 0.8], [0.5, 1.0], [0.5, 1.9], [0.2, 1.5]])
-    triangles = np.arange(9).reshape(3, 3)
-    packed, corners = unwrap.pack_tiles(uv, triangles)
-    assert packed.min() >= 0
-    assert packed.max() <= 1
-    np.testing.assert_allclose(packed[corners[0]], uv[:3] * 0.75)
-    np.testing.assert_allclose(packed[corners[1]], (uv[3:6] - [3, 0]) * 0.25 + [0.75, 0], atol=1e-6)
-    np.testing.assert_allclose(packed[corners[2]], (uv[6:] - [0, 1]) * 0.25 + [0.75, 0.25], atol=1e-6)
-    one, corners = unwrap.pack_tiles(HEAD.uv, HEAD.triangles)
-    np.testing.assert_allclose(one[corners], HEAD.uv[HEAD.triangles], atol=1e-7)
-    with pytest.raises(PortingError, match="at most 8 tiles"):
-        unwrap.pack_tiles(
-            np.repeat(np.arange(9.0), 3)[:, None] + np.full((27, 2), 0.5) * [1, 0], np.arange(27).reshape(9, 3)
-        )
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_standard_points_of_the_code(ready_made, capsys):
     found = landmarks.positions(model.landmarks["alignment5"], model.mean_shape)
     wanted = np.stack([lm[[36, 39]].mean(0), lm[[42, 45]].mean(0), lm[30], lm[48], lm[54]])
     np.testing.assert_allclose(found, wanted, atol=0.02)
-    np.testing.assert_allclose(found[:, 0], wanted[:, 0], atol=0.005)
+    np.testing.assert_allclose(found[:, 0], wanted[:, 0], atol=0.01)
     scipy.io.savemat(ready_made.parent / "similarity_Lm3D_all.mat", {"lm": lm + 1})
     assert main(["bfm2009", str(ready_made), str(ready_made.parent / "other.npz")]) == 1
     assert "alignment points must lie on the face" in capsys.readouterr().err

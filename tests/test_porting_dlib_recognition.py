@@ -227,14 +227,14 @@ def test_any_damage_is_a_format_error(data):
     """Random bytes over the fields between the weights: read, or refused with our error, never anything else."""
     generator = np.random.default_rng(1)
     refused = 0
-    for _ in range(300):
+    for _ in range(100):
         damaged = bytearray(data[:600])
         damaged[generator.integers(0, 352)] = generator.integers(0, 256)
         try:
             dlib_format.read_network(bytes(damaged) + data[600:])
         except dlib_format.FormatError:
             refused += 1
-    assert refused > 200
+    assert refused > 60
 
 
 # --- the source distribution -----------------------------------------------------------------------------------------

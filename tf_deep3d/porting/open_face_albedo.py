@@ -91,8 +91,8 @@ def canvas(sources, mesh, crop=True):
     mouth_part = np.isin(part, (surface.MOUTH, surface.CAP))
     inside = np.where(mouth_part, np.clip((1.0 - uv_radius) / 0.22, 0, 1), 0)
     height = y - mouth[1]
-    teeth = np.where(mouth_part, inside * np.exp(-(((height - 0.055) / 0.06) ** 2)) * (ax < 0.24), 0)
-    teeth *= np.clip((0.82 - uv_radius) / 0.1, 0, 1)
+    teeth = np.where(mouth_part, inside * np.exp(-(((height - 0.02) / 0.06) ** 2)) * (ax < 0.24), 0)
+    teeth *= np.clip((0.66 - uv_radius) / 0.06, 0, 1)
     return Canvas(
         skins, part, place, lips * skin, lashes, _brows(sources, place, skin), jaw * skin, cheeks * skin, eye, shade, teeth,
         inside, _fields(place, skin | mouth_part) * (far > 0),
@@ -166,10 +166,10 @@ def _fields(place, skin, count=24, seed=5):
 def sample_albedos(ground, count, rng):
     """Random complexions: yields `count` arrays [V, 3] in [0, 1]."""
     for _ in range(count):
-        tone = _tone(rng.uniform()) + rng.normal(0, 0.045) * HAEMOGLOBIN + rng.normal(0, 0.03, 3)
+        tone = _tone(rng.uniform()) + max(rng.normal(0, 0.045), -0.03) * HAEMOGLOBIN + rng.normal(0, 0.015, 3)
         skins = rng.dirichlet(np.full(len(ground.skins), 0.25)) * rng.uniform(0.7, 1.1)
         density = tone + np.einsum("s,svc->vc", skins, ground.skins)
-        blotch = rng.normal(0, 0.022, (2, len(ground.fields))) @ ground.fields
+        blotch = rng.normal(0, [[0.018], [0.012]], (2, len(ground.fields))) @ ground.fields
         density += blotch[0][:, None] * MELANIN + blotch[1][:, None] * HAEMOGLOBIN
         lips = np.exp(rng.normal(-2.4, 0.5)) * HAEMOGLOBIN + np.abs(rng.normal(0, 0.10)) * MELANIN
         density += ground.lips[:, None] * lips

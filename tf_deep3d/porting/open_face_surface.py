@@ -14,11 +14,12 @@ import scipy.sparse as sparse
 from tf_deep3d.porting import open_face_geometry as geometry
 
 FACE, MOUTH, CAP, SOCKET, EYE = range(5)  # parts of the surface
-_MOUTH_RINGS, _SOCKET_RINGS = 4, 1
+_MOUTH_RINGS, _SOCKET_RINGS = 4, 3
 _EYE_ANGLES = (7.5, 15.0, 23.5, 37.0, 60.0, 90.0)  # degrees from the gaze axis: pupil, iris, limbus, white
 _EYE_SIDES = 8  # of every ring
+_DISC_CENTER, _DISC_RADIUS = 0.075, 0.07  # of the round texture maps of mouth and eyes, in the square's corners
 _CORNEA = 0.012  # dm, height of the cornea over the sphere
-_NECK = 5.75  # dm, where the full head ends
+_SHOULDERS = 5.0, 2.0  # dm, lowest and widest point of the full head
 
 
 class Surface(NamedTuple):
@@ -31,7 +32,7 @@ class Surface(NamedTuple):
       parts: [F] int, FACE, MOUTH, CAP, SOCKET or EYE.
       uv: [U, 2] in [0, 1], origin at the bottom left.
       uv_quads: [F, 4] int, into `uv`.
-      paint: [C, 2], where a control point lies on the sources' textures; meaningful for FACE.
+      paint: [U, 2], where a texture point lies on the sources' textures; meaningful for FACE.
       mirror: [C] int, the control point on the other side.
     """
 
@@ -51,7 +52,7 @@ class Surface(NamedTuple):
 
 def face_surface(sources):
     """The control mesh of the face model: ear to ear, forehead to under the chin."""
-    return _surface(sources, _crop(sources), _MOUTH_RINGS, _SOCKET_RINGS)
+    return _surface(sources, _crop(sources))
 
 
 def head_surface(sources):
@@ -60,8 +61,8 @@ def head_surface(sources):
     islands = geometry.islands(paint, len(sources.texture))
     torso = np.bincount(islands).argmax()
     corners = sources.vertices[quads]
-    near = (corners[..., 1].min(1) > _NECK) & (np.abs(corners[..., 0]).max(1) < 1.2)
-    return _surface(sources, (islands == islands[_crop(sources)][0]) | (near & (islands == torso)), _MOUTH_RINGS, 1)
+    near = (corners[..., 1].min(1) > _SHOULDERS[0]) & (np.abs(corners[..., 0]).max(1) < _SHOULDERS[1])
+    return _surface(sources, (islands == islands[_crop(sources)][0]) | (near & (islands == torso)))
 
 
 def _crop(sources):
@@ -77,7 +78,7 @@ def _crop(sources):
     return geometry.trim(chosen, quads)
 
 
-def _surface(sources, chosen, mouth_rings, socket_rings):
+def _surface(sources, chosen):
     """Assembles the skin in the `chosen` quads of the body with mouth, sockets and eyes."""
     quads, paint = sources.quads["body"], sources.texture_quads["body"]
     used, inverse = np.unique(paint[chosen], return_inverse=True)
@@ -88,8 +89,8 @@ def _surface(sources, chosen, mouth_rings, socket_rings):
         if np.abs(sources.vertices[loop] - center).max() > 0.3:
             continue  # the outer border
         is_mouth = abs(center[0]) < 0.05
-        rings, cells = geometry.grow_rings(quads[~chosen], loop, mouth_rings if is_mouth else socket_rings)
-        disc = (0.075, 0.075, 0.07) if is_mouth else (0.912 + 0.045 * np.sign(center[0]), 0.045, 0.04)
+        rings, cells = geometry.grow_rings(quads[~chosen], loop, _MOUTH_RINGS if is_mouth else _SOCKET_RINGS)
+        disc = (_DISC_CENTER, _DISC_CENTER, _DISC_RADIUS) if is_mouth else (0.912 + 0.045 * np.sign(center[0]), 0.045, 0.04)
         uv_cells = np.arange(rings.size).reshape(rings.shape) + sum(map(len, uv))
         uv.append(_rings(disc, np.linspace(1, 0.6, len(rings)), rings.shape[1]))
         grown = [geometry.strip(second, first, closed=True) for first, second in pairwise(rings)]
@@ -103,36 +104,34 @@ def _surface(sources, chosen, mouth_rings, socket_rings):
     vertices, inverse = np.unique(skin, return_inverse=True)
     count = len(vertices)
     identity = sparse.csr_matrix((np.ones(count), (np.arange(count), vertices)), (count, len(sources.vertices)))
-    painted = np.zeros((len(sources.vertices), 2))
-    painted[quads[chosen]] = sources.texture[paint[chosen]]
-    points, offsets, paints = [identity], [np.zeros((count, 3))], [painted[vertices]]
+    points, offsets = [identity], [np.zeros((count, 3))]
     all_quads = [inverse.reshape(-1, 4)]
 
     cap, cap_uv = _cap(sources.vertices, rim, rim_uv)
     all_quads.append(np.searchsorted(vertices, cap))
     uv_quads.append(cap_uv)
     labels.append(np.full(len(cap), CAP))
-    for side, corner in (("r", 0.075), ("l", 0.925)):
+    for side, corner in (("r", _DISC_CENTER), ("l", 1 - _DISC_CENTER)):
         weights, eye, disc = _eyeball(sources, side)
         points.append(weights)
         offsets.append(np.zeros((len(disc), 3)))
         uv_quads.append(eye + sum(map(len, uv)))
-        uv.append(disc * 0.07 + [corner, 0.925])
+        uv.append(disc * _DISC_RADIUS + [corner, 1 - _DISC_CENTER])
         all_quads.append(eye + count)
         labels.append(np.full(len(eye), EYE))
         count += len(disc)
     points, offsets = sparse.vstack(points).tocsr(), np.concatenate(offsets)
     points = _smooth_border(points, np.concatenate(all_quads), sources.vertices)
-    paints.append(np.zeros((count - len(paints[0]), 2)))
+    uv = np.concatenate(uv)
+    painted = np.concatenate([sources.texture[used], np.zeros((len(uv) - len(used), 2))])
     labels = np.concatenate(labels)
     mirror = _mirror(points @ sources.vertices + offsets, np.concatenate(all_quads), labels)
     return Surface(
-        points, offsets, np.concatenate(all_quads), labels, np.concatenate(uv), np.concatenate(uv_quads),
-        np.concatenate(paints), mirror,
+        points, offsets, np.concatenate(all_quads), labels, uv, np.concatenate(uv_quads), painted, mirror,
     )  # fmt: skip
 
 
-def _smooth_border(points, quads, vertices, times=30, start=0.15, limit=0.75):
+def _smooth_border(points, quads, vertices, times=12, start=0.15, limit=0.75):
     """Slides the outer border's control points inwards along their edges, onto a smooth curve.
 
     Args:
@@ -153,6 +152,10 @@ def _smooth_border(points, quads, vertices, times=30, start=0.15, limit=0.75):
     for first, second in geometry.quad_edges(quads).reshape(-1, 2).tolist():
         if first in border and second not in border:
             inner[first].add(second)
+    for quad in quads.tolist():  # a corner of the border slides along the diagonal
+        for corner in range(4):
+            if quad[corner] in border and not inner[quad[corner]]:
+                inner[quad[corner]].add(quad[(corner + 2) % 4])
     rows = np.concatenate([[row] * len(inner[vertex]) for row, vertex in enumerate(loop.tolist())]).astype(int)
     columns = np.concatenate([sorted(inner[vertex]) for vertex in loop.tolist()]).astype(int)
     counts = np.bincount(rows, minlength=len(loop))
@@ -304,32 +307,29 @@ def subdivide(face, vertices):
     """
     control = face.control(vertices)
     quads, uv_quads, sizes, steps, uv = [face.quads], [face.uv_quads], [len(control)], [], face.uv
-    part = np.full(len(control), -1)
-    for value in (EYE, CAP, SOCKET, MOUTH, FACE):
-        part[face.quads[face.parts == value]] = value
     labels, paint = face.parts, face.paint
     disc = np.full((len(control), 2), 9.0)
-    for value, center, radius in ((MOUTH, (0.075, 0.075), 0.07), (CAP, (0.075, 0.075), 0.07), (EYE, None, 0.07)):
-        own = face.quads[face.parts == value].ravel()
-        at = face.uv[face.uv_quads[face.parts == value]].reshape(-1, 2)
-        middle = np.where(at[:, :1] < 0.5, [[0.075, 0.925]], [[0.925, 0.925]]) if center is None else np.array(center)
-        disc[own] = (at - middle) / radius
+    for value in (MOUTH, CAP, EYE):
+        at = face.uv[face.uv_quads[face.parts == value]]
+        center = np.where(at < 0.5, _DISC_CENTER, 1 - _DISC_CENTER)
+        disc[face.quads[face.parts == value]] = (at - center) / _DISC_RADIUS
     for _ in range(2):
         matrix, finer = geometry.catmull_clark(quads[-1], sizes[-1])
         linear, _ = geometry.split_linear(quads[-1], sizes[-1])
         uv_matrix, uv_finer = geometry.split_linear(uv_quads[-1], len(uv))
-        paint, uv, disc = linear @ paint, uv_matrix @ uv, linear @ disc
+        paint, uv, disc = uv_matrix @ paint, uv_matrix @ uv, linear @ disc
         labels = labels.repeat(4)
         steps.append(matrix)
         quads.append(finer)
         uv_quads.append(uv_finer)
         sizes.append(matrix.shape[0])
-    part = np.zeros(sizes[-1], int)
+    part, place_on_paint = np.zeros(sizes[-1], int), np.zeros((sizes[-1], 2))
     for value in (EYE, CAP, MOUTH, SOCKET, FACE):
         part[quads[-1][labels == value]] = value
+    place_on_paint[quads[-1][labels == FACE]] = paint[uv_quads[-1][labels == FACE]]
     edges = np.unique(np.sort(geometry.quad_edges(quads[-1]).reshape(-1, 2), 1), axis=0)
     both = np.concatenate([edges, edges[:, ::-1], np.arange(sizes[-1])[:, None].repeat(2, 1)])
     near = sparse.csr_matrix((np.ones(len(both)), both.T), (sizes[-1],) * 2)
     near = sparse.diags(1 / np.asarray(near.sum(1)).ravel()) @ near
     place = steps[1] @ (steps[0] @ control)
-    return Mesh(tuple(steps), tuple(quads), tuple(uv_quads), tuple(sizes), uv, part, place, paint, disc, near)
+    return Mesh(tuple(steps), tuple(quads), tuple(uv_quads), tuple(sizes), uv, part, place, place_on_paint, disc, near)

@@ -1,0 +1,141 @@
+"""The command line, as a user meets it."""
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pygltflib
+import pytest
+import trimesh
+from PIL import Image
+from skimage import data
+
+from tests.synthetic import synthetic_arrays
+from tf_deep3d import archive, fitting, morphable_model, reconstruct, results
+from tf_deep3d.fitting import FitSettings, Stage
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A fit of few steps, so that the tests are about the command."""
+    fit = fitting.fit
+
+    def short(models, observation, settings, *arguments, **named):
+        return fit(models, observation, FitSettings(stages=(Stage(2, 3, 0.1, True),)), *arguments, **named)
+
+    monkeypatch.setattr(fitting, "fit", short)
+
+
+def test_demo_writes_everything(tmp_path, quick, capsys):
+    assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--level", "1"]) == 0
+    folder = tmp_path / "out" / "astronaut"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(results.FILES)
+    assert "astronaut.png ->" in capsys.readouterr().out
+
+    model = morphable_model.load(level=1)
+    record = json.loads((folder / "coefficients.json").read_text(encoding="utf-8"))
+    assert {name: np.size(values) for name, values in record["coefficients"].items()} == model.layout().sizes._asdict()
+    distance = np.subtract(record["landmarks68_photo_px"], record["detected_landmarks68_photo_px"])
+    assert np.linalg.norm(distance[17:], axis=-1).mean() < 10  # both in px of the photo
+    assert record["pose"]["yaw_degrees"] == pytest.approx(np.degrees(record["coefficients"]["angles"][1]), abs=1e-3)
+
+    obj = trimesh.load(folder / "face.obj", process=False)
+    glb = trimesh.load(folder / "face.glb", process=False)
+    ply = trimesh.load(folder / "face.ply", process=False)
+    assert len(ply.vertices) == len(model.mean_shape)
+    width = np.ptp(np.asarray(ply.vertices)[:, 0])
+    assert 120 < width < 220  # millimetres
+    assert np.ptp(obj.vertices[:, 0]) == pytest.approx(width, rel=1e-3)
+    assert np.ptp(glb.to_geometry().vertices[:, 0]) == pytest.approx(width / 1000, rel=0.05)  # metres, neutral
+    names = pygltflib.GLTF2().load(str(folder / "face.glb")).meshes[0].extras["targetNames"]
+    assert names == [*model.blendshape_names, results.PHOTO_EXPRESSION]
+    assert len(model.blendshape_names) == 52
+    with Image.open(folder / "overlay.png") as picture:
+        assert picture.width > 5 * picture.height
+
+
+def test_existing_results_are_kept_unless_told(tmp_path, quick, capsys):
+    kept = tmp_path / "astronaut" / "mine.txt"
+    kept.parent.mkdir()
+    kept.write_text("mine")
+    assert reconstruct.main(["--demo", "--out", str(tmp_path)]) == 1
+    assert "overwrite" in capsys.readouterr().err
+    assert kept.read_text() == "mine"
+    assert reconstruct.main(["--demo", "--out", str(tmp_path), "--overwrite", "--level", "0"]) == 0
+    assert not kept.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["astronaut"]
+
+
+def test_one_good_photo_among_bad_ones(tmp_path, quick, capsys):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    good = Image.fromarray(data.astronaut())
+    good.save(photos / "göod one.jpg", quality=95)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    good.rotate(90, expand=True).save(photos / "turned.jpg", exif=turned, quality=95)
+    (photos / "empty.jpg").write_bytes(b"")
+    (photos / "text.png").write_text("hello")
+    (photos / "half.jpg").write_bytes((photos / "göod one.jpg").read_bytes()[:3000])
+    Image.new("RGB", (1, 1)).save(photos / "dot.png")
+    Image.new("1", (20_000, 20_000)).save(photos / "huge.png")
+    Image.fromarray(data.coffee()).save(photos / "coffee.png")
+    out = tmp_path / "out"
+    assert reconstruct.main([str(photos), "--out", str(out), "--level", "0"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["göod one", "turned"]
+    errors = capsys.readouterr().err
+    for name in ("empty.jpg", "text.png", "half.jpg", "dot.png", "huge.png", "coffee.png"):
+        assert name in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        ([], 2, "Name at least one photo"),
+        (["--demo", "x.jpg"], 2, "not both"),
+        (["missing.jpg"], 1, "missing.jpg"),
+        (["--demo", "--level", "9"], 1, "Received: 9"),
+        (["--demo", "--model", "missing.npz"], 1, "missing.npz"),
+    ],
+)
+def test_users_mistakes(tmp_path, capsys, arguments, status, message):
+    assert reconstruct.main([*arguments, "--out", str(tmp_path / "out")]) == status
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_output_that_is_a_file(tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    assert reconstruct.main(["--demo", "--out", str(tmp_path / "out")]) == 1
+    assert "out" in capsys.readouterr().err
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+@pytest.mark.parametrize("kind", ["shapes", "nan", "pickle", "text"])
+def test_unusable_models_are_named_before_any_work(tmp_path, capsys, kind):
+    path = tmp_path / "model.npz"
+    arrays = synthetic_arrays()
+    if kind == "text":
+        path.write_text("hello")
+    elif kind == "pickle":
+        path.write_bytes(pickle.dumps(arrays))
+    else:
+        mean = arrays["mean_shape"]
+        arrays["mean_shape"] = mean[:, :2] if kind == "shapes" else np.full_like(mean, np.nan)
+        archive.write_arrays(path, arrays)
+    assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--model", str(path)]) == 1
+    errors = capsys.readouterr().err
+    assert "model.npz" in errors
+    assert "Traceback" not in errors
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_help_shows_examples():
+    command = [sys.executable, "-m", "tf_deep3d.reconstruct", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "examples:" in shown
+    assert "--all-faces" in shown
