@@ -122,12 +122,6 @@ def test_crop_refuses(arguments):
         alignment.crop(**given)
 
 
-def test_outside_share():
-    assert alignment.outside_share(Similarity(), 10, 10, 10) == 0
-    assert alignment.outside_share(Similarity(1.0, 0.0, (5.0, 0.0)), 10, 10, 10) == pytest.approx(0.5)
-    assert alignment.outside_share(Similarity(1.0, 0.0, (0.0, -99.0)), 10, 10, 10) == 1
-
-
 # weak perspective
 
 

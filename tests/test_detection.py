@@ -209,7 +209,7 @@ def test_refuses_what_is_no_picture(image):
 
 
 def test_refuses_unknown_arguments(photo):
-    with pytest.raises(ValueError, match="'litert' or 'mediapipe'.*'dlib'"):
+    with pytest.raises(ValueError, match=r"'litert' or 'mediapipe'.*'dlib'"):
         detection.detect(photo, backend="dlib")
     with pytest.raises(ValueError, match="smallest"):
         detection.detect(photo, smallest=0)

@@ -1,5 +1,6 @@
 """Tests of `tf_deep3d.photos`: every kind of picture Pillow can write, and bytes that are none."""
 
+import contextlib
 import io
 import struct
 import zlib
@@ -167,10 +168,8 @@ def test_damaged_bytes_are_read_or_refused_but_never_crash(suffix, recwarn):
         data = bytearray(clean)
         for position in rng.integers(0, len(data), 6):
             data[position] = rng.integers(0, 256)
-        try:
+        with contextlib.suppress(photos.PhotoError):  # any other exception fails
             assert photos.read_photo(bytes(data)).ndim == 3
-        except photos.PhotoError as error:
-            assert "Received: " in str(error)
 
 
 def png_header(width, height):

@@ -72,7 +72,11 @@ def crop(image, transform, size):
     Raises:
       ValueError: on another shape or type, an unusable transform or size.
     """
-    image = _check_image(image)
+    return _sample(_check_image(image), transform, size)[0]
+
+
+def _sample(image, transform, size):
+    """`crop` and the pixels [S, S] bool whose centre lies inside the photo."""
     if int(size) != size or size < 1:
         raise ValueError(f"size must be a positive whole number of pixels. Received: {size!r}")
     if not (np.isfinite(transform.matrix).all() and transform.scale > 0):
@@ -86,20 +90,20 @@ def crop(image, transform, size):
     low = np.clip(np.floor(corners.min(axis=0) - reach), 0, extent - 1).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0) + reach), low + 1, extent).astype(int)
     part = image[low[1] : high[1], low[0] : high[0]]
-    inside = _inside(transform, size, extent)
+    inside = _inside(back.matrix, size, extent)
     if not inside.any():
-        return np.zeros((size, size, 3), np.float32)
+        return np.zeros((size, size, 3), np.float32), inside
     matrix = back.matrix
     matrix[:, 2] -= low
     if back.rotation == 0 and shrink <= part.shape[0] and shrink <= part.shape[1]:
         picture = _upright(part, matrix, inside)
     else:
-        picture = _turned(part, matrix, shrink, size)
-    return np.where(inside[..., None], np.clip(picture, 0, 1), 0).astype(np.float32)
+        picture = _turned(part, matrix, shrink, size) * inside[..., None]
+    return np.clip(picture, 0, 1, out=picture), inside
 
 
 def _upright(part, matrix, inside):
-    """Resizes the box of `part` that the pixels `inside` [S, S] see; [S, S, 3] float, zero elsewhere."""
+    """Resizes the box of `part` that the pixels `inside` [S, S] see; [S, S, 3] float32, zero elsewhere."""
     columns, rows = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
     span = np.array([[columns[0], columns[-1] + 1], [rows[0], rows[-1] + 1]])
     box = matrix[0, 0] * span + matrix[:, 2:]
@@ -110,24 +114,24 @@ def _upright(part, matrix, inside):
     padded = np.pad(part, [(before[1], after[1]), (before[0], after[0]), (0, 0)], mode="edge")
     box = np.clip(box + before[:, None], 0, (extent + before + after)[:, None])
     target = (span[:, 1] - span[:, 0]).tolist()
-    picture = np.zeros((*inside.shape, 3))
+    picture = np.zeros((*inside.shape, 3), np.float32)
     picture[span[1, 0] : span[1, 1], span[0, 0] : span[0, 1]] = _resize(padded, target, box.T.reshape(-1).tolist())
     return picture
 
 
 def _turned(part, matrix, shrink, size):
-    """Shrinks `part` to the crop's resolution and samples it at any angle; [S, S, 3] float."""
+    """Shrinks `part` to the crop's resolution and samples it at any angle; [S, S, 3] float32."""
     extent = np.array(part.shape[1::-1])
     target = np.maximum(np.round(extent / shrink), 1)
     small = _resize(part, target.astype(int).tolist(), [0, 0, *extent.tolist()])
-    centres = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5, indexing="xy")).reshape(2, -1)
+    centres = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5)).reshape(2, -1)
     points = (matrix[:, :2] @ centres + matrix[:, 2:]) * (target / extent)[:, None] - 0.5
     planes = [ndimage.map_coordinates(small[..., i], points[::-1], order=3, mode="nearest") for i in range(3)]
     return np.stack(planes, axis=-1).reshape(size, size, 3)
 
 
 def _resize(part, target, box):
-    """Antialiased bicubic resize of `box` (x0, y0, x1, y1) to `target` (width, height); float in [0, 1]."""
+    """Antialiased bicubic resize of `box` (x0, y0, x1, y1) to `target` (width, height); float32 in [0, 1]."""
 
     def resized(plane):
         picture = Image.fromarray(np.ascontiguousarray(plane))
@@ -138,16 +142,14 @@ def _resize(part, target, box):
     return np.stack([resized(part[..., i].astype(np.float32)) for i in range(3)], axis=-1)
 
 
-def _inside(transform, size, extent):
-    """[S, S] bool: crop pixels whose centre maps into a photo of `extent` (width, height)."""
+def _inside(matrix, size, extent):
+    """[S, S] bool: crop pixels whose centre `matrix` [2, 3] maps into a photo of `extent` (width, height)."""
     centres = np.arange(size) + 0.5
-    points = transform.inverse().apply(np.stack(np.meshgrid(centres, centres), axis=-1))
-    return ((points >= 0) & (points < extent)).all(axis=-1)
-
-
-def outside_share(transform, size, width, height):
-    """Share of the S x S crop pixels whose centre maps outside the photo of `width` x `height` pixels, in [0, 1]."""
-    return 1.0 - float(_inside(transform, size, np.array([width, height])).mean())
+    inside = np.ones((size, size), bool)
+    for (across, down, shift), limit in zip(matrix, extent, strict=True):
+        places = across * centres + (down * centres + shift)[:, None]
+        inside &= (places >= 0) & (places < limit)
+    return inside
 
 
 def weak_perspective(points5, model_points5):
@@ -235,8 +237,8 @@ def align(image, points5, model_points5, size=CROP_SIZE, margin=0.0, roll_limit=
     """
     image = _check_image(image)
     transform, side = alignment_transform(points5, model_points5, size, margin, roll_limit)
-    outside = outside_share(transform, side, image.shape[1], image.shape[0])
-    return Crop(crop(image, transform, side), transform, outside)
+    picture, inside = _sample(image, transform, side)
+    return Crop(picture, transform, 1.0 - float(inside.mean()))
 
 
 def _check_image(image):

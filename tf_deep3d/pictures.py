@@ -56,7 +56,7 @@ def panels(photo, face, triangles, scale=2, detected=None):
     overlay = to_uint8(layers["colors"] + (1.0 - coverage) * (photo / np.float32(255)))
     if detected is not None:
         dots = ((detected, DETECTED), (_first(face.landmarks), MODELLED))
-        overlay = draw_points(overlay, [(np.asarray(points) * scale, color) for points, color in dots], 0.7 * scale)
+        overlay = draw_points(overlay, [(np.asarray(points) * scale, color) for points, color in dots], 1.0 * scale)
     shown = {name: to_uint8(layers[name] + (1.0 - coverage)) for name in ("shape", "albedo", "normals", "depth")}
     return {"photo": photo, "overlay": overlay, **shown}
 

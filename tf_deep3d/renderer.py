@@ -69,7 +69,7 @@ def rasterize(pixels, depth, triangles, height, width, cull=True, budget=None):
       height, width: of the image in px, together at most 2^24 px.
       cull: leave out triangles that show their back.
       budget: largest number of candidates of one image: pixel centres in the bounding boxes of its triangles, not
-        counting the first in each box. An image that needs more is left empty and reported in `Fragments.complete`.
+        counting the first and the last of each. An image that needs more is left empty and reported in `Fragments.complete`.
         A face in one or two layers needs one to four per pixel it covers; long thin diagonal triangles need many.
         By default 16 (H W + 4096). On JAX 4 (H W + 4096), because there the whole budget is always worked through.
 
@@ -175,19 +175,22 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     left, wide = _span(corners[0][0], corners[1][0], corners[2][0], width)
     top, high = _span(corners[0][1], corners[1][1], corners[2][1], height)
 
-    # Most triangles of a dense mesh reach one pixel centre: the first of each bounding box is tested in place ...
-    inside, nearness, area = _test(corners, left, top, cull)
+    # Most triangles of a dense mesh reach few pixel centres: the first and the last are tested in place ...
     centres = wide * high
-    first, *first_hits = _listed(inside & (centres > 0), nearness, left, top)
+    inside, nearness, area = _test(corners, left, top, cull)
+    hits = [_listed(inside & (centres > 0), nearness, left, top)]
+    x, y = left + wide - 1.0, top + high - 1.0
+    inside, last_nearness, _ = _test(corners, x, y, cull)
+    hits.append(_listed(inside & (centres > 1), last_nearness, x, y))
 
-    # ... and the others are listed, for triangles in front of the camera that do not show their back.
-    several = (centres > 1) & ops.equal(nearness, nearness)
+    # ... and those in between are listed, for triangles in front of the camera that do not show their back.
+    several = (centres > 2) & ops.equal(nearness, nearness)
     if cull:
         several = several & (area > -1e-3)
-    others = ops.maximum(centres - 1.0, 0.0) * ops.cast(several, "float32")
-    complete = ops.sum(others, axis=0) <= 0.9999 * ops.minimum(float(budget), 2.0**30 / ops.cast(batch, "float32"))
-    many, others, *columns = _listed(several, others, left, top, wide, *(a for corner in corners for a in corner))
-    counts = ops.cast(others, "int32") * ops.cast(ops.take(complete, many % batch), "int32")
+    between = ops.maximum(centres - 2.0, 0.0) * ops.cast(several, "float32")
+    complete = ops.sum(between, axis=0) <= 0.9999 * ops.minimum(float(budget), 2.0**30 / ops.cast(batch, "float32"))
+    pair, between, *columns = _listed(several, between, left, top, wide, *(a for corner in corners for a in corner))
+    counts = ops.cast(between, "int32") * ops.cast(ops.take(complete, pair % batch), "int32")
     start, owner, slot = _expand(counts, batch * budget)
     columns = ops.take(ops.transpose(ops.stack(columns)), owner, axis=0)
     left, top, wide, *columns = ops.unstack(columns, num=12, axis=-1)
@@ -196,10 +199,10 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     x = left + ops.cast(position, "float32") - ops.cast(row, "float32") * wide
     y = top + ops.cast(row, "float32")
     inside, nearness, _ = _test([columns[0:3], columns[3:6], columns[6:9]], x, y, cull)
-    second, *second_hits = _listed(inside, nearness, x, y)
+    index, *values = _listed(inside, nearness, x, y)
+    hits.append([ops.take(pair, ops.take(owner, index)), *values])
 
-    pair = ops.concatenate([first, ops.take(many, ops.take(owner, second))])  # index into [T, B]
-    nearness, x, y = (ops.concatenate(a) for a in zip(first_hits, second_hits, strict=True))
+    pair, nearness, x, y = (ops.concatenate(a) for a in zip(*hits, strict=True))
     t = pair // batch
     pixel = ((pair - t * batch) * height + ops.cast(y, "int32")) * width + ops.cast(x, "int32")
     seen = _nearest(t, nearness, pixel, triangles.shape[0], batch * height * width)

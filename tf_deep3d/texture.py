@@ -25,7 +25,7 @@ from tf_deep3d import geometry, renderer
 
 DEPTH_MAP_SIZE = 512  # px, longer side of the depth map that decides visibility
 DEPTH_BIAS = 0.01  # dm; a texel this far behind the depth map still counts as seen
-DEPTH_JUMP = 0.05  # dm between neighbours of the depth map: one surface ends before another
+DEPTH_JUMP = 0.1  # dm between neighbours of the depth map: one surface ends before another; a lid is thinner
 EDGE_DISTANCES = (1.5, 4.0)  # px of the 224 px crop from a silhouette, between which the weight rises from 0 to 1
 BORDER_DISTANCES = (0.5, 4.5)  # px of the photo, the same from its border
 COSINES = (0.2, 0.6)  # of the angle to the viewing direction, between which the weight rises from 0 to 1
@@ -135,9 +135,10 @@ def photograph(photo, model, face, camera, transform, atlas):
     pixels, depth = (a[0] for a in cameras.to_pixels(camera, points[None, front]))
     weight = _ramp(cosine[front], COSINES)
     weight *= _visibility(face, model.triangles, camera, pixels, depth)
-    places = transform.inverse().apply(pixels).astype(np.float32)
-    border = np.minimum(places, np.float32(photo.shape[1::-1]) - places).min(axis=-1)
-    weight *= _ramp(border, BORDER_DISTANCES)
+    back = transform.inverse().matrix.astype(np.float32)
+    places = pixels @ back[:, :2].T + back[:, 2]
+    border = np.minimum(places, np.float32(photo.shape[1::-1]) - places)
+    weight *= _ramp(np.minimum(border[:, 0], border[:, 1]), BORDER_DISTANCES)
     seen = np.flatnonzero(weight > 0)
     view = View(np.zeros((len(atlas.texels), 3), np.float32), np.zeros(len(atlas.texels), np.float32))
     view.colors[front[seen]] = _sample_photo(photo, places[seen])
@@ -163,7 +164,7 @@ def complete(views, albedo, atlas, mirror=True):
     value, weight = np.zeros_like(source), np.zeros_like(covered)
     for view in sorted(views, key=lambda view: -float(view.weight.sum())):
         shown = _on_texture(atlas, np.log(view.colors + DARKEST))
-        trust = _trust(shown, _on_texture(atlas, view.weight), source, covered)
+        trust = _trust(shown, _on_texture(atlas, view.weight), source, covered, eyes)
         value, weight = _continue_with(shown, trust, value, weight, eyes)
     seen = weight
     if mirror:
@@ -173,18 +174,20 @@ def complete(views, albedo, atlas, mirror=True):
     return Texture(_pull_push(image, covered), seen[..., 0])
 
 
-def _trust(value, weight, source, covered):
+def _trust(value, weight, source, covered, eyes):
     """Weight [S, S, 1] of a view for completion.
 
     Feathered at its borders within the islands, and without slanted texels whose colour does not go on from what is
-    seen from the front: hair, a collar or the background beside a face that was fitted too wide.
+    seen from the front: hair, a collar or the background beside a face that was fitted too wide. Eyes may look aside.
     """
     side = 2 * round(FEATHER * len(weight)) + 1
     inner = _mean_around(weight + 1.0 - covered, side)
     weight = np.minimum(weight, np.clip(2.0 * inner - 1.0, 0.0, 1.0))
     sure = _ramp(weight, (0.8, 1.0))
     offset = value - source
-    deviation = np.abs(offset - _spread(offset, np.square(sure))).max(axis=-1, keepdims=True) * covered
+    deviation = np.abs(offset - _spread(offset, np.square(sure)))
+    deviation = np.maximum.reduce([deviation[..., i : i + 1] for i in range(3)]) * covered
+    deviation[eyes] = 0.0
     deviation = _mean_around(deviation, 4 * side) / np.maximum(_mean_around(covered, 4 * side), 1e-6)
     return weight * np.maximum(1.0 - _ramp(deviation, DEVIATIONS), sure)
 
@@ -347,7 +350,7 @@ def _spread(value, weight):
     sums = np.concatenate([value * weight, weight], axis=-1)
     sums = np.pad(sums, [(0, -height % block), (0, -width % block), (0, 0)])
     rows, columns = (n // block for n in sums.shape[:2])
-    sums = sums.reshape(rows, block, columns, block, -1).sum(axis=(1, 3))
+    sums = sums.reshape(rows, block, -1).sum(axis=1).reshape(rows, columns, block, -1).sum(axis=2)
     total = sums[..., -1:]
     field = _pull_push(sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total / block**2, 1.0))
     for _ in range(halvings):

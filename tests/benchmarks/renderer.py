@@ -1,10 +1,11 @@
 """Time of the renderer in milliseconds an image, on the open face model or, without it, on an ellipsoid.
 
-    python -m tests.benchmarks.renderer [--batch 5] [--repeat 100] [--size 224] [--levels 2 1 0] [--ellipsoid]
+    python -m tests.benchmarks.renderer [--batch 5] [--repeat 100] [--size 224] [--levels 2 1 0] [--ellipsoid] [--cpu]
 
 Level 2 is the finest. Columns: `rasterize`; `render`, forward, with the photometric loss; the same with its gradient
 with respect to pixels, depth and colours; the loss and its gradient alone. Each is the minimum over the calls, because
-whatever else runs on the machine only ever adds to the time; the median is in brackets.
+whatever else runs on the machine only ever adds to the time; the median is in brackets. With --cpu, one thread and its
+CPU time: on a busy machine the only figure that can be repeated.
 """
 
 import argparse
@@ -22,13 +23,13 @@ from tf_deep3d.camera import Camera, to_pixels
 from tf_deep3d.face import Face
 
 
-def milliseconds(function, *arguments, repeat):
+def milliseconds(function, *arguments, repeat, clock=time.perf_counter):
     """(Minimum, median) of `repeat` calls."""
     times = []
     for _ in range(repeat + 2):
-        start = time.perf_counter()
+        start = clock()
         tf.nest.map_structure(lambda t: t.numpy(), function(*arguments))
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return 1e3 * np.min(times[2:]), 1e3 * np.median(times[2:])
 
 
@@ -70,12 +71,18 @@ def main(arguments=None):
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--levels", type=int, nargs="+", default=[2, 1, 0])
     parser.add_argument("--ellipsoid", action="store_true")
+    parser.add_argument("--cpu", action="store_true")
     options = parser.parse_args(arguments)
+    clock = time.perf_counter
+    if options.cpu:
+        clock = time.process_time
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
     size, batch = options.size, options.batch
     camera, zoom = Camera.for_size(size), size / 224
     photo = tf.random.uniform((batch, size, size, 3))
     attention = tf.ones((batch, size, size))
-    print(f"batch {batch}, {size} px, minimum (median) of {options.repeat} calls, ms an image")
+    print(f"batch {batch}, {size} px, minimum (median) of {options.repeat} calls, {clock.__name__}, ms an image")
     print(
         f"{'level':>5}{'V':>8}{'T':>8}{'cover':>7}{'rasterize':>16}{'render, loss':>16}{'and gradient':>16}{'loss':>14}"
     )
@@ -113,7 +120,7 @@ def main(arguments=None):
 
         coverage = tf.cast(rasterize(*inputs)[0] >= 0, tf.float32)[..., None]
         cases = [(rasterize, inputs), (forward, inputs), (backward, inputs), (loss_alone, [photo / 2, coverage])]
-        results = [milliseconds(function, *given, repeat=options.repeat) for function, given in cases]
+        results = [milliseconds(function, *given, repeat=options.repeat, clock=clock) for function, given in cases]
         cells = [f"{least / batch:.2f} ({median / batch:.2f})" for least, median in results]
         row = f"{level:5d}{face.pixels.shape[1]:8d}{len(triangles):8d}{float(tf.reduce_mean(coverage)):7.0%}"
         print(row + "".join(f"{cell:>16}" for cell in cells[:3]) + f"{cells[3]:>14}", flush=True)

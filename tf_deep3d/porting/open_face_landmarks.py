@@ -52,7 +52,7 @@ def visible(vertices, triangles, angles, size):
 
 
 def observe(image, face, triangles, parts, mean, angles):
-    """Where one picture's detected points lie on the mean face: [478, 3] dm, NaN where they miss the model.
+    """Where one picture's detected points lie on the mean face.
 
     Args:
       image: [H, H, 3] picture of the full head.
@@ -61,10 +61,13 @@ def observe(image, face, triangles, parts, mean, angles):
       parts: [T], see `open_face_surface`; irises are looked for on the eyeballs, all else on the skin.
       mean: [V, 3] dm.
       angles: pitch, yaw.
+
+    Returns:
+      (places [478, 3] dm, NaN where they miss the model; detected points [478, 3] px). All NaN if no face is found.
     """
     found = detect(image)
     if not found:
-        return np.full((478, 3), np.nan)
+        return np.full((2, 478, 3), np.nan)
     seen, weights, _ = visible(face, triangles, angles, len(image))
     points = found[0].landmarks478[:, :2]
     column, row = np.clip(np.floor(points.T).astype(int), 0, len(image) - 1)
@@ -76,7 +79,7 @@ def observe(image, face, triangles, parts, mean, angles):
         at = rows[row, column], columns[row, column]
         place = (mean[triangles[seen[at]]] * weights[at][..., None]).sum(-2)
         places[own] = np.where(distance[row, column][:, None] <= REACH, place, np.nan)[own]
-    return places
+    return places, found[0].landmarks478
 
 
 def on_eyeball(name):
@@ -94,12 +97,17 @@ def robust_mean(places):
     return np.nanmean(np.where((distance < limit)[..., None], places, np.nan), 0), np.nanmedian(distance, 0)
 
 
-def mirrored_points(points, tolerance=0.25):
-    """Which landmark [L] is each one's mirror image; found by mutual nearest neighbours of symmetrised places."""
+def mirrored_points(points, tolerance):
+    """Which landmark [L] is each one's mirror image, for `points` [L, 3] that are symmetric in x but for `tolerance`.
+
+    Raises:
+      ValueError: if they are not, or a pair is not mutual.
+    """
+    points = points - [points[:, 0].mean(), 0, 0]
     cost = np.linalg.norm(points[:, None] * [-1, 1, 1] - points[None], axis=-1)
     rows, columns = linear_sum_assignment((cost + cost.T) ** 2)
-    if cost[rows, columns].max() > tolerance:
-        raise ValueError(f"landmarks must be nearly symmetric. Received: distance {cost[rows, columns].max()} dm")
+    if cost[rows, columns].max() > tolerance or (columns[columns] != rows).any():
+        raise ValueError(f"landmarks must be symmetric within {tolerance}. Received: {cost[rows, columns].max()}")
     return columns
 
 

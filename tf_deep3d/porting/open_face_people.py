@@ -8,19 +8,21 @@ from tf_deep3d.porting import open_face_albedo as albedo
 from tf_deep3d.porting import open_face_geometry as geometry
 from tf_deep3d.porting import open_face_shape as shape
 from tf_deep3d.porting import open_face_surface as surface
+from tf_deep3d.porting.open_face_canvas import canvas
 
 SCALE = 1.07  # the base mesh's heads are smaller than people's
 CENTER = (0.0, -0.046, 0.253)  # dm, where the mean of the eyes, nose tip and mouth corners lies, as in BFM 2009
-ARKIT = tuple(
-    "browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft cheekSquintRight "
-    "eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight eyeLookOutLeft "
-    "eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft eyeWideRight jawForward "
-    "jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight mouthFrownLeft mouthFrownRight mouthFunnel "
-    "mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight mouthPucker mouthRight "
-    "mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft mouthSmileRight mouthStretchLeft "
-    "mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRight tongueOut".split()
-)
-
+ARKIT = (
+    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
+    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight",
+    "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight",
+    "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight",
+    "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel",
+    "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker",
+    "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
+    "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
+    "noseSneerLeft", "noseSneerRight", "tongueOut",
+)  # fmt: skip
 
 
 class Shapes(NamedTuple):
@@ -70,7 +72,7 @@ def build_shapes(sources, sizes, samples, seed):
     mixes = shape.sample_expressions(names, samples[1], rng) @ moves
     mixes = mixes.astype(np.float32).reshape(samples[1], *mean.shape)
     _, expression, expression_share = shape.symmetric_modes(mixes, face.mirror, sizes[1], center=False)
-    units = np.stack([unit for unit in shape.displacements(sources, face, [f"faceunits/{name}" for name in ARKIT])])
+    units = shape.displacements(sources, face, [f"faceunits/{name}" for name in ARKIT])
     units[ARKIT.index("tongueOut")] = shape.tongue_out(face, mean)
     origin = SCALE * _five_points(face, mean).mean(0) - CENTER
     return Shapes(
@@ -131,7 +133,7 @@ def sample_identities(sources, shapes, seed, count, expressions=None):
     for mesh, (neutral, moved) in zip(meshes, controls, strict=True):
         posed = SCALE * ((neutral + moved) @ rotation + shift[:, None]) - shapes.origin
         results.append(np.stack([mesh.refine(person) for person in posed]).astype(np.float32))
-    ground = albedo.canvas(sources, meshes[1], crop=False)
+    ground = canvas(sources, meshes[1], crop=False)
     colors = np.stack(list(albedo.sample_albedos(ground, count, rng)))
     quads = meshes[1].quads[-1]
     return People(*results, geometry.split_quads(quads, quads, results[1][0])[0], colors)

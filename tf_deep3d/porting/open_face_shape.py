@@ -1,4 +1,4 @@
-"""Identities and expressions of the open face model: random people from the sources' targets, and their principal modes.
+"""Identities and expressions of the open face model: random people from the sources' targets, and their modes.
 
 A person is the base mesh plus a weighted sum of targets: population (race, gender, age), build (muscle, weight), local
 features (nose, eyes, mouth, ..) and asymmetry. The weights are drawn at random; principal component analysis of many
@@ -171,7 +171,7 @@ def people(base, moves, weights, points, reference=None, block=1000):
 
 
 def tongue_out(face, mean):
-    """A stand-in for the tongue, which the model lacks: the floor of the mouth is pushed out through the lips [C, 3]."""
+    """A stand-in for the tongue, which the model lacks: the floor of the mouth pushed out between the lips [C, 3]."""
     floor = np.unique(face.quads[np.isin(face.parts, (MOUTH, CAP))])
     rim = np.unique(face.quads[face.parts == CAP])
     shared = np.intersect1d(floor, face.quads[face.parts == FACE])

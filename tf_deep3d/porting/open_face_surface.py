@@ -14,7 +14,8 @@ import scipy.sparse as sparse
 from tf_deep3d.porting import open_face_geometry as geometry
 
 FACE, MOUTH, CAP, SOCKET, EYE = range(5)  # parts of the surface
-_MOUTH_RINGS, _SOCKET_RINGS = 4, 3
+_MOUTH_RINGS, _SOCKET_RINGS = 3, 2
+_CAVITY = 0.12  # dm, how deep the cap that closes the mouth is dented
 _EYE_ANGLES = (7.5, 15.0, 23.5, 37.0, 60.0, 90.0)  # degrees from the gaze axis: pupil, iris, limbus, white
 _EYE_SIDES = 8  # of every ring
 _DISC_CENTER, _DISC_RADIUS = 0.075, 0.07  # of the round texture maps of mouth and eyes, in the square's corners
@@ -56,7 +57,7 @@ def face_surface(sources):
 
 
 def head_surface(sources):
-    """The control mesh of the whole head with ears and neck, for realistic renders; it has no texture map of its own."""
+    """The control mesh of the whole head with ears, neck and shoulders, for realistic renders."""
     quads, paint = sources.quads["body"], sources.texture_quads["body"]
     islands = geometry.islands(paint, len(sources.texture))
     torso = np.bincount(islands).argmax()
@@ -90,7 +91,9 @@ def _surface(sources, chosen):
             continue  # the outer border
         is_mouth = abs(center[0]) < 0.05
         rings, cells = geometry.grow_rings(quads[~chosen], loop, _MOUTH_RINGS if is_mouth else _SOCKET_RINGS)
-        disc = (_DISC_CENTER, _DISC_CENTER, _DISC_RADIUS) if is_mouth else (0.912 + 0.045 * np.sign(center[0]), 0.045, 0.04)
+        disc = (0.912 + 0.045 * np.sign(center[0]), 0.045, 0.04)
+        if is_mouth:
+            disc = (_DISC_CENTER, _DISC_CENTER, _DISC_RADIUS)
         uv_cells = np.arange(rings.size).reshape(rings.shape) + sum(map(len, uv))
         uv.append(_rings(disc, np.linspace(1, 0.6, len(rings)), rings.shape[1]))
         grown = [geometry.strip(second, first, closed=True) for first, second in pairwise(rings)]
@@ -107,10 +110,16 @@ def _surface(sources, chosen):
     points, offsets = [identity], [np.zeros((count, 3))]
     all_quads = [inverse.reshape(-1, 4)]
 
-    cap, cap_uv = _cap(sources.vertices, rim, rim_uv)
-    all_quads.append(np.searchsorted(vertices, cap))
-    uv_quads.append(cap_uv)
+    weights, dent, cap = _cap(sources.vertices[rim])
+    start, uv_start = count - len(rim), sum(map(len, uv)) - len(rim)
+    all_quads.append(np.where(cap < len(rim), np.searchsorted(vertices, rim)[cap % len(rim)], start + cap))
+    uv_quads.append(np.where(cap < len(rim), rim_uv[cap % len(rim)], uv_start + cap))
+    uv.append(weights @ np.concatenate(uv)[rim_uv])
     labels.append(np.full(len(cap), CAP))
+    rows, columns = np.repeat(np.arange(len(dent)), len(rim)), np.tile(rim, len(dent))
+    points.append(sparse.csr_matrix((weights.ravel(), (rows, columns)), (len(dent), len(sources.vertices))))
+    offsets.append(dent[:, None] * [0, 0, -_CAVITY])
+    count += len(dent)
     for side, corner in (("r", _DISC_CENTER), ("l", 1 - _DISC_CENTER)):
         weights, eye, disc = _eyeball(sources, side)
         points.append(weights)
@@ -170,15 +179,33 @@ def _smooth_border(points, quads, vertices, times=12, start=0.15, limit=0.75):
     return (points + place @ ((sparse.diags(share) @ towards + own) @ points)).tocsr()
 
 
-def _cap(vertices, rim, rim_uv):
-    """Closes the mouth's rim [L] with a row of quads from its upper to its lower half: (quads, uv_quads)."""
-    x, y = vertices[rim, 0], vertices[rim, 1]
-    middle = np.flatnonzero(np.abs(x) < 1e-6)
-    top = middle[y[middle].argmax()]
-    reach = (len(rim) // 2 - 1) // 2
-    upper = (top + np.arange(-reach, reach + 1)) % len(rim)
-    lower = (2 * top + len(rim) // 2 - upper) % len(rim)
-    return tuple(geometry.strip(each[lower], each[upper]) for each in (rim, rim_uv))
+def _cap(rim):
+    """Closes the mouth by a grid of quads whose lower corners are the corners of the mouth.
+
+    Args:
+      rim: [L, 3] points around the hole, clockwise seen from the front.
+
+    Returns:
+      (weights [K, L] of the rim that give the K inner points, harmonic; dent [K] in [0, 1], largest in the middle;
+      quads [F, 4], where L + k is the k-th inner point).
+    """
+    size, middle = len(rim), np.flatnonzero(np.abs(rim[:, 0]) < 1e-6)
+    top = middle[rim[middle, 1].argmax()]
+    corner = np.roll(rim[:, 0], -top)[: size // 2].argmax()
+    side = size // 2 - corner
+    width, height = 2 * side, corner - side
+    grid = size + np.pad(np.arange((height - 1) * (width - 1)).reshape(height - 1, width - 1), 1)
+    column, row = np.arange(width + 1), np.arange(height + 1)
+    grid[0], grid[-1] = (top + column - side) % size, (top - corner - column) % size
+    grid[:, 0], grid[:, -1] = (top - side - row) % size, (top + side + row) % size
+    inner = grid[1:-1, 1:-1].ravel() - size
+    near = np.stack([grid[:-2, 1:-1], grid[2:, 1:-1], grid[1:-1, :-2], grid[1:-1, 2:]], -1).reshape(-1, 4)
+    laplace = 4 * np.eye(len(inner), size + len(inner), size)
+    np.add.at(laplace, (inner[:, None], near), -1)
+    weights = np.linalg.solve(laplace[:, size:], -laplace[:, :size])
+    dent = np.linalg.solve(laplace[:, size:], np.ones(len(inner)))
+    quads = np.stack([grid[1:, :-1], grid[1:, 1:], grid[:-1, 1:], grid[:-1, :-1]], -1).reshape(-1, 4)
+    return weights, dent / dent.max(), quads
 
 
 def _eyeball(sources, side):

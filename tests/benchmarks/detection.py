@@ -1,0 +1,79 @@
+"""Time of face detection, of its networks, and of the alignment crop, on the astronaut of scikit-image.
+
+    python -m tests.benchmarks.detection [--repeat 20]
+
+Prints the best of all repetitions in milliseconds of CPU time of this process (the networks run on one thread, so on
+an idle machine that is the time on the clock), and the number of faces found.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from skimage import data
+
+from tf_deep3d import alignment, detection
+from tf_deep3d import face_networks as networks
+from tf_deep3d.geometry import Similarity
+
+# Right eye, left eye, nose tip, mouth corners of a mean face; dm.
+MODEL5 = np.array([[-0.32, 0.3, 0.35], [0.32, 0.3, 0.35], [0.0, 0.0, 0.75], [-0.25, -0.35, 0.4], [0.25, -0.35, 0.4]])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=20)
+    repeat = parser.parse_args().repeat
+    photo = data.astronaut()
+    face = detection.detect(photo)[0]
+    region = networks.region_of_landmarks(face.landmarks478)
+    rows = [
+        ("full range, whole photo", lambda: networks.propose(photo, networks.FULL_RANGE, whole(photo, 192))),
+        ("short range, whole photo", lambda: networks.propose(photo, networks.SHORT_RANGE, whole(photo, 128))),
+        ("mesh, one pass", lambda: networks.mesh(photo, region)),
+        ("irises, both", lambda: networks.irises(photo, face.landmarks478[:468])),
+        ("align 224, upright", lambda: alignment.align(photo, face.points5, MODEL5)),
+        ("align 224, turned", lambda: alignment.align(photo, face.points5, MODEL5, roll_limit=0.0)),
+    ]
+    print(f"{'piece, 512 x 512 photo':44}{'ms':>8}")
+    for name, function in rows:
+        print(f"{name:44}{best_ms(function, repeat):8.1f}")
+    large = alignment.crop(photo, Similarity(3000 / 512), 3000)
+    photos = [
+        ("one face, 512 x 512", photo),
+        ("the same, 3000 x 3000", np.round(large * 255).astype(np.uint8)),
+        ("the same, upside down", np.ascontiguousarray(photo[::-1, ::-1])),
+        ("15 small faces, 1000 x 600", group(photo)),
+        ("no face (noise), 512 x 512", np.random.default_rng(0).integers(0, 256, photo.shape, dtype=np.uint8)),
+    ]
+    print(f"\n{'photo':30}{'quick ms':>10}{'faces':>7}{'thorough ms':>13}{'faces':>7}")
+    for name, image in photos:
+        cells = []
+        for thorough in (False, True):
+            faces = detection.detect(image, thorough)
+            cells += [best_ms(lambda p=image, t=thorough: detection.detect(p, t), max(repeat // 4, 1)), len(faces)]
+        print(f"{name:30}{cells[0]:10.1f}{cells[1]:7}{cells[2]:13.1f}{cells[3]:7}")
+
+
+def whole(photo, size):
+    return detection.whole_region(photo.shape[1], photo.shape[0], size)
+
+
+def group(photo):
+    """The astronaut's face 15 times, 50 px between forehead and chin, in a photo of 1000 x 600."""
+    small = alignment.crop(photo, Similarity(0.5, 0.0, (100 - 223 * 0.5, 100 - 120 * 0.5)), 200)
+    return np.tile(np.round(small * 255).astype(np.uint8), (3, 5, 1))
+
+
+def best_ms(function, repeat):
+    """Least CPU time of `repeat` calls, in milliseconds."""
+    times = []
+    for _ in range(repeat):
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
+    return 1e3 * min(times)
+
+
+if __name__ == "__main__":
+    main()
