@@ -34,9 +34,7 @@ def rasterize(pixels, depth, triangles, height, width, cull=True, near=1e-2):
         area = _turn(p[0], p[1], p[2])
         if area == 0 or (cull and area > 0):  # counter-clockwise with y up is negative with y down
             continue
-        screen = np.stack(
-            [_turn(p[1], p[2], centres), _turn(p[2], p[0], centres), _turn(p[0], p[1], centres)], axis=-1
-        )
+        screen = np.stack([_turn(p[1], p[2], centres), _turn(p[2], p[0], centres), _turn(p[0], p[1], centres)], axis=-1)
         screen = screen / area
         inside = (screen >= 0).all(axis=-1)
         weights = screen / d
@@ -64,3 +62,29 @@ def interpolate(seen, barycentrics, attributes, triangles):
 def _turn(a, b, c):
     """Twice the signed area of the triangle (a, b, c): positive if it turns from x towards y."""
     return (b[..., 0] - a[..., 0]) * (c[..., 1] - a[..., 1]) - (b[..., 1] - a[..., 1]) * (c[..., 0] - a[..., 0])
+
+
+def attributes_at(seen, pixels, depth, attributes, triangles):
+    """Perspective-correct attributes [H, W, C] for a given visibility, by solving for the point on each pixel's ray.
+
+    The point sum_i b_i P_i with sum_i b_i = 1 projects to (x, y): sum_i b_i d_i (x_i, y_i, 1) = d (x, y, 1).
+    Zero where `seen` [H, W] is -1. The other arguments as in `rasterize` and `interpolate`.
+    """
+    result = np.zeros((*seen.shape, attributes.shape[-1]))
+    for row, column in np.argwhere(seen >= 0):
+        corners = triangles[seen[row, column]]
+        homogeneous = np.concatenate([pixels[corners], np.ones((3, 1))], axis=1) * depth[corners, None]
+        weights = np.linalg.solve(homogeneous.T, [column + 0.5, row + 0.5, 1.0])
+        result[row, column] = (weights / weights.sum()) @ attributes[corners]
+    return result
+
+
+def central_differences(function, x, step=1e-5):
+    """Gradient of a scalar function of the float64 array x."""
+    gradient = np.zeros_like(x)
+    for index in np.ndindex(*x.shape):
+        there, back = x.copy(), x.copy()
+        there[index] += step
+        back[index] -= step
+        gradient[index] = (function(there) - function(back)) / (2 * step)
+    return gradient

@@ -13,7 +13,7 @@ import numpy as np
 SKIN_MIXTURES = Path(__file__).parent / "assets" / "skin_mixtures.json"
 PRIOR = 0.8  # P(skin) inside the crop of a face, where most pixels are skin
 ATTENTIONS = ("codes", "paper")
-_CHUNK = 8192  # pixels at a time, so that the temporaries stay in the cache
+_CHUNK = 2048  # pixels at a time, so that the temporaries stay in the cache
 
 
 def skin_probability(image, prior=PRIOR):
@@ -72,9 +72,13 @@ def skin_attention(probability, variant="codes"):
 
 
 def _posterior(colors, prior):
-    """[N, 3] in 0..255 -> [N]. The log of each Gaussian is linear in (1, c, c^2): one matrix product for all 32."""
+    """[N, 3] in 0..255 -> [N]. The log of each Gaussian is linear in (1, c, c^2): one matrix product for all 32.
+
+    The product is an einsum and not `@`: BLAS would wake its threads for it, which costs more than it saves.
+    """
     centered = colors.T - np.float32(127.5)  # keeps the squares small, so that single precision suffices
-    logs = _log_gaussians() @ np.concatenate([np.ones_like(centered[:1]), centered, centered**2])
+    powers = np.concatenate([np.ones_like(centered[:1]), centered, centered**2])
+    logs = np.einsum("gp,pn->gn", _log_gaussians(), powers)
     logs -= logs.max(axis=0)  # far from every Gaussian all densities vanish, but not their ratio
     densities = np.exp(logs, out=logs)
     skin, other = prior * densities[:16].sum(axis=0), (1 - prior) * densities[16:].sum(axis=0)
