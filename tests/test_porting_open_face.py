@@ -430,9 +430,7 @@ def test_modes_are_orthogonal_and_sorted(arrays):
 
 
 def test_modes_are_symmetric_or_antisymmetric(arrays):
-    mirror = quads_geometry.match_mirrored(
-        arrays["mean_shape"].astype(float) + _eye_offset(arrays), tolerance=1e-5
-    )
+    mirror = quads_geometry.match_mirrored(arrays["mean_shape"].astype(float) + _eye_offset(arrays), tolerance=1e-5)
     flip = np.array([-1, 1, 1])
     for name in ("identity_basis", "expression_basis"):
         for mode in arrays[name].astype(float):

@@ -410,7 +410,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tests.test_renderer import soup, training_step
 pixels, depth, triangles = soup(3, 4, 80, 20, 30, 8)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-@tf.function
+@tf.function(autograph=False)
 def both(pixels, depth):
     return strategy.run(training_step, (pixels, depth, triangles))
 split = [strategy.experimental_distribute_values_from_function(
@@ -451,7 +451,7 @@ data = np.load(sys.argv[1])
 triangles, weights = data["triangles"], data["weights"]
 def total(pixels, depth, colors):
     rendering = renderer.render(Face(None, None, None, colors, pixels, depth, None), triangles, Camera(30, 20))
-    small = renderer.rasterize(pixels, depth, triangles, 20, 30, budget=600)
+    small = renderer.rasterize(pixels, depth, triangles, 20, 30, budget=1800)
     steps = renderer.interpolate(rendering.fragments, colors, triangles)
     rest = small.complete, small.triangle, steps
     return (rendering.image * weights).sum(), ((*rendering.fragments, rendering.image, rendering.depth), rest)

@@ -68,10 +68,10 @@ def rasterize(pixels, depth, triangles, height, width, cull=True, budget=None):
         the same turn has a negative signed area.
       height, width: of the image in px, together at most 2^24 px.
       cull: leave out triangles that show their back.
-      budget: largest number of candidates of one image: pixel centres in the bounding boxes of its triangles, not
-        counting the first and the last of each. An image that needs more is left empty and reported in `Fragments.complete`.
-        A face in one or two layers needs one to four per pixel it covers; long thin diagonal triangles need many.
-        By default 16 (H W + 4096). On JAX 4 (H W + 4096), because there the whole budget is always worked through.
+      budget: largest number of candidates of one image: pixel centres in the bounding boxes of its triangles, without
+        the first and the last of each. An image that needs more is left empty and reported in `Fragments.complete`.
+        A face needs one to four per pixel it covers; long thin diagonal triangles need many. By default
+        16 (H W + 4096); on JAX 4 (H W + 4096), because there the whole budget is always worked through.
 
     Returns:
       `Fragments`. Of triangles at the same depth, the first is seen. A pixel belongs to a triangle whose border
@@ -83,7 +83,7 @@ def rasterize(pixels, depth, triangles, height, width, cull=True, budget=None):
     triangles = ops.convert_to_tensor(triangles, "int32")
     points, valid = _screen_points(pixels, depth)
     seen, complete = _visibility(points, valid, triangles, height, width, cull, budget)
-    surface = _surface(seen, triangles, points[0].shape[1])
+    surface = _surface(seen, triangles, ops.shape(valid)[1])
     weights, _ = _weights(_corners(points, surface), surface)
     return Fragments(seen, _spread(weights, surface), complete)
 
@@ -100,7 +100,7 @@ def interpolate(fragments, attributes, triangles):
       [B, H, W, C], zero where no triangle is seen; differentiable with respect to attributes and barycentrics.
     """
     attributes = ops.convert_to_tensor(attributes, "float32")
-    surface = _surface(fragments.triangle, ops.convert_to_tensor(triangles, "int32"), attributes.shape[1])
+    surface = _surface(fragments.triangle, ops.convert_to_tensor(triangles, "int32"), ops.shape(attributes)[1])
     weights = _collect(fragments.barycentrics, surface)
     return _spread(_blend(weights, _corners([attributes], surface)), surface)
 
@@ -122,9 +122,9 @@ def render(face, triangles, camera, inner_face=None, normals=False, cull=True, b
     triangles = ops.convert_to_tensor(triangles, "int32")
     points, valid = _screen_points(face.pixels, face.depth)
     seen, complete = _visibility(points, valid, triangles, camera.height, camera.width, cull, budget)
-    surface = _surface(seen, triangles, points[0].shape[1])
+    surface = _surface(seen, triangles, ops.shape(valid)[1])
     attributes = [face.colors, face.normals] if normals else [face.colors]
-    corners = _corners([*points, *attributes], surface)
+    corners = _corners([*points, *(ops.convert_to_tensor(a, "float32") for a in attributes)], surface)
     weights, depth = _weights([corner[:3] for corner in corners], surface)
     values = _spread(_blend(weights, [corner[3:] for corner in corners]), surface)
     coverage = ops.expand_dims(ops.cast(seen >= 0, "float32"), -1)
@@ -205,7 +205,7 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     pair, nearness, x, y = (ops.concatenate(a) for a in zip(*hits, strict=True))
     t = pair // batch
     pixel = ((pair - t * batch) * height + ops.cast(y, "int32")) * width + ops.cast(x, "int32")
-    seen = _nearest(t, nearness, pixel, triangles.shape[0], batch * height * width)
+    seen = _nearest(t, nearness, pixel, ops.shape(triangles)[0], batch * height * width)
     keep = ops.reshape(ops.cast(complete, "int32"), (-1, 1, 1))
     return ops.reshape(seen, (-1, height, width)) * keep + keep - 1, complete  # -1 where not to be kept
 
@@ -382,11 +382,13 @@ def _listed(condition, *values):
 def _expand(counts, longest):
     """Lists `counts[i]` slots for each i: where the slots of i start, the i of each slot, and the slots."""
     ends = ops.cumsum(counts)
-    total = longest if STATIC_SHAPES else ops.sum(counts)
-    owner = ops.cumsum(ops.segment_sum(ops.ones_like(ends), ends, total + 1)[:-1])
-    if STATIC_SHAPES:
-        owner = ops.minimum(owner, counts.shape[0] - 1)
-    return ends - counts, owner, ops.arange(total, dtype="int32")
+    total = ops.sum(counts)
+    length = longest if STATIC_SHAPES else total
+    owner = ops.cumsum(ops.segment_sum(ops.ones_like(ends), ends, length + 1)[:-1])
+    slot = ops.arange(length, dtype="int32")
+    if STATIC_SHAPES:  # what fills the list repeats its end
+        owner, slot = ops.minimum(owner, counts.shape[0] - 1), ops.minimum(slot, total - 1)
+    return ends - counts, owner, slot
 
 
 def _guard(values, valid, default):

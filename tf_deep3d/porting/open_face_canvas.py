@@ -35,6 +35,7 @@ class Canvas(NamedTuple):
       mouth: [M] int, the vertices inside the mouth.
       mouth_depth: [M] in [0, 1], from the lips to the dark.
       teeth: [M] in [0, 1].
+      tongue: [M] in [0, 1].
       brows: [V] in [0, 1], where any brow may be.
     """
 
@@ -47,6 +48,7 @@ class Canvas(NamedTuple):
     mouth: np.ndarray
     mouth_depth: np.ndarray
     teeth: np.ndarray
+    tongue: np.ndarray
     brows: np.ndarray
 
 
@@ -85,6 +87,7 @@ def canvas(sources, mesh, crop=True):
     rim, _ = cKDTree(mesh.place[skin]).query(mesh.place[eye] + [0, 0.01, 0])
     mouth = np.flatnonzero(np.isin(mesh.part, (surface.MOUTH, surface.CAP)))
     radius = np.linalg.norm(mesh.disc[mouth], axis=1)
+    deep = np.clip((0.75 - radius) / 0.1, 0, 1)
     teeth = np.exp(-(((y[mouth] - mouth_y - 0.085) / 0.035) ** 2)) * (ax[mouth] < 0.24)
     return Canvas(
         layers=np.concatenate(list(layers.values())).astype(np.float32),
@@ -95,7 +98,8 @@ def canvas(sources, mesh, crop=True):
         eye_light=_LID_SHADOW + (1 - _LID_SHADOW) * np.clip(rim / 0.05, 0, 1),
         mouth=mouth,
         mouth_depth=np.clip((1 - radius) / 0.22, 0, 1),
-        teeth=teeth * np.clip((0.75 - radius) / 0.1, 0, 1),
+        teeth=teeth * deep,
+        tongue=soft((mouth_y - 0.02 - y[mouth]) / 0.01) * deep,
         brows=brows.max(0),
     )
 
