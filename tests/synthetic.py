@@ -80,9 +80,8 @@ def synthetic_arrays(seed=0):
     eyes = (np.abs(np.abs(fine[:, 0]) - 0.4) < 0.15) & (np.abs(fine[:, 1] - 0.3) < 0.08)
     inner = (fine**2).sum(-1) < 0.8
     nothing = np.zeros(len(fine), bool)
-    regions = dict(
-        skin=inner & ~lips & ~eyes, inner_face=inner, lips=lips, inner_mouth=nothing, lids=nothing, eyes=eyes
-    )
+    skin = inner & ~lips & ~eyes
+    regions = dict(zip(morphable_model.REGIONS, (skin, inner, lips, nothing, nothing, eyes), strict=True))
     subset = np.arange((2 * ROWS - 1) * (2 * COLUMNS - 1)).reshape(2 * ROWS - 1, -1)[::2, ::2].reshape(-1)
     arrays = {
         "schema": np.int64(morphable_model.SCHEMA),

@@ -24,6 +24,8 @@ from tf_deep3d.morphable_model import Landmarks
 
 # What one Adam step of learning rate 1 may change, so that all groups move at their own pace.
 STEP_SCALE = Coefficients(identity=1.0, expression=1.0, albedo=1.0, angles=0.1, illumination=0.3, translation=0.1)
+# One photo is all there is, so landmarks and priors weigh more than in training.
+WEIGHTS = LossWeights(photometric=4.0, landmark=1.6e-2, prior=2e-3, prior_albedo=0.05)
 IRISES = slice(468, 478)  # of the 478 dense landmarks; they follow the gaze, which no model has
 
 
@@ -59,10 +61,10 @@ class FitSettings:
 
     stages: tuple[Stage, ...] = (
         Stage(level=2, steps=80, learning_rate=0.1, perceptual=False),
-        Stage(level=1, steps=80, learning_rate=0.05, perceptual=True),
-        Stage(level=0, steps=40, learning_rate=0.02, perceptual=True),
+        Stage(level=1, steps=60, learning_rate=0.05, perceptual=True),
+        Stage(level=0, steps=30, learning_rate=0.02, perceptual=True),
     )
-    weights: LossWeights = LossWeights(landmark=1.6e-2)
+    weights: LossWeights = WEIGHTS
     lighting: str = "rgb"
     emphasis: float = 3.0
     jaw: float = 0.2
@@ -148,9 +150,7 @@ class FaceFitter(keras.Model):
         face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="fit")
         rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
         terms = {
-            "photometric": losses.photometric(
-                known.images, rendering.image, rendering.inner_face, known.attention
-            ),
+            "photometric": losses.photometric(known.images, rendering.image, rendering.inner_face, known.attention),
             "landmark": losses.landmark(face.landmarks, known.points, known.point_weights),
             "prior": losses.prior(coefficients, self.settings.weights),
             "albedo_flatness": losses.albedo_flatness(face.albedo, known.skin),

@@ -91,7 +91,8 @@ class MorphableModel:
         arrays = ("mean_shape", "identity_basis", "expression_basis", "mean_albedo", "albedo_basis", "triangles")
         fields = {name: convert(getattr(self, name)) for name in (*arrays, "vertex_corners")}
         landmarks = {
-            name: Landmarks(convert(points.vertices), convert(points.weights)) for name, points in self.landmarks.items()
+            name: Landmarks(convert(points.vertices), convert(points.weights))
+            for name, points in self.landmarks.items()
         }
         return replace(self, landmarks=landmarks, **fields)
 
@@ -164,7 +165,8 @@ def _finest(arrays):
     shapes = {"identity_basis": None, "expression_basis": None, "blendshapes": names}
     bases = [_array(arrays, name, (count, control, 3), "f") for name, count in shapes.items()]
     if control > MAX_VERTICES or max(map(len, bases)) > MAX_MODES:
-        raise ModelError(f"at most {MAX_VERTICES} vertices, {MAX_MODES} modes. Received: {control}, {max(map(len, bases))}")
+        modes = [len(basis) for basis in bases]
+        raise ModelError(f"at most {MAX_VERTICES} vertices and {MAX_MODES} modes. Received: {control} and {modes}")
     fields = np.concatenate([arrays["mean_shape"][None], *bases]).astype(np.float32)
     fields = np.swapaxes(fields, 0, 1).reshape(control, -1)
     fields = _subdivide(arrays, fields, len(_array(arrays, "mean_albedo", (None, 3), "f")))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_deep3d import alignment, detection, fitting, morphable_model, photos, results, skin
+from tf_deep3d import alignment, detection, fitting, morphable_model, photos, results, skin, texture
 from tf_deep3d import face as faces
 from tf_deep3d.camera import IMAGE_SIZE
 from tf_deep3d.coefficients import Coefficients
@@ -72,9 +72,18 @@ class Options:
 
 
 class Models(NamedTuple):
-    """What is loaded once: the face model's levels of detail, finest first, and the perceptual network."""
+    """What is loaded once.
+
+    Attributes:
+      levels: the face model's levels of detail, the finest first.
+      written: the level of detail of the meshes.
+      atlas: `texture.Atlas` of `written`.
+      recognition: the perceptual network.
+    """
 
     levels: tuple
+    written: morphable_model.MorphableModel
+    atlas: texture.Atlas
     recognition: Any
 
 
@@ -171,7 +180,8 @@ def load_models(options):
     levels = morphable_model.load_levels(options.model)[::-1]
     if options.level is not None and not 0 <= options.level < len(levels):
         raise ValueError(f"the model has the levels of detail 0 to {len(levels) - 1}. Received: {options.level}")
-    return Models(levels, build_recognition())
+    written = levels[0] if options.level is None else levels[len(levels) - 1 - options.level]
+    return Models(levels, written, texture.unwrap(written), build_recognition())
 
 
 def reconstruct_photos(paths, out, options, models, on_progress=None):
@@ -227,11 +237,10 @@ def _write(portrait, fit, index, out, options, models):
     if not all(np.isfinite(group).all() for group in coefficients):
         return Failure(portrait.photo, "the fit of the face diverged")
     terms = {name: float(values[index]) for name, values in fit.terms.items()}
-    level = len(models.levels) - 1 if options.level is None else options.level
     folder = out / portrait.folder
     try:
         error = results.write_face(
-            folder, portrait, models.levels[::-1][level], coefficients, terms, options.overwrite
+            folder, portrait, models.written, models.atlas, coefficients, terms, options.overwrite
         )
     except OSError as error:
         return Failure(portrait.photo, f"cannot write {folder}: {error}")

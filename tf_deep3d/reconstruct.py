@@ -49,7 +49,7 @@ def _parser():
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--method", choices=["fit"], default="fit", help="fit: analysis by synthesis (default)")
     parser.add_argument("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
-    parser.add_argument("--level", type=int, metavar="N", help="level of detail of the meshes, 0 coarsest (default: finest)")
+    parser.add_argument("--level", type=int, metavar="N", help="level of detail of the meshes (default: finest)")
     parser.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     return parser
@@ -87,7 +87,8 @@ def _run(options, scratch):
 
 def _summary(outcome):
     return (
-        f"{outcome.photo.name} -> {outcome.folder}  landmarks {100 * outcome.landmark_error:.1f} % of the eye distance, "
+        f"{outcome.photo.name} -> {outcome.folder}: "
+        f"landmarks {100 * outcome.landmark_error:.1f} % of the eye distance, "
         f"colours {outcome.terms['photometric']:.3f}, likeness {1 - outcome.terms['perceptual']:.2f}"
     )
 

@@ -178,10 +178,10 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     # Most triangles of a dense mesh reach few pixel centres: the first and the last are tested in place ...
     centres = wide * high
     inside, nearness, area = _test(corners, left, top, cull)
-    hits = [_listed(inside & (centres > 0), nearness, left, top)]
+    hits = [_listed(inside & (centres > 0), nearness, top * width + left)]  # float32 holds 2^24 exactly
     x, y = left + wide - 1.0, top + high - 1.0
     inside, last_nearness, _ = _test(corners, x, y, cull)
-    hits.append(_listed(inside & (centres > 1), last_nearness, x, y))
+    hits.append(_listed(inside & (centres > 1), last_nearness, y * width + x))
 
     # ... and those in between are listed, for triangles in front of the camera that do not show their back.
     several = (centres > 2) & ops.equal(nearness, nearness)
@@ -199,12 +199,12 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     x = left + ops.cast(position, "float32") - ops.cast(row, "float32") * wide
     y = top + ops.cast(row, "float32")
     inside, nearness, _ = _test([columns[0:3], columns[3:6], columns[6:9]], x, y, cull)
-    index, *values = _listed(inside, nearness, x, y)
+    index, *values = _listed(inside, nearness, y * width + x)
     hits.append([ops.take(pair, ops.take(owner, index)), *values])
 
-    pair, nearness, x, y = (ops.concatenate(a) for a in zip(*hits, strict=True))
+    pair, nearness, place = (ops.concatenate(a) for a in zip(*hits, strict=True))
     t = pair // batch
-    pixel = ((pair - t * batch) * height + ops.cast(y, "int32")) * width + ops.cast(x, "int32")
+    pixel = (pair - t * batch) * (height * width) + ops.cast(place, "int32")
     seen = _nearest(t, nearness, pixel, ops.shape(triangles)[0], batch * height * width)
     keep = ops.reshape(ops.cast(complete, "int32"), (-1, 1, 1))
     return ops.reshape(seen, (-1, height, width)) * keep + keep - 1, complete  # -1 where not to be kept

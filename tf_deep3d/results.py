@@ -33,13 +33,14 @@ def landmark_error(predicted, detected):
     return distance / np.linalg.norm(detected[:, 36] - detected[:, 45], axis=-1)
 
 
-def write_face(folder, portrait, model, coefficients, terms, overwrite=False):
+def write_face(folder, portrait, model, atlas, coefficients, terms, overwrite=False):
     """Writes everything about one face into `folder`, which appears whole or not at all.
 
     Args:
       folder: to create.
       portrait: `pipeline.Portrait`.
       model: `MorphableModel` at the level of detail to write.
+      atlas: `texture.unwrap(model)`.
       coefficients: `Coefficients` of this one face.
       terms: raw losses, name -> number.
       overwrite: replace an existing folder.
@@ -57,7 +58,7 @@ def write_face(folder, portrait, model, coefficients, terms, overwrite=False):
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:40]}."))
     try:
-        _write_meshes(temporary, portrait, model, coefficients, face)
+        _write_meshes(temporary, portrait, model, atlas, coefficients, face)
         strip = pictures.overlay_strip(portrait.crop.image, face, model.triangles, detected=portrait.landmarks())
         Image.fromarray(strip).save(temporary / "overlay.png")
         error = float(landmark_error(face.landmarks, portrait.landmarks()[None])[0])
@@ -71,11 +72,11 @@ def write_face(folder, portrait, model, coefficients, terms, overwrite=False):
     return error
 
 
-def _write_meshes(folder, portrait, model, coefficients, face):
+def _write_meshes(folder, portrait, model, atlas, coefficients, face):
     """OBJ and PLY as in the photo but facing the viewer, GLB neutral with the photo's expression as a morph target."""
     window = Similarity(translation=(-portrait.corner[0], -portrait.corner[1]))
     from_window = _after(portrait.crop.transform, window.inverse())
-    skin = texture.extract_texture(portrait.window, model, face, Camera(), from_window)
+    skin = texture.extract_texture(portrait.window, model, face, Camera(), from_window, atlas=atlas)
     shape = faces.unposed_shape(model, coefficients.identity, coefficients.expression)
     neutral = faces.neutral_shape(model, coefficients.identity)
     expressive, still = (

@@ -57,7 +57,7 @@ def canvas(sources, mesh, crop=True):
 
     Args:
       sources: `open_face_sources.Sources`.
-      mesh: `open_face_surface.Mesh`.
+      mesh: `open_face_mesh.Mesh`.
       crop: whether to replace painted hair at the border, as for the face model; a full head keeps it.
     """
     x, y, z = mesh.place.T

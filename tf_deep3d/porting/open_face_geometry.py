@@ -185,6 +185,4 @@ def split_quads(quads, uv_quads, points):
     second = np.linalg.norm(points[quads[:, 1]] - points[quads[:, 3]], axis=1)
     turn = (second < first * (1 - 1e-9)).astype(int)[:, None]
     corners = (np.array([[0, 1, 2, 0, 2, 3]]) + turn) % 4
-    return tuple(
-        np.take_along_axis(each, corners, 1).reshape(-1, 3).astype(np.int32) for each in (quads, uv_quads)
-    )
+    return tuple(np.take_along_axis(each, corners, 1).reshape(-1, 3).astype(np.int32) for each in (quads, uv_quads))

@@ -9,6 +9,7 @@ from tf_deep3d.porting import open_face_geometry as geometry
 from tf_deep3d.porting import open_face_shape as shape
 from tf_deep3d.porting import open_face_surface as surface
 from tf_deep3d.porting.open_face_canvas import canvas
+from tf_deep3d.porting.open_face_mesh import Mesh, subdivide
 
 SCALE = 1.07  # the base mesh's heads are smaller than people's
 CENTER = (0.0, -0.046, 0.253)  # dm, where the mean of the eyes, nose tip and mouth corners lies, as in BFM 2009
@@ -30,7 +31,7 @@ class Shapes(NamedTuple):
 
     Attributes:
       face: `surface.Surface`.
-      mesh: `surface.Mesh`.
+      mesh: `Mesh`.
       mean: [C, 3].
       identity: [Ki, C, 3].
       expression: [Ke, C, 3].
@@ -40,7 +41,7 @@ class Shapes(NamedTuple):
     """
 
     face: surface.Surface
-    mesh: surface.Mesh
+    mesh: Mesh
     mean: np.ndarray
     identity: np.ndarray
     expression: np.ndarray
@@ -59,7 +60,7 @@ def build_shapes(sources, sizes, samples, seed):
       seed: of the random numbers.
     """
     face = surface.face_surface(sources)
-    mesh = surface.subdivide(face, sources.vertices)
+    mesh = subdivide(face, sources.vertices)
     rng = np.random.default_rng(seed)
     names = shape.identity_targets(sources)
     moves = shape.displacements(sources, face, names)
@@ -123,7 +124,7 @@ def sample_identities(sources, shapes, seed, count, expressions=None):
     skin = np.unique(shapes.face.quads[shapes.face.parts == surface.FACE])
     reference = ((shapes.mean + shapes.origin) / SCALE)[skin]
     head = surface.head_surface(sources)
-    meshes = (shapes.mesh, surface.subdivide(head, sources.vertices))
+    meshes = (shapes.mesh, subdivide(head, sources.vertices))
     controls = []
     for each in (shapes.face, head):
         neutral = each.control(sources.vertices) + np.tensordot(weights, shape.displacements(sources, each, names), 1)

