@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up rema
 import argparse
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 EXAMPLES = """
@@ -67,7 +68,8 @@ def _run(options, scratch):
 
     from tqdm import tqdm
 
-    from tf_deep3d import pipeline
+    with _quiet():
+        from tf_deep3d import pipeline
 
     choice = pipeline.Options(options.model, options.level, options.all_faces, options.overwrite)
     models = pipeline.load_models(choice)
@@ -83,6 +85,21 @@ def _run(options, scratch):
                 bar.write(_summary(outcome))
     print(f"{written} faces written to {options.out}" + (f", {failed} failed" if failed else ""))
     return 0 if written else 1
+
+
+@contextmanager
+def _quiet():
+    """Drops what native libraries write to the process' stderr; exceptions pass."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(sink, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(sink)
 
 
 def _summary(outcome):

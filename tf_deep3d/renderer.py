@@ -294,7 +294,7 @@ def _corners(attributes, surface):
             groups = [columns[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
             return tuple(ops.transpose(ops.stack(group)) for group in groups)
 
-        rows = ops.concatenate(rows, axis=-1) if len(rows) > 1 else rows[0]
+        rows = ops.transpose(ops.stack([group[:, i] for group in rows for i in range(group.shape[1])]))
         return ops.transpose(ops.take(rows, surface.corners, axis=0)), gradient
 
     columns = take(*(ops.reshape(values, (-1, size)) for values, size in zip(attributes, sizes, strict=True)))
