@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from tf_deep3d import face as faces
 from tf_deep3d import meshio, pictures, texture
 from tf_deep3d.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera
 from tf_deep3d.files import refuse_existing
-from tf_deep3d.geometry import Similarity, vertex_normals
+from tf_deep3d.geometry import vertex_normals
 
 FILES = ("face.obj", "face.mtl", "texture.png", "face.glb", "face.ply", "overlay.png", "coefficients.json")
 PHOTO_EXPRESSION = "photoExpression"  # the morph target that turns the neutral GLB into the photo's expression
@@ -74,8 +75,8 @@ def write_face(folder, portrait, model, atlas, coefficients, terms, overwrite=Fa
 
 def _write_meshes(folder, portrait, model, atlas, coefficients, face):
     """OBJ and PLY as in the photo but facing the viewer, GLB neutral with the photo's expression as a morph target."""
-    window = Similarity(translation=(-portrait.corner[0], -portrait.corner[1]))
-    from_window = _after(portrait.crop.transform, window.inverse())
+    transform = portrait.crop.transform
+    from_window = replace(transform, translation=tuple(transform.apply(portrait.corner)))
     skin = texture.extract_texture(portrait.window, model, face, Camera(), from_window, atlas=atlas)
     shape = faces.unposed_shape(model, coefficients.identity, coefficients.expression)
     neutral = faces.neutral_shape(model, coefficients.identity)
@@ -127,12 +128,6 @@ def _record(portrait, model, coefficients, face, terms, error):
 
 def _numbers(array):
     return np.round(np.asarray(array, np.float64), 6).tolist()
-
-
-def _after(second, first):
-    """The similarity that applies `first`, then `second`."""
-    x, y = second.apply(first.translation)
-    return Similarity(first.scale * second.scale, first.rotation + second.rotation, (float(x), float(y)))
 
 
 def _move_into_place(temporary, folder):
