@@ -101,3 +101,15 @@ def test_initial_pose_is_in_the_rotation_convention(tiny_model, truth):
     difference = geometry.rotation_matrix(start.angles) @ geometry.rotation_matrix(coefficients.angles).swapaxes(1, 2)
     turned = np.degrees(np.arccos((np.trace(difference, axis1=1, axis2=2) - 1) / 2))
     assert (turned < 20).all()  # the mean shape is not theirs; a wrong sign would be off by 30 or more
+
+
+def test_landmarks_that_face_away_count_little(tiny_model, truth):
+    model, _, _ = fitting._landmark_targets(tiny_model, truth[2], FitSettings())
+    pose = tiny_model.layout().zeros(2)
+    pose = pose._replace(angles=np.array([[0, 1.2, 0], [0, -1.2, 0]], "float32"))
+    left, right = fitting._facing(model, pose)
+    assert left.shape == (68 + 478,)
+    assert left.min() == right.min() == 0
+    assert left.max() == right.max() == 1
+    across = face.at_landmarks(model.landmarks["fit"], tiny_model.mean_shape[None])[0, :, 0]
+    assert (np.corrcoef(across, left)[0, 1] < 0) == (np.corrcoef(across, right)[0, 1] > 0)

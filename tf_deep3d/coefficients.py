@@ -34,6 +34,8 @@ class Coefficients(NamedTuple):
 
 
 GROUPS = Coefficients._fields
+# How far apart two faces are in each group, roughly: what is learned or searched moves in these units, all at one pace.
+SCALES = Coefficients(identity=1.0, expression=1.0, albedo=1.0, angles=0.1, illumination=0.3, translation=0.1)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from tf_deep3d.morphable_model import Landmarks
 STEP_SCALE = Coefficients(identity=1.0, expression=1.0, albedo=1.0, angles=0.1, illumination=0.3, translation=0.1)
 # One photo is all there is, so landmarks and priors weigh more than in training.
 WEIGHTS = LossWeights(photometric=4.0, landmark=1.6e-2, prior=2e-3, prior_albedo=0.05)
+COSINES = (-0.1, 0.2)  # of the angle to the viewing direction, between which a landmark turns from hidden to seen
 IRISES = slice(468, 478)  # of the 478 dense landmarks; they follow the gaze, which no model has
 
 
@@ -57,18 +58,19 @@ class FitSettings:
       emphasis: weight of nose and inner lips among the 68 landmarks (20 in training).
       jaw: weight of the 17 contour points among the 68 landmarks.
       dense: weight of each of the 478 dense landmarks, where photo and model have them.
+      hidden: factor of the weight of landmarks on the side turned away, where the detector can only guess.
     """
 
     stages: tuple[Stage, ...] = (
         Stage(level=2, steps=80, learning_rate=0.1, perceptual=False),
-        Stage(level=1, steps=60, learning_rate=0.05, perceptual=True),
-        Stage(level=0, steps=30, learning_rate=0.02, perceptual=True),
+        Stage(level=1, steps=40, learning_rate=0.05, perceptual=True),
     )
     weights: LossWeights = WEIGHTS
     lighting: str = "rgb"
     emphasis: float = 3.0
     jaw: float = 0.2
     dense: float = 0.3
+    hidden: float = 0.1
 
     @property
     def steps(self):
@@ -121,6 +123,7 @@ class FaceFitter(keras.Model):
         self.settings = settings
         self.recognition = recognition
         model, points, weights = _landmark_targets(model, observation, settings)
+        weights = weights * (settings.hidden + (1.0 - settings.hidden) * _facing(model, start))
         inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
         self.constants = _Constants(
             model=model.on_backend(ops.convert_to_tensor),
@@ -196,7 +199,6 @@ def fit(models, observation, settings=None, recognition=None, start=None, on_ste
     """
     settings = settings or FitSettings()
     coefficients = start or initial_coefficients(models[0], observation, settings)
-    terms = {}
     for stage in settings.stages:
         model = models[min(stage.level, len(models) - 1)]
         fitter = FaceFitter(model, observation, coefficients, settings, recognition if stage.perceptual else None)
@@ -210,7 +212,7 @@ def fit(models, observation, settings=None, recognition=None, start=None, on_ste
             if on_step:
                 on_step()
         coefficients = Coefficients(*(ops.convert_to_numpy(value) for value in fitter.coefficients()))
-        terms = {name: ops.convert_to_numpy(value) for name, value in fitter(nothing).items()}
+    terms = {name: ops.convert_to_numpy(value) for name, value in fitter(nothing).items()} if settings.stages else {}
     return Fit(coefficients, terms)
 
 
@@ -268,3 +270,14 @@ def _landmark_targets(model, observation, settings):
     merged = Landmarks(*(np.concatenate([getattr(s, part) for s in sets]) for part in ("vertices", "weights")))
     targets = np.concatenate(targets, axis=1).astype(np.float32)
     return replace(model, landmarks={"fit": merged}), targets, weights * len(weights) / weights.sum()
+
+
+def _facing(model, pose):
+    """How much the landmarks "fit" of the mean face in a pose (`Coefficients`) face the camera: [B, L] in [0, 1]."""
+    normals = geometry.vertex_normals(model.mean_shape[None], model.triangles, model.vertex_corners)
+    points = np.concatenate([model.mean_shape[None], normals], axis=-1)
+    points, normals = np.split(faces.at_landmarks(model.landmarks["fit"], points), 2, axis=-1)
+    toward = np.float32([0, 0, Camera().distance]) - faces.pose(points, pose.angles, pose.translation)
+    turned = faces.pose(normals, pose.angles, np.zeros_like(pose.translation))
+    cosine = np.sum(geometry.normalize(turned) * geometry.normalize(toward), axis=-1)
+    return np.clip((cosine - COSINES[0]) / (COSINES[1] - COSINES[0]), 0.0, 1.0).astype(np.float32)

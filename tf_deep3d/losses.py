@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-TERMS = ("photometric", "landmark", "perceptual", "prior", "albedo_flatness", "illumination_whiteness")
+from tf_deep3d.morphable_model import Landmarks
+
+TERMS = ("photometric", "landmark", "perceptual", "prior", "albedo_flatness", "illumination_whiteness", "shape")
 
 EMPHASIS = 20.0  # weight of the landmarks that decide about nose and mouth
 NOSE_LANDMARKS = (28, 29, 30)  # iBUG 68, 0-based: bridge end and tip
 INNER_LIPS_LANDMARKS = tuple(range(60, 68))
 JAW_LANDMARKS = tuple(range(17))
+IRISES = slice(468, 478)  # of the 478 dense landmarks; they follow the gaze, which no model has
 
 _EPSILON = 1e-12  # inside roots: 1e-6 of a colour or a descriptor's length, far below what matters
 
@@ -24,10 +27,11 @@ _EPSILON = 1e-12  # inside roots: 1e-6 of a colour or a descriptor's length, far
 class LossWeights:
     """Weights of the terms, and of the coefficient groups inside the prior.
 
-    The defaults are the released codes'; `PAPER`, `MS` and `SX` are presets.
+    The defaults are the released codes'; `configs/` has the paper's.
 
     Attributes:
-      photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness: factors of `TERMS`.
+      photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness, shape: factors of `TERMS`; the
+        last one is supervised, and zero in the paper.
       prior_identity, prior_expression, prior_albedo: factors of the squared norms in `prior`.
     """
 
@@ -37,6 +41,7 @@ class LossWeights:
     prior: float = 3e-4
     albedo_flatness: float = 5.0
     illumination_whiteness: float = 10.0
+    shape: float = 0.0
     prior_identity: float = 1.0
     prior_expression: float = 0.8
     prior_albedo: float = 1.7e-2
@@ -45,12 +50,6 @@ class LossWeights:
         for name, value in vars(self).items():
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be finite and not negative. Received: {value}")
-
-
-PAPER = LossWeights(photometric=1.9, prior_albedo=1.7e-3, illumination_whiteness=0.0)  # Deng et al. 2019
-MS = LossWeights()  # the authors' TensorFlow 1 code
-SX = LossWeights()  # their PyTorch code
-PRESETS = {"paper": PAPER, "ms": MS, "sx": SX}
 
 
 def landmark_weights(emphasis=EMPHASIS, jaw=1.0):
@@ -67,6 +66,27 @@ def landmark_weights(emphasis=EMPHASIS, jaw=1.0):
     weights[list(NOSE_LANDMARKS + INNER_LIPS_LANDMARKS)] = emphasis
     weights[list(JAW_LANDMARKS)] = jaw
     return weights
+
+
+def joint_landmarks(model, emphasis=EMPHASIS, jaw=1.0, dense=0.0):
+    """The 68 iBUG landmarks and, where the model has them, the 478 dense ones of MediaPipe, as one set.
+
+    Args:
+      model: `MorphableModel`.
+      emphasis, jaw: see `landmark_weights`.
+      dense: weight of each dense landmark; with 0 they are left out.
+
+    Returns:
+      (`Landmarks`, weights [L] of mean 1), L = 68 or 546.
+    """
+    sets, weights = [model.landmarks["ibug68"]], [landmark_weights(emphasis, jaw)]
+    if dense > 0 and "mediapipe478" in model.landmarks:
+        sets.append(model.landmarks["mediapipe478"])
+        weights.append(np.full(478, dense, np.float32))
+        weights[1][IRISES] = 0
+    weights = np.concatenate(weights)
+    joint = Landmarks(*(np.concatenate([getattr(s, part) for s in sets]) for part in ("vertices", "weights")))
+    return joint, weights * len(weights) / weights.sum()
 
 
 def photometric(image, rendered, coverage, attention):
@@ -181,6 +201,31 @@ def illumination_whiteness(illumination):
     return ops.mean(ops.square(illumination - ops.mean(illumination, axis=1, keepdims=True)), axis=(1, 2))
 
 
+def shape_metric(basis):
+    """The Gram matrix [K, K] that turns a difference of coefficients into mm^2, for `shape`.
+
+    Args:
+      basis: [K, V, 3], dm for one standard deviation.
+    """
+    flat = 100.0 * np.asarray(basis, np.float64).reshape(len(basis), -1)
+    return (flat @ flat.T / basis.shape[1]).astype(np.float32)
+
+
+def shape(coefficients, truth, known, identity_metric, expression_metric):
+    """Mean squared distance of the vertices from the true ones, for rendered faces: identity and expression apart.
+
+    Args:
+      coefficients, truth: `Coefficients`.
+      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
+      identity_metric, expression_metric: of `shape_metric`.
+
+    Returns:
+      [B], mm^2.
+    """
+    identity = _quadratic(coefficients.identity - truth.identity, identity_metric)
+    return known * (identity + _quadratic(coefficients.expression - truth.expression, expression_metric))
+
+
 def total(terms, weights=None, replicas=1):
     """The scalar that training minimises: sum over terms of weight * mean over the batch / replicas.
 
@@ -220,3 +265,7 @@ def _unit(x):
 
 def _squared_norm(x):
     return ops.sum(ops.square(x), axis=-1)
+
+
+def _quadratic(x, metric):
+    return ops.sum(ops.matmul(x, metric) * x, axis=-1)

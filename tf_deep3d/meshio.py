@@ -22,6 +22,7 @@ MILLIMETRES = 100.0  # per dm
 METRES = 0.1  # per dm
 SMALLEST_DISPLACEMENT = 1e-5  # dm, 1 micrometre; a morph target leaves vertices that move less where they are
 ROUGHNESS = 0.9  # of the glTF material: skin without shine
+PNG_LEVEL = 4  # half the time of zlib's default 6, for a tenth more bytes
 IMAGE_FORMATS = {"png": "image/png", "jpeg": "image/jpeg"}
 
 _UNIT = "unit: millimetre; axes: +y up, the face looks along +z"
@@ -314,7 +315,7 @@ def _rows(pattern, values):
 
 def _encode(image, image_format):
     stream = io.BytesIO()
-    options = {"png": {"compress_level": 6}, "jpeg": {"quality": 95, "subsampling": 0}}[image_format]
+    options = {"png": {"compress_level": PNG_LEVEL}, "jpeg": {"quality": 95, "subsampling": 0}}[image_format]
     Image.fromarray(image).save(stream, image_format, **options)
     return stream.getvalue()
 

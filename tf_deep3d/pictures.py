@@ -57,7 +57,8 @@ def panels(photo, face, triangles, scale=2, detected=None):
     if detected is not None:
         dots = ((detected, DETECTED), (_first(face.landmarks), MODELLED))
         overlay = draw_points(overlay, [(np.asarray(points) * scale, color) for points, color in dots], 1.0 * scale)
-    shown = {name: to_uint8(layers[name] + (1.0 - coverage)) for name in ("shape", "albedo", "normals", "depth")}
+    white = np.repeat(1.0 - coverage, 3, axis=-1)
+    shown = {name: to_uint8(layers[name] + white) for name in ("shape", "albedo", "normals", "depth")}
     return {"photo": photo, "overlay": overlay, **shown}
 
 
@@ -146,7 +147,7 @@ def draw_points(picture, groups, radius=1.5):
 
 
 def _layers(face, pixels, triangles, width, height, names=("colors", "shape", "albedo", "normals", "depth")):
-    """Antialiased renderings, name -> [H, W, 1 or 3], multiplied by their coverage [H, W, 1]."""
+    """Antialiased renderings, name -> [H, W, 1 (shape, depth) or 3], multiplied by their coverage [H, W, 1]."""
     large = np.asarray(pixels, np.float32)[None] * SUPERSAMPLING
     depth, normals = _first(face.depth), _first(face.normals)
     fragments = renderer.rasterize(large, depth[None], triangles, height * SUPERSAMPLING, width * SUPERSAMPLING)
@@ -154,15 +155,17 @@ def _layers(face, pixels, triangles, width, height, names=("colors", "shape", "a
     span = max(float(np.ptp(depth)), 1e-6)
     attributes = {
         "colors": _first(face.colors),
-        "shape": np.repeat(CLAY * (AMBIENT + (1.0 - AMBIENT) * light)[:, None], 3, axis=1),
+        "shape": CLAY * (AMBIENT + (1.0 - AMBIENT) * light)[:, None],
         "albedo": _first(face.albedo),
         "normals": normals * 0.5 + 0.5,
-        "depth": np.repeat((0.1 + 0.9 * (depth.max() - depth) / span)[:, None], 3, axis=1),
+        "depth": (0.1 + 0.9 * (depth.max() - depth) / span)[:, None],
     }
     values = np.concatenate([attributes[name] for name in names] + [np.ones((len(depth), 1))], axis=1)
     values = ops.convert_to_numpy(renderer.interpolate(fragments, values[None], triangles))[0]
-    values = values.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING, -1).mean(axis=(1, 3))
-    return {name: values[..., 3 * i : 3 * i + 3] for i, name in enumerate(names)}, values[..., -1:]
+    values = sum(values[i::SUPERSAMPLING] for i in range(SUPERSAMPLING))
+    values = sum(values[:, i::SUPERSAMPLING] for i in range(SUPERSAMPLING)) / np.float32(SUPERSAMPLING**2)
+    ends = np.cumsum([attributes[name].shape[1] for name in names])
+    return dict(zip(names, np.split(values, ends, axis=-1), strict=False)), values[..., -1:]
 
 
 def _first(batch):

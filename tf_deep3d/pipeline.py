@@ -4,20 +4,24 @@ A face travels as a `Portrait` (what is known of it before the fit) and ends as 
 all. Faces are fitted in batches; one bad photo is reported and never stops the others.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from keras import ops
 
 from tf_deep3d import alignment, detection, fitting, morphable_model, photos, results, skin, texture
 from tf_deep3d import face as faces
 from tf_deep3d.camera import IMAGE_SIZE
 from tf_deep3d.coefficients import Coefficients
 from tf_deep3d.files import refuse_existing
+from tf_deep3d.models import rnet
 from tf_deep3d.models.recognition import build_recognition
 
 BATCH = 16  # faces fitted at once; bounds the memory
+REFINE = 20  # steps of the fit after R-Net
+REFINEMENT = fitting.Stage(level=1, steps=REFINE, learning_rate=0.02, perceptual=False)
 MARGIN = 0.3  # share of the crop's side that is kept of the photo around the crop, for the texture
 
 
@@ -61,6 +65,9 @@ class Options:
       level: level of detail of the written meshes, None for the finest.
       all_faces: every face of a photo, else the largest.
       overwrite: replace existing results.
+      method: "rnet" regresses, then refines; "fit" starts from the mean face.
+      weights: R-Net's weights file, or the folder of a training; None for the shipped ones.
+      refine: steps of the fit that start from R-Net's answer.
       settings: of the fit.
     """
 
@@ -68,7 +75,20 @@ class Options:
     level: int | None = None
     all_faces: bool = False
     overwrite: bool = False
+    method: str = "rnet"
+    weights: Path | None = None
+    refine: int = REFINE
     settings: fitting.FitSettings = field(default_factory=fitting.FitSettings)
+
+    def __post_init__(self):
+        if self.refine < 0:
+            raise ValueError(f"refine must not be negative. Received: {self.refine}")
+
+    def descent(self):
+        """The `fitting.FitSettings` of the chosen method."""
+        if self.method == "fit":
+            return self.settings
+        return replace(self.settings, stages=(replace(REFINEMENT, steps=self.refine),))
 
 
 class Models(NamedTuple):
@@ -79,12 +99,14 @@ class Models(NamedTuple):
       written: the level of detail of the meshes.
       atlas: `texture.Atlas` of `written`.
       recognition: the perceptual network.
+      rnet: `RNet`, or None to fit from the mean face.
     """
 
     levels: tuple
     written: morphable_model.MorphableModel
     atlas: texture.Atlas
     recognition: Any
+    rnet: Any = None
 
 
 def folder_names(paths):
@@ -154,6 +176,11 @@ def observe(portraits):
     )
 
 
+def regress(network, images):
+    """R-Net's `Coefficients`, NumPy, of aligned photos [B, 224, 224, 3]."""
+    return Coefficients(*(ops.convert_to_numpy(group) for group in network(images)))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One face that was written.
@@ -176,12 +203,16 @@ def load_models(options):
 
     Raises:
       morphable_model.ModelError, FileNotFoundError: for an unusable model file.
+      rnet.WeightsError: for unusable weights, or those of another face model.
     """
     levels = morphable_model.load_levels(options.model)[::-1]
     if options.level is not None and not 0 <= options.level < len(levels):
         raise ValueError(f"the model has the levels of detail 0 to {len(levels) - 1}. Received: {options.level}")
     written = levels[0] if options.level is None else levels[len(levels) - 1 - options.level]
-    return Models(levels, written, texture.unwrap(written), build_recognition())
+    network = None
+    if options.method == "rnet":
+        network = rnet.load_rnet(options.weights or rnet.SHIPPED, rnet.fingerprint(options.model))
+    return Models(levels, written, texture.unwrap(written), build_recognition(), network)
 
 
 def reconstruct_photos(paths, out, options, models, on_progress=None):
@@ -223,11 +254,16 @@ def _reconstruct(photo_portraits, out, options, models, progress):
     """Fits and writes the portraits of several photos, at most `BATCH` at once."""
     portraits = [portrait for group in photo_portraits for portrait in group]
     batches = [portraits[start : start + BATCH] for start in range(0, len(portraits), BATCH)]
-    share = len(photo_portraits) / (len(batches) * options.settings.steps)
+    settings = options.descent()
+    share = len(photo_portraits) / (len(batches) * max(settings.steps, 1))
     for batch in batches:
+        observation = observe(batch)
+        start = regress(models.rnet, observation.images) if models.rnet else None
         fit = fitting.fit(
-            models.levels, observe(batch), options.settings, models.recognition, on_step=lambda: progress(share)
+            models.levels, observation, settings, models.recognition, start, on_step=lambda: progress(share)
         )
+        if not settings.steps:
+            progress(len(photo_portraits) / len(batches))
         for index, portrait in enumerate(batch):
             yield _write(portrait, fit, index, out, options, models)
 

@@ -48,7 +48,16 @@ def _parser():
     parser.add_argument("photos", nargs="*", metavar="PHOTO", help="photo, folder of photos, or quoted glob")
     parser.add_argument("--demo", action="store_true", help="use a public-domain photo that comes with a package")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
-    parser.add_argument("--method", choices=["fit"], default="fit", help="fit: analysis by synthesis (default)")
+    parser.add_argument(
+        "--method",
+        choices=["rnet", "fit"],
+        help="rnet: a network regresses the face, a few steps of the fit refine it (default for the open face model); "
+        "fit: from the mean face (default for other models without --weights)",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="RUN", help="folder of a training or .keras file (default: the shipped R-Net)"
+    )
+    parser.add_argument("--refine", type=int, metavar="N", help="steps of the fit after R-Net (default: 20)")
     parser.add_argument("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
     parser.add_argument("--level", type=int, metavar="N", help="level of detail of the meshes (default: finest)")
     parser.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
@@ -71,7 +80,10 @@ def _run(options, scratch):
     with _quiet():
         from tf_deep3d import pipeline
 
-    choice = pipeline.Options(options.model, options.level, options.all_faces, options.overwrite)
+    chosen = {name: getattr(options, name) for name in ("model", "level", "all_faces", "overwrite", "weights")}
+    method = options.method or ("fit" if options.model and not options.weights else "rnet")
+    refine = pipeline.REFINE if options.refine is None else options.refine
+    choice = pipeline.Options(**chosen, method=method, refine=refine)
     models = pipeline.load_models(choice)
     written = failed = 0
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"

@@ -61,7 +61,7 @@ def write_face(folder, portrait, model, atlas, coefficients, terms, overwrite=Fa
     try:
         _write_meshes(temporary, portrait, model, atlas, coefficients, face)
         strip = pictures.overlay_strip(portrait.crop.image, face, model.triangles, detected=portrait.landmarks())
-        Image.fromarray(strip).save(temporary / "overlay.png")
+        Image.fromarray(strip).save(temporary / "overlay.png", compress_level=meshio.PNG_LEVEL)
         error = float(landmark_error(face.landmarks, portrait.landmarks()[None])[0])
         record = _record(portrait, model, coefficients, face, terms, error)
         text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
@@ -78,8 +78,8 @@ def _write_meshes(folder, portrait, model, atlas, coefficients, face):
     transform = portrait.crop.transform
     from_window = replace(transform, translation=tuple(transform.apply(portrait.corner)))
     skin = texture.extract_texture(portrait.window, model, face, Camera(), from_window, atlas=atlas)
-    shape = faces.unposed_shape(model, coefficients.identity, coefficients.expression)
     neutral = faces.neutral_shape(model, coefficients.identity)
+    shape = faces.combine(neutral, model.expression_basis, coefficients.expression)
     expressive, still = (
         meshio.Mesh(
             vertices=vertices[0],

@@ -49,13 +49,44 @@ def skin_probability(image, prior=PRIOR):
     return probability.reshape(image.shape[:-1])
 
 
-def skin_attention(probability, variant="codes"):
+def skin_levels(image):
+    """`skin_probability` as records store it, looked up: 20 times as fast once the table of all colours is made.
+
+    Args:
+      image: [..., 3] uint8 RGB.
+
+    Returns:
+      [...] uint8, the probability times 255, rounded.
+
+    Raises:
+      ValueError: on another shape or type.
+    """
+    image = np.asarray(image)
+    if image.ndim == 0 or image.shape[-1] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"image must be [..., 3] uint8. Received: {image.shape} {image.dtype}")
+    packed = image.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+    return np.take(_levels_of_all_colors(), packed)
+
+
+@functools.cache
+def _levels_of_all_colors():
+    """[2^24] uint8, at red * 2^16 + green * 2^8 + blue; 16 MiB, about two seconds."""
+    green, blue = np.mgrid[:256, :256].astype(np.uint8)
+    rows = []
+    for red in range(256):
+        colors = np.stack([np.full_like(green, red), green, blue], axis=-1)
+        rows.append(np.round(skin_probability(colors) * 255).astype(np.uint8).reshape(-1))
+    return np.concatenate(rows)
+
+
+def skin_attention(probability, variant="codes", xp=np):
     """The photometric loss' weight of every pixel.
 
     Args:
       probability: [...] of `skin_probability`.
       variant: "codes": A = P (both released implementations). "paper": A = 1 where P > 0.5, else P (Deng et al. 2019,
         equation 1).
+      xp: array namespace.
 
     Returns:
       [...] float32 in [0, 1].
@@ -65,10 +96,11 @@ def skin_attention(probability, variant="codes"):
     """
     if variant not in ATTENTIONS:
         raise ValueError(f"variant must be one of {ATTENTIONS}. Received: {variant!r}")
-    probability = np.asarray(probability, np.float32)
+    if xp is np:
+        probability = np.asarray(probability, np.float32)
     if variant == "codes":
         return probability
-    return np.where(probability > 0.5, np.float32(1), probability)
+    return xp.where(probability > 0.5, xp.ones_like(probability), probability)
 
 
 def _posterior(colors, prior):

@@ -1,0 +1,180 @@
+"""Batches for training: prepared records, shuffled, mixed, augmented, in an order that a seed decides.
+
+Record number n of a training is always the same record with the same augmentation, whatever the batch size and
+wherever the training was interrupted. So a position in the data is one number.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import tensorflow as tf
+
+from tf_deep3d import augmentation, records
+from tf_deep3d.augmentation import Augmentation
+
+SHUFFLE = 2048  # records drawn from at once, besides the shuffling of the shards
+CYCLE = 4  # shards read in turn
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to train on.
+
+    Attributes:
+      records: folders of `prepare` or `synthetic`.
+      shares: how much of the training each folder gives; by default as many as it has records.
+      batch: records of a step, over all replicas.
+      augmentation: `Augmentation`.
+      validation: at most so many records of the validation splits are looked at.
+      strict: stop at damaged shards instead of going on without their bad records.
+    """
+
+    records: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    batch: int = 16
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    validation: int = 256
+    strict: bool = False
+
+    def __post_init__(self):
+        if self.batch < 1 or self.validation < 0:
+            raise ValueError(f"batch and validation must be positive. Received: {self.batch}, {self.validation}")
+        if self.shares and (len(self.shares) != len(self.records) or min(self.shares) <= 0):
+            raise ValueError(f"each of {len(self.records)} folders needs a share above 0. Received: {self.shares}")
+
+
+def open_sources(settings, split="train"):
+    """The `records.Records` of every folder in `settings`.
+
+    Raises:
+      records.RecordsError: if there are none, or a folder cannot be used.
+    """
+    if not settings.records:
+        raise records.RecordsError("name the folders of records, e.g. --set data.records=[records]. Received: none")
+    return [records.open_records(folder, split, settings.strict) for folder in settings.records]
+
+
+def training_batches(settings, sources, coefficients, dense_mirror, seed, start=0, drop_remainder=True):
+    """Endless batches in the order that `seed` decides.
+
+    Args:
+      settings: `DataSettings`.
+      sources: of `open_sources`.
+      coefficients: K of the training; records of rendered faces must have as many.
+      dense_mirror: see `augmentation.augment`.
+      seed: whole number.
+      start: number of the record to begin with.
+      drop_remainder: give batches a static size.
+
+    Returns:
+      `tf.data.Dataset` of dicts: inputs, images, skin, landmarks, dense as of `augmentation.augment`, dense_known [B],
+      coefficients [B, K] and known [B], 1 where they are exact.
+    """
+    numbered = _serialized(settings, sources, seed).skip(start)
+    ready = numbered.map(lambda number, serialized: (number, _parse(serialized, coefficients)), tf.data.AUTOTUNE)
+    batched = ready.batch(settings.batch, drop_remainder=drop_remainder)
+
+    def finish(numbers, batch):
+        dice = tf.map_fn(
+            lambda number: tf.random.stateless_uniform([augmentation.DICE], tf.stack([seed, number])),
+            numbers,
+            fn_output_signature=tf.float32,
+        )
+        return _finish(batch, augmentation.augment(batch, dice, settings.augmentation, dense_mirror))
+
+    return _with_options(batched.map(finish, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+
+
+def validation_batches(settings, sources, coefficients):
+    """The first `settings.validation` records of the validation splits, unchanged, in batches as of
+    `training_batches`; the folders take turns."""
+    datasets = [_shards(source).map(lambda s: _parse(s, coefficients), tf.data.AUTOTUNE) for source in sources]
+    turns = tf.data.Dataset.choose_from_datasets(datasets, tf.data.Dataset.range(len(datasets)).repeat(), False)
+    batched = turns.take(settings.validation).batch(settings.batch)
+    count = min(settings.validation, sum(source.count for source in sources))
+    batched = batched.apply(tf.data.experimental.assert_cardinality(-(-count // settings.batch)))
+    return _with_options(batched.map(lambda batch: _finish(batch, augmentation.center(batch))).prefetch(2))
+
+
+def names_of(settings, sources, seed, start, count):
+    """Folder and source of the records number `start` to `start + count` of a training, for messages."""
+    chosen = _serialized(settings, sources, seed).skip(start).take(count)
+    return [_fields(serialized)["source"].numpy().decode() for _, serialized in chosen]
+
+
+def _fields(serialized):
+    return tf.io.parse_single_example(serialized, {"source": tf.io.FixedLenFeature((), tf.string)})
+
+
+def _serialized(settings, sources, seed):
+    """Endless (number, serialized record)."""
+    streams = [_stream(source, seed + 7919 * index) for index, source in enumerate(sources)]
+    if len(streams) == 1:
+        return streams[0].enumerate()
+    shares = np.asarray(settings.shares or [source.count for source in sources], np.float64)
+    edges = tf.constant(np.cumsum(shares / shares.sum())[:-1], tf.float32)
+
+    def choose(number):
+        throw = tf.random.stateless_uniform([], tf.stack([seed + 1, number]))
+        return tf.reduce_sum(tf.cast(throw >= edges, tf.int64))
+
+    choices = tf.data.Dataset.counter().map(choose)
+    return tf.data.Dataset.choose_from_datasets(streams, choices, stop_on_empty_dataset=True).enumerate()
+
+
+def _stream(source, seed):
+    """Endless serialized records of one folder, shuffled anew in each pass."""
+
+    def one_pass(number):
+        throw = tf.random.stateless_uniform(
+            [2], tf.stack([tf.constant(seed, tf.int64), number]), minval=None, maxval=None, dtype=tf.int64
+        )
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(source.shards)), seed=throw)
+        return _shards(source, order).shuffle(SHUFFLE, seed=throw[0])
+
+    return tf.data.Dataset.counter().flat_map(one_pass)
+
+
+def _shards(source, order=None):
+    """The serialized records of one folder; shards in the given order, a few in turn."""
+    paths = tf.constant([str(shard.path) for shard in source.shards])
+    counts = tf.constant([shard.count for shard in source.shards], tf.int64)
+    order = tf.range(len(source.shards)) if order is None else order
+    return tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(counts, order))).interleave(
+        lambda path, count: tf.data.TFRecordDataset(path, "GZIP").take(count), cycle_length=CYCLE
+    )
+
+
+def _parse(serialized, coefficients):
+    record = records.parse(serialized)
+    given = record["coefficients"]
+    missing = coefficients - tf.size(given)
+    check = tf.debugging.Assert(
+        (missing == 0) | (missing == coefficients),
+        [f"a rendered face must have {coefficients} coefficients, as the face model. Received:", tf.size(given)],
+    )
+    with tf.control_dependencies([check]):
+        padded = tf.pad(given, [[0, tf.maximum(missing, 0)]])
+    known = tf.cast(missing == 0, tf.float32)
+    fields = {name: record[name] for name in ("image", "skin", "landmarks", "dense")}
+    return {**fields, "coefficients": tf.ensure_shape(padded, [coefficients]), "known": known}
+
+
+def _finish(batch, pictures):
+    dense_known = tf.reduce_all(tf.math.is_finite(pictures["dense"]), axis=(1, 2))
+    # A mirrored face is another person: the shape modes are not all symmetric.
+    known = batch["known"] * (1.0 - pictures.pop("flipped"))
+    return {
+        **pictures,
+        "dense": tf.where(dense_known[:, None, None], pictures["dense"], 0.0),
+        "dense_known": tf.cast(dense_known, tf.float32),
+        "coefficients": batch["coefficients"],
+        "known": known,
+    }
+
+
+def _with_options(dataset):
+    options = tf.data.Options()
+    options.deterministic = True
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)

@@ -1,0 +1,247 @@
+"""R-Net: one aligned photo -> the coefficients of its face (Deng et al. 2019, section 3).
+
+A backbone, global pooling, and one linear head for each group of coefficients. The heads start at zero, so the first
+render is the mean face, frontal and centred: from elsewhere the training diverges. A head's output counts in units of
+`coefficients.SCALES`; the paper's heads have no units, so that its pose moves ten times as fast as its shape.
+"""
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import keras
+from keras import ops
+
+from tf_deep3d.camera import IMAGE_SIZE
+from tf_deep3d.coefficients import GROUPS, SCALES, Coefficients, Layout
+from tf_deep3d.files import writing
+from tf_deep3d.models import mobilenet
+from tf_deep3d.morphable_model import OPEN_FACE
+
+BACKBONES = ("resnet50", "mobilenet", "mobilenet_small")
+SHIPPED = Path(__file__).parent.parent / "assets" / "rnet_mobilenet.keras"
+MAX_BYTES = 1 << 30  # of a weights file
+
+
+class WeightsError(ValueError):
+    """The file holds no weights that fit; the message says what was received."""
+
+
+@keras.saving.register_keras_serializable("tf_deep3d")
+class RNet(keras.Model):
+    """Aligned photos [B, 224, 224, 3], RGB in [0, 1] -> `Coefficients`, float32 under every policy.
+
+    Attributes:
+      backbone: name in `BACKBONES`.
+      layout: `Layout` of the coefficients.
+      face_model: fingerprint of the face model that the coefficients belong to.
+      recipe: how the weights were made, as plain data; travels with them.
+      network: the functional model, images -> {"stage", "pooled", and the groups}.
+    """
+
+    def __init__(self, backbone, layout, face_model, recipe=None, **options):
+        """An untrained network.
+
+        Args:
+          backbone: name in `BACKBONES`.
+          layout: `Layout`, or its fields as a dict.
+          face_model: see `fingerprint`.
+          recipe: plain data, see above.
+          **options: of `keras.Model`; `dtype` is the policy of the backbone.
+
+        Raises:
+          ValueError: if the backbone is unknown.
+        """
+        super().__init__(**{"name": "rnet", **options})
+        if backbone not in BACKBONES:
+            raise ValueError(f"backbone must be one of {BACKBONES}. Received: {backbone!r}")
+        self.backbone = backbone
+        self.layout = layout if isinstance(layout, Layout) else Layout(**layout)
+        self.face_model = face_model
+        self.recipe = recipe or {}
+        self.network = _network(backbone, self.layout, self.dtype_policy)
+        self.built = True  # with its weights
+
+    def call(self, images, training=False):
+        """`Coefficients` of `images`."""
+        return self.regress(images, training)[0]
+
+    def regress(self, images, training=False):
+        """`Coefficients`, and the features of the photo: stage [B, h, w, C] and pooled [B, F], for C-Net."""
+        outputs = self.network(images, training=training)
+        return Coefficients(*(outputs[group] for group in GROUPS)), (outputs["stage"], outputs["pooled"])
+
+    def get_config(self):
+        """What `from_config` needs."""
+        fields = {"backbone": self.backbone, "layout": dict(vars(self.layout)), "face_model": self.face_model}
+        return {**super().get_config(), **fields, "recipe": self.recipe}
+
+
+def fingerprint(face_model=None):
+    """16 hexadecimal digits that name the contents of a face model's file; the open face model's by default.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+    """
+    with open(face_model or OPEN_FACE, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def load_start(rnet, start):
+    """Gives the backbone the weights that training starts from; the heads stay zero.
+
+    Args:
+      rnet: `RNet`.
+      start: "shipped" (mobilenet), "imagenet" (the others; Keras downloads them), "random", or the path of a weights
+        file of the same backbone.
+
+    Raises:
+      WeightsError: if the weights cannot be had or do not fit.
+    """
+    backbone = rnet.network.get_layer("backbone") if rnet.backbone != "mobilenet" else None
+    if start == "random":
+        return
+    if start == "shipped" and rnet.backbone == "mobilenet":
+        mobilenet.load_start(rnet.network)
+    elif start == "imagenet" and rnet.backbone != "mobilenet":
+        try:
+            backbone.set_weights(_application(rnet.backbone, "imagenet", None).get_weights())
+        except Exception as error:  # Keras raises whatever its downloader meets
+            raise WeightsError(
+                f"the ImageNet weights of {rnet.backbone} could not be downloaded; start from 'random', or a file. "
+                f"Received: {error}"
+            ) from error
+    elif Path(start).suffix == ".keras":
+        other = load_rnet(start)
+        if other.backbone != rnet.backbone:
+            raise WeightsError(f"{start} must be of backbone {rnet.backbone}. Received: {other.backbone}")
+        if other.layout == rnet.layout and other.face_model == rnet.face_model:
+            rnet.set_weights(other.get_weights())
+        else:  # another face model: its coefficients mean something else
+            heads = {id(weight) for group in GROUPS for weight in rnet.network.get_layer(group).weights}
+            for mine, theirs in zip(rnet.weights, other.weights, strict=True):
+                if id(mine) not in heads:
+                    mine.assign(theirs)
+    else:
+        raise WeightsError(
+            "start must be 'shipped' (mobilenet), 'imagenet' (resnet50, mobilenet_small), 'random' or a .keras file. "
+            f"Received: {start!r} for {rnet.backbone}"
+        )
+
+
+def save_rnet(rnet, path, overwrite=False, half=False):
+    """Writes a `.keras` file.
+
+    Args:
+      rnet: `RNet`.
+      path: file to write, whole or not at all.
+      overwrite: replace an existing file.
+      half: store half precision.
+
+    Raises:
+      FileExistsError: if the file exists and `overwrite` is false.
+    """
+    kept = RNet(rnet.backbone, rnet.layout, rnet.face_model, rnet.recipe, dtype="float16" if half else "float32")
+    for mine, theirs in zip(kept.weights, rnet.get_weights(), strict=True):
+        mine.assign(theirs)
+    with writing(path, overwrite) as file:
+        temporary = Path(file.name).with_suffix(".keras")
+        try:
+            kept.save(temporary)
+            file.write(temporary.read_bytes())
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def load_rnet(path, face_model=None):
+    """Reads a `.keras` file, in single precision whatever it is stored in.
+
+    Args:
+      path: file written by `save_rnet`, or the folder of a training.
+      face_model: `fingerprint` of the model to be used with it; None to accept any.
+
+    Returns:
+      `RNet`.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      WeightsError: if the file is damaged, is something else, or belongs to another face model.
+    """
+    path = Path(path)
+    path = path / "rnet.keras" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > MAX_BYTES:
+            raise WeightsError(f"{path} unpacks to more than {MAX_BYTES} bytes. Received: {size}")
+        stored = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except WeightsError:
+        raise
+    except Exception as error:  # untrusted: whatever Keras, HDF5 or zip find wrong with it
+        raise WeightsError(f"{path} is no readable .keras file. Received: {error}") from error
+    if not isinstance(stored, RNet):
+        raise WeightsError(f"{path} must hold an R-Net. Received: {type(stored).__name__}")
+    if face_model is not None and stored.face_model != face_model:
+        raise WeightsError(
+            f"{path} was trained with another face model than this one ({face_model}). Received: {stored.face_model}"
+        )
+    rnet = RNet(stored.backbone, stored.layout, stored.face_model, stored.recipe, dtype="float32")
+    for mine, theirs in zip(rnet.weights, stored.get_weights(), strict=True):
+        mine.assign(theirs)
+    return rnet
+
+
+def _network(backbone, layout, policy):
+    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="float32", name="images")
+    if backbone == "mobilenet":
+        stage, pooled = mobilenet.features(images, policy)
+    else:
+        stage, pooled = _application(backbone, None, policy)(images)
+    pooled = keras.layers.Activation("linear", dtype="float32", name="features")(pooled)
+    heads = {}
+    for group, shape in layout.shapes._asdict().items():
+        head = keras.layers.Dense(
+            layout.sizes._asdict()[group], kernel_initializer="zeros", dtype=_head_dtype(policy), name=group
+        )
+        heads[group] = ops.reshape(head(pooled), (-1, *shape)) * getattr(SCALES, group)
+    return keras.Model(images, {"stage": stage, "pooled": pooled, **heads}, name="network")
+
+
+def _head_dtype(policy):
+    """Heads compute in single precision; only a network that is stored in half precision keeps half weights."""
+    return policy if policy.name == "float16" else "float32"
+
+
+def _application(backbone, weights, policy):
+    """A network of `keras.applications`, images in [0, 1] -> (stage, pooled), with its own normalisation inside."""
+    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
+    with _policy(policy):
+        if backbone == "resnet50":
+            scaled = keras.layers.Rescaling(255.0, [-mean for mean in mobilenet.BGR_MEAN])(ops.flip(images, -1))
+            network = keras.applications.ResNet50(include_top=False, weights=weights, input_tensor=scaled)
+            stage = "conv2_block3_out"
+        else:
+            scaled = keras.layers.Rescaling(2.0, -1.0)(images)
+            network = keras.applications.MobileNetV3Small(
+                include_top=False, weights=weights, input_tensor=scaled, minimalistic=True, include_preprocessing=False
+            )
+            stage = "expanded_conv_project_bn"
+        pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(network.output)
+    return keras.Model(images, (network.get_layer(stage).output, pooled), name="backbone")
+
+
+class _policy:  # noqa: N801, a context manager
+    """Sets the global dtype policy for the layers that are built inside."""
+
+    def __init__(self, policy):
+        self.policy = policy
+
+    def __enter__(self):
+        self.before = keras.config.dtype_policy()
+        if self.policy is not None:
+            keras.config.set_dtype_policy(self.policy)
+
+    def __exit__(self, *_):
+        keras.config.set_dtype_policy(self.before)

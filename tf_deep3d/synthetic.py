@@ -1,0 +1,302 @@
+"""Training pictures with exact coefficients: `python -m tf_deep3d.synthetic OUT --count N --seed S`.
+
+Renders random people (`rendered_people`) before random backgrounds, as a camera might see them, and writes them as
+records (`records`). Hair and clothes are colours and bulges of the head beyond the face; the face itself is exactly
+what its coefficients say.
+"""
+
+import argparse
+import io
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from keras import ops
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from tqdm import tqdm
+
+from tf_deep3d import face as faces
+from tf_deep3d import files, lighting, morphable_model, photos, pictures, records, renderer
+from tf_deep3d.camera import FOCAL, Camera, to_pixels
+from tf_deep3d.coefficients import Coefficients
+from tf_deep3d.face import Face
+from tf_deep3d.rendered_people import OPEN_HEAD, generator, load_head, sample_one
+
+PROGRAM = "python -m tf_deep3d.synthetic"
+LEVEL = 1  # of detail, the head's
+SIZE = records.RECORD_SIZE
+SMOOTHING = 0.5  # px, least blur of a picture, in place of antialiasing
+SHARD = 500  # records
+SHEET = (8, 160)  # columns of a contact sheet, px of its pictures
+HEAD_CENTER = (0.0, 0.3, -0.9)  # dm, hair grows away from it
+HAIR = np.array([[0.03, 0.025, 0.02], [0.08, 0.05, 0.03], [0.20, 0.12, 0.07], [0.45, 0.32, 0.17], [0.42, 0.41, 0.40],
+                 [0.35, 0.14, 0.06]])  # fmt: skip
+HAIR_SHARES = (0.32, 0.28, 0.18, 0.1, 0.08, 0.04)
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def render_people(count, seed, model, head, backgrounds=None, batch=16, start=0):
+    """Renders random people.
+
+    Args:
+      count: number of pictures.
+      seed: of the random numbers; person n of a seed is the same for every count and batch.
+      model: `MorphableModel` of the face.
+      head: `Head` around it.
+      backgrounds: list of picture files, whose corners become backgrounds; by default all are smooth noise.
+      batch: pictures rendered at once.
+      start: number of the first.
+
+    Yields:
+      Records, dicts of the fields of `records.SCHEMA`: `transform` is the identity, `coefficients` in the order of
+      `Layout.join` with coloured light, `skin` 255 where only the skin region of the face is seen.
+    """
+    whole, layout = head.whole, model.layout()
+    skin = renderer.triangles_within(whole.regions["skin"], whole.triangles)
+    triangles, marked = ops.convert_to_tensor(whole.triangles), ops.convert_to_tensor(skin)
+    for first in range(start, start + count, batch):
+        numbers = range(first, min(first + batch, start + count))
+        people = [sample_one(model, head, generator(seed, n)) for n in numbers]
+        posed = [pose_head(head, person, generator(seed, n, 1)) for n, person in zip(numbers, people, strict=True)]
+        batched = Face(*(np.concatenate(column) for column in zip(*posed, strict=True)))
+        rendering = renderer.render(batched, triangles, camera(), marked)
+        layers = ops.concatenate([rendering.image, rendering.coverage, rendering.inner_face], -1)
+        layers = ops.convert_to_numpy(layers)
+        for n, person, face, pixels in zip(numbers, people, posed, layers, strict=True):
+            image, mask = photograph(pixels, backgrounds, generator(seed, n, 2))
+            yield {
+                "image": image,
+                "skin": mask,
+                "landmarks": _projected(whole, "ibug68", face.vertices),
+                "dense": _projected(whole, "mediapipe478", face.vertices),
+                "person": f"rendered-{seed}-{n}",
+                "source": f"rendered-{seed}-{n}",
+                "transform": np.array([1, 0, 0, 0], np.float32),
+                "coefficients": layout.join(_batched(person))[0],
+            }
+
+
+def camera():
+    """The `Camera` of a record's picture: that of the 224 px photo with a margin."""
+    return Camera(SIZE, SIZE, FOCAL, (SIZE / 2, SIZE / 2))
+
+
+def pose_head(head, person, rng):
+    """The posed and lit head [1, V, ...] of one person, with hair and clothes: `Face` in the record's camera.
+
+    Args:
+      head: `Head`.
+      person: `Coefficients` without the batch dimension.
+      rng: random generator of hair and clothes.
+    """
+    whole, person = head.whole, _batched(person)
+    bulge, cover, paint = _dress(head, rng)
+    rest = head.face
+    dressed = replace(whole, mean_shape=np.concatenate([whole.mean_shape[:rest], whole.mean_shape[rest:] + bulge]))
+    face = faces.reconstruct(dressed, person, camera())
+    albedo = face.albedo.copy()
+    albedo[:, rest:] += cover * (paint - albedo[:, rest:])
+    light = lighting.irradiance(face.normals, person.illumination)
+    return face._replace(albedo=albedo, colors=np.clip(albedo, 0, 1) * light)
+
+
+def _dress(head, rng):
+    """Hair and clothes of the rest of the head: offsets [R, 3] dm, opacity [R, 1], colours [R, 3]."""
+    face = head.face
+    place, scalp, clothes = head.whole.mean_shape[face:], head.scalp[face:, None], head.clothes[face:, None]
+    style = rng.choice(["bald", "short", "thick"], p=[0.2, 0.5, 0.3])
+    smooth, fine = _waves(place, 3, rng)[:, None], _waves(place, 25, rng)[:, None]
+    color = HAIR[rng.choice(len(HAIR), p=HAIR_SHARES)] * np.exp(rng.normal(0, 0.2))
+    thickness = {"bald": 0, "short": rng.uniform(0.02, 0.12), "thick": rng.uniform(0.12, 0.45)}[style]
+    density = {"bald": rng.uniform(0, 0.25), "short": rng.uniform(0.6, 1), "thick": 1}[style]
+    hair = np.clip(scalp * (1.2 + 0.3 * fine), 0, 1) * density
+    out = place - np.array(HEAD_CENTER, np.float32)
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    bulge = thickness * head.volume[face:, None] * np.maximum(1 + 0.3 * smooth + 0.1 * fine, 0) * out
+    cloth = rng.uniform(0.02, 0.9) * rng.uniform(0.3, 1, 3) * (1 + 0.1 * fine)
+    paint = np.where(clothes > 0.5, cloth, color * np.exp(0.35 * fine + 0.2 * smooth))
+    cover = np.maximum(hair, clothes * (rng.uniform() < 0.85))
+    return tuple(np.asarray(each, np.float32) for each in (bulge, cover, np.clip(paint, 0, 1)))
+
+
+def _waves(place, frequency, rng, count=10):
+    """A random function at `place` [V, 3] with variance 1 and about `frequency` radians a dm: [V]."""
+    directions = rng.normal(0, frequency, (3, count))
+    phases = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
+    return np.cos(place @ directions.astype(np.float32) + phases).sum(1) * np.float32((2 / count) ** 0.5)
+
+
+def photograph(layers, backgrounds, rng):
+    """Puts a rendered head before a background and takes a photo of it.
+
+    Args:
+      layers: [S, S, 5]: colour times coverage, coverage, share of the skin region, all in [0, 1].
+      backgrounds: list of picture files or None.
+      rng: random generator.
+
+    Returns:
+      (image [S, S, 3] uint8 RGB; skin [S, S, 1] uint8).
+    """
+    size = len(layers)
+    image = np.clip(layers[..., :3], 0, 1) + (1 - layers[..., 3:4]) * background(size, backgrounds, rng)
+    skin = np.rint(255 * layers[..., 4:5]).astype(np.uint8)
+    sigma = SMOOTHING
+    if rng.uniform() < 0.6:
+        sigma = rng.uniform(SMOOTHING, 1.3) if rng.uniform() < 0.85 else rng.uniform(1.3, 2.2)
+    image = gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), truncate=2.5)
+    strength = np.float32(rng.uniform(0, 0.025) if rng.uniform() < 0.8 else 0)
+    grain = rng.standard_normal((size, size, 3), np.float32)
+    image += strength * np.float32(0.7) * (grain + grain[..., :1])
+    if rng.uniform() < 0.12:  # the photo ends within the margin
+        cut = int(rng.integers(1, records.MARGIN))
+        side = [np.s_[:cut], np.s_[-cut:], np.s_[:, :cut], np.s_[:, -cut:]][rng.integers(0, 4)]
+        image[side], skin[side] = 0, 0
+    image = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=int(rng.integers(40, 97)))
+    return np.asarray(Image.open(stream).convert("RGB")), skin
+
+
+def background(size, backgrounds, rng):
+    """A background [size, size, 3] float32 in [0, 1]: a photo's corner, or smooth noise in a few colours."""
+    if backgrounds and rng.uniform() < 0.75:
+        photo = photos.read_photo(backgrounds[rng.integers(0, len(backgrounds))])
+        side = int(rng.uniform(0.25, 0.45) * min(photo.shape[:2]))  # a corner: people stand in the middle
+        top, left = (int((n - side) * rng.integers(0, 2)) for n in photo.shape[:2])
+        region = Image.fromarray(photo[top : top + side, left : left + side])
+        return np.asarray(region.resize((size, size), Image.Resampling.BILINEAR), np.float32) / 255
+    result = np.full((size, size, 3), rng.uniform(0.02, 0.95) * rng.uniform(0.6, 1, 3))
+    for cells in (2, 4, 9, 24):
+        strength = rng.uniform(0, 0.35) * (rng.uniform() < 0.7) / np.sqrt(cells / 2)
+        grey, color = rng.normal(0, 1, (cells, cells, 1)), rng.normal(0, 0.35, (cells, cells, 3))
+        noise = ((grey + color) * strength).astype(np.float32)
+        planes = [Image.fromarray(noise[..., i]).resize((size, size), Image.Resampling.BICUBIC) for i in range(3)]
+        result = result + np.stack(planes, -1)
+    return np.clip(result, 0, 1).astype(np.float32)
+
+
+def write_dataset(out, count, seed, model, head, backgrounds=None, validation=0.05, overwrite=False, batch=16):
+    """Renders a folder of records, which appears whole or not at all.
+
+    Args:
+      out: folder.
+      count, seed, model, head, batch: as in `render_people`.
+      backgrounds: folder of pictures, or None.
+      validation: share of the people, the last ones, that go to the split "validation".
+      overwrite: replace an existing folder.
+
+    Returns:
+      Dict of split -> number of records.
+
+    Raises:
+      FileExistsError: if `out` exists and `overwrite` is false.
+      ValueError: for a count or share out of range, or a folder without pictures.
+    """
+    out = Path(out)
+    held, listed = _check(out, count, validation, backgrounds, overwrite)
+    shards = {"train": {}, "validation": {}}
+    ranges = {"train": (0, count - held), "validation": (count - held, count)}
+    part = out.parent / f".{out.name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        with tqdm(total=count, unit="picture", desc="rendering") as bar:
+            for split, (begin, end) in ranges.items():
+                for first in range(begin, end, SHARD):
+                    amount = min(SHARD, end - first)
+                    name = f"{split}-{len(shards[split]):05d}.tfrecord.gz"
+                    made = render_people(amount, seed, model, head, listed, batch, first)
+                    examples = (_counted(records.encode(record), bar) for record in made)
+                    shards[split][name] = records.write_shard(part / name, examples)
+        info = {"kind": "rendered", "seed": seed, "count": count, "face_model": model.name, "level": model.level,
+                "backgrounds": len(listed or ()), "lighting": "rgb"}  # fmt: skip
+        records.write_dataset_json(part, shards, info)
+        if out.exists():
+            shutil.rmtree(out)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return {split: end - begin for split, (begin, end) in ranges.items()}
+
+
+def _check(out, count, validation, backgrounds, overwrite):
+    """Number of held-out people and the list of backgrounds; raises as `write_dataset`."""
+    if not overwrite:
+        files.refuse_existing(out)
+    if count < 1 or not 0 <= validation < 1 or round(count * validation) >= count:
+        raise ValueError(f"count must be positive and validation in [0, 1). Received: {count}, {validation}")
+    return round(count * validation), _pictures(backgrounds)
+
+
+def contact_sheet(made):
+    """A sheet of the pictures of records with their landmarks: [H, W, 3] uint8."""
+    columns, side = SHEET
+    shown = []
+    for record in made:
+        picture = np.asarray(Image.fromarray(record["image"]).resize((side, side), Image.Resampling.BICUBIC))
+        points = record["landmarks"] * side / SIZE
+        shown += [picture, pictures.draw_points(picture, [(points, pictures.MODELLED)], 0.8)]
+    return pictures.contact_sheet(shown, columns)
+
+
+def main(arguments=None):
+    """Command line; returns the exit status: 0, or 1 after one line on standard error."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of records to write")
+    parser.add_argument("--count", type=int, default=1000, metavar="N", help="pictures (1000)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (0)")
+    parser.add_argument("--backgrounds", type=Path, metavar="FOLDER", help="pictures to take backgrounds from")
+    parser.add_argument("--validation", type=float, default=0.05, metavar="SHARE", help="held-out share (0.05)")
+    parser.add_argument("--head", type=Path, default=OPEN_HEAD, metavar="FILE", help="the head, by default the shipped")
+    parser.add_argument("--show", type=int, default=0, metavar="N", help="also draw N pictures, OUT/contact_sheet.png")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    options = parser.parse_args(arguments)
+    try:
+        listed = _check(options.out, options.count, options.validation, options.backgrounds, options.overwrite)[1]
+        model = morphable_model.load(level=LEVEL)
+        head = load_head(model, options.head)
+        counts = write_dataset(
+            options.out, options.count, options.seed, model, head, options.backgrounds, options.validation,
+            options.overwrite,
+        )  # fmt: skip
+        if options.show > 0:
+            made = render_people(min(options.show, options.count), options.seed, model, head, listed)
+            Image.fromarray(contact_sheet(made)).save(options.out / "contact_sheet.png")
+    except (OSError, ValueError, MemoryError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {options.out}: {counts['train']} training and {counts['validation']} validation records")
+    return 0
+
+
+def _pictures(folder):
+    """Picture files of a folder and its subfolders, sorted; None for no folder."""
+    if folder is None:
+        return None
+    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    if not found:
+        raise ValueError(f"backgrounds must be a folder with pictures. Received: {folder}")
+    return found
+
+
+def _counted(example, bar):
+    bar.update()
+    return example
+
+
+def _batched(person):
+    return Coefficients(*(group[None] for group in person))
+
+
+def _projected(model, name, vertices):
+    """Landmarks [L, 2] px of the record."""
+    points = faces.at_landmarks(model.landmarks[name], vertices)
+    return to_pixels(camera(), points)[0][0].astype(np.float32)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,313 @@
+"""Training of R-Net from photos alone (Deng et al. 2019, section 3): the step, its settings, and what a run leaves.
+
+Letters: B batch, L landmarks, K coefficients.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tf_deep3d import face as faces
+from tf_deep3d import losses, morphable_model, renderer, skin
+from tf_deep3d.camera import Camera
+from tf_deep3d.data import DataSettings
+from tf_deep3d.losses import LossWeights
+from tf_deep3d.models import rnet as rnets
+from tf_deep3d.models.recognition import describe
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+SCHEDULES = ("constant", "cosine", "steps")
+INNER = slice(17, 68)  # of the 68 landmarks: all but the jaw, whose definition differs between detectors
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is trained.
+
+    Attributes:
+      backbone: name in `rnet.BACKBONES`.
+      start: see `rnet.load_start`.
+      lighting: "rgb" or "white".
+      face_model: path of a face model, the open face model by default.
+    """
+
+    backbone: str = "mobilenet"
+    start: str = "shipped"
+    lighting: str = "rgb"
+    face_model: str | None = None
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How the weights move: Adam.
+
+    Attributes:
+      learning_rate: after the warm-up.
+      schedule: "constant", "cosine" (to `decay` times the rate at the last step), or "steps" (times `decay` after each
+        of `decay_steps`).
+      decay, decay_steps: see above.
+      warmup: steps over which the rate rises from zero.
+      clip_norm: largest norm of the whole gradient; 0 does not clip.
+      weight_decay: decoupled, as in AdamW.
+      ema: momentum of the moving average of the weights, which is what the run keeps; 0 for none.
+    """
+
+    learning_rate: float = 1e-4
+    schedule: str = "constant"
+    decay: float = 0.2
+    decay_steps: tuple[int, ...] = ()
+    warmup: int = 0
+    clip_norm: float = 0.0
+    weight_decay: float = 0.0
+    ema: float = 0.0
+
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule must be one of {SCHEDULES}. Received: {self.schedule!r}")
+        if not (self.learning_rate > 0 and 0 <= self.decay <= 1 and 0 <= self.ema < 1 and self.warmup >= 0):
+            raise ValueError(f"learning_rate > 0, decay in [0, 1], ema in [0, 1), warmup >= 0. Received: {self}")
+        if min(self.clip_norm, self.weight_decay) < 0:
+            raise ValueError(f"clip_norm and weight_decay must not be negative. Received: {self}")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """A whole training; the defaults are those of the authors' PyTorch code where they have one.
+
+    Attributes:
+      network, data, loss, optimization: see there.
+      level: level of detail of the rendered face, from the coarsest, 0; -1 is the finest.
+      emphasis, jaw, dense: weights of landmarks, see `losses.joint_landmarks`.
+      attention: "codes" or "paper", see `skin.skin_attention`.
+      steps: of the whole training.
+      log_every, validate_every, save_every: steps between entries of the log, validations and checkpoints; the last
+        two are multiples of the first.
+      precision: of the network, in `PRECISIONS`; everything after it is single precision.
+      seed: of the order of the records and their augmentation.
+    """
+
+    network: Network = field(default_factory=Network)
+    data: DataSettings = field(default_factory=DataSettings)
+    loss: LossWeights = field(default_factory=LossWeights)
+    optimization: Optimization = field(default_factory=Optimization)
+    level: int = 1
+    emphasis: float = losses.EMPHASIS
+    jaw: float = 1.0
+    dense: float = 0.0
+    attention: str = "codes"
+    steps: int = 200_000
+    log_every: int = 50
+    validate_every: int = 1000
+    save_every: int = 1000
+    precision: str = "float32"
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {PRECISIONS}. Received: {self.precision!r}")
+        if self.attention not in skin.ATTENTIONS:
+            raise ValueError(f"attention must be one of {skin.ATTENTIONS}. Received: {self.attention!r}")
+        if min(self.steps, self.log_every) < 1:
+            raise ValueError(f"steps and log_every must be positive. Received: {self.steps} and {self.log_every}")
+        for name in ("steps", "validate_every", "save_every"):
+            if getattr(self, name) < 1 or getattr(self, name) % self.log_every:
+                received = getattr(self, name)
+                raise ValueError(f"{name} must be a multiple of log_every, {self.log_every}. Received: {received}")
+
+
+@dataclass(frozen=True)
+class _Constants:
+    """What the step reads and never changes; a dataclass, because Keras would track and save a container."""
+
+    model: Any
+    inner_face: Any
+    skin: Any
+    points: int
+    point_weights: Any
+    identity_metric: Any
+    expression_metric: Any
+    recognition: Any
+
+
+class Reconstructor(keras.Model):
+    """R-Net with everything that turns its coefficients into losses.
+
+    Called with a batch of `data`, it gives {"terms": name -> [B], "measures": name -> [B]}.
+    """
+
+    def __init__(self, rnet, model, recognition, settings, replicas=1):
+        """Prepares the step.
+
+        Args:
+          rnet: `RNet`.
+          model: `MorphableModel` at the level to render.
+          recognition: the perceptual network, or None where its term has no weight.
+          settings: `TrainSettings`.
+          replicas: number of replicas whose gradients are summed.
+        """
+        super().__init__(name="reconstructor", dtype="float32")
+        self.rnet = rnet
+        self.settings = settings
+        self.replicas = replicas
+        joint, weights = losses.joint_landmarks(model, settings.emphasis, settings.jaw, settings.dense)
+        inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
+        self.constants = _Constants(
+            model=replace(model, landmarks={"joint": joint}).on_backend(ops.convert_to_tensor),
+            inner_face=ops.convert_to_tensor(inner),
+            skin=ops.convert_to_tensor(model.regions["skin"]),
+            points=len(weights),
+            point_weights=ops.convert_to_tensor(weights),
+            identity_metric=ops.convert_to_tensor(losses.shape_metric(model.identity_basis)),
+            expression_metric=ops.convert_to_tensor(losses.shape_metric(model.expression_basis)),
+            recognition=recognition,
+        )
+        names = ("loss", *self.term_names(), "landmark_error", "nme")
+        self.means = {name: keras.metrics.Mean(name) for name in names}
+        self.built = True  # R-Net has its weights, and there are no others
+
+    def term_names(self):
+        """The terms that have a weight, in the order of `losses.TERMS`."""
+        return [name for name in losses.TERMS if getattr(self.settings.loss, name) > 0]
+
+    def call(self, batch, training=False):
+        """Raw loss terms and measures of `batch`, see the class."""
+        known, settings = self.constants, self.settings
+        coefficients = self.rnet(batch["inputs"], training=training)
+        face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="joint")
+        rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
+        attention = skin.skin_attention(batch["skin"], settings.attention, xp=ops)
+        targets, weights = batch["landmarks"], known.point_weights
+        if known.points > targets.shape[1]:
+            seen = ops.ones_like(batch["known"])[:, None] * ops.ones((1, 68))
+            seen = ops.concatenate([seen, batch["dense_known"][:, None] * ops.ones((1, 478))], axis=1)
+            targets, weights = ops.concatenate([targets, batch["dense"]], axis=1), weights * seen
+        terms = {
+            "photometric": lambda: losses.photometric(
+                batch["images"], rendering.image, rendering.inner_face, attention
+            ),
+            "landmark": lambda: losses.landmark(face.landmarks, targets, weights),
+            "perceptual": lambda: self._perceptual(batch["images"], rendering),
+            "prior": lambda: losses.prior(coefficients, settings.loss),
+            "albedo_flatness": lambda: losses.albedo_flatness(face.albedo, known.skin),
+            "illumination_whiteness": lambda: losses.illumination_whiteness(coefficients.illumination),
+            "shape": lambda: losses.shape(
+                coefficients,
+                self.rnet.layout.split(batch["coefficients"], ops),
+                batch["known"],
+                known.identity_metric,
+                known.expression_metric,
+            ),
+        }
+        distance = ops.norm(face.landmarks[:, INNER] - batch["landmarks"][:, INNER], axis=-1)
+        eyes = ops.norm(batch["landmarks"][:, 36] - batch["landmarks"][:, 45], axis=-1)
+        error = ops.mean(distance, axis=-1)
+        return {
+            "terms": {name: terms[name]() for name in self.term_names()},
+            "measures": {"landmark_error": error, "nme": error / ops.maximum(eyes, 1.0)},
+        }
+
+    def _perceptual(self, images, rendering):
+        recognition = self.constants.recognition
+        target = ops.stop_gradient(describe(recognition, images))
+        return losses.perceptual(describe(recognition, renderer.composite(rendering, images)), target)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The weighted total of this replica's terms."""
+        return losses.total(y_pred["terms"], self.settings.loss, self.replicas)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Running means of the loss, the raw terms and the measures; a term is averaged where it applies."""
+        where = {"shape": x["known"]}
+        for name, values in {**y_pred["terms"], **y_pred["measures"]}.items():
+            self.means[name].update_state(values, where.get(name))
+        total = losses.total(y_pred["terms"], self.settings.loss)
+        self.means["loss"].update_state(total, ops.shape(x["known"])[0])
+        return {name: mean.result() for name, mean in self.means.items()}
+
+    @property
+    def metrics(self):
+        """What is reset at the start of each entry of the log."""
+        return list(self.means.values())
+
+    def train_step(self, *arguments):
+        """One step of gradient descent. A gradient that is not finite changes no weight; `loss` then says so."""
+        if keras.backend.backend() != "tensorflow":
+            return super().train_step(*arguments)
+        import tensorflow as tf
+
+        (batch,) = arguments
+        weights = self.rnet.trainable_weights
+        with tf.GradientTape() as tape:
+            outputs = self(batch, training=True)
+            loss = self.compute_loss(y_pred=outputs)
+            scaled = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        if self.settings.precision != "mixed_float16":  # there the optimizer does it, and lowers its scale
+            finite = ops.all(ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients]))
+            gradients = [ops.where(finite, gradient, ops.zeros_like(gradient)) for gradient in gradients]
+        self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        return self.compute_metrics(batch, None, outputs)
+
+    def test_step(self, *arguments):
+        """Measures one batch."""
+        if keras.backend.backend() != "tensorflow":
+            return super().test_step(*arguments)
+        (batch,) = arguments
+        return self.compute_metrics(batch, None, self(batch, training=False))
+
+
+def optimizer(settings):
+    """The Keras optimizer of `TrainSettings`."""
+    how = settings.optimization
+    rate = how.learning_rate
+    if how.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if how.warmup else rate,
+            settings.steps - how.warmup,
+            alpha=how.decay,
+            warmup_target=rate if how.warmup else None,
+            warmup_steps=how.warmup,
+        )
+    elif how.schedule == "steps":
+        rates = [rate * how.decay**index for index in range(len(how.decay_steps) + 1)]
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(list(how.decay_steps), rates)
+    adam = keras.optimizers.AdamW(
+        rate,
+        weight_decay=how.weight_decay,
+        global_clipnorm=how.clip_norm or None,
+        use_ema=how.ema > 0,
+        ema_momentum=how.ema,
+    )
+    return keras.optimizers.LossScaleOptimizer(adam) if settings.precision == "mixed_float16" else adam
+
+
+def dense_mirror(model):
+    """Where each dense landmark of a left-right symmetric model goes when its sides change places: [478], or None.
+
+    Args:
+      model: `MorphableModel`.
+    """
+    points = model.landmarks.get("mediapipe478")
+    if points is None:
+        return None
+    places = faces.at_landmarks(points, model.mean_shape[None])[0]
+    distance = np.linalg.norm((places * [-1, 1, 1])[:, None] - places[None], axis=-1)
+    return np.argmin(distance, axis=1)
+
+
+def build_rnet(settings):
+    """The `RNet` of `TrainSettings`, at its start.
+
+    Raises:
+      morphable_model.ModelError, FileNotFoundError: see `morphable_model.load`.
+      rnet.WeightsError: see `rnet.load_start`.
+    """
+    wanted = settings.network
+    layout = morphable_model.load(wanted.face_model, level=0).layout(wanted.lighting)
+    policy = keras.DTypePolicy(settings.precision)
+    rnet = rnets.RNet(wanted.backbone, layout, rnets.fingerprint(wanted.face_model), dtype=policy)
+    rnets.load_start(rnet, wanted.start)
+    return rnet
