@@ -14,6 +14,7 @@ from tf_deep3d.augmentation import Augmentation
 
 SHUFFLE = 2048  # records drawn from at once, besides the shuffling of the shards
 CYCLE = 4  # shards read in turn
+TURNS = 1000  # records after which the folders take turns in the same order again
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def training_batches(settings, sources, coefficients, dense_mirror, seed, start=
       `tf.data.Dataset` of dicts: inputs, images, skin, landmarks, dense as of `augmentation.augment`, dense_known [B],
       coefficients [B, K] and known [B], 1 where they are exact.
     """
-    numbered = _serialized(settings, sources, seed).skip(start)
+    numbered = _serialized(settings, sources, seed, start)
     ready = numbered.map(lambda number, serialized: (number, _parse(serialized, coefficients)), tf.data.AUTOTUNE)
     batched = ready.batch(settings.batch, drop_remainder=drop_remainder)
 
@@ -97,8 +98,8 @@ def validation_batches(settings, sources, coefficients):
 
 
 def names_of(settings, sources, seed, start, count):
-    """Folder and source of the records number `start` to `start + count` of a training, for messages."""
-    chosen = _serialized(settings, sources, seed).skip(start).take(count)
+    """Sources of the records number `start` to `start + count` of a training, for messages."""
+    chosen = _serialized(settings, sources, seed, start).take(count)
     return [_fields(serialized)["source"].numpy().decode() for _, serialized in chosen]
 
 
@@ -106,33 +107,38 @@ def _fields(serialized):
     return tf.io.parse_single_example(serialized, {"source": tf.io.FixedLenFeature((), tf.string)})
 
 
-def _serialized(settings, sources, seed):
-    """Endless (number, serialized record)."""
-    streams = [_stream(source, seed + 7919 * index) for index, source in enumerate(sources)]
-    if len(streams) == 1:
-        return streams[0].enumerate()
+def _serialized(settings, sources, seed, start):
+    """Endless (number, serialized record) from number `start` on."""
+    turns = _turns(settings, sources, seed)
+    rounds, part = divmod(start, len(turns))
+    streams = [
+        _stream(source, seed + 7919 * index, rounds * np.sum(turns == index) + np.sum(turns[:part] == index))
+        for index, source in enumerate(sources)
+    ]
+    choices = tf.data.Dataset.from_tensor_slices(np.roll(turns, -part)).repeat()
+    chosen = tf.data.Dataset.choose_from_datasets(streams, choices, stop_on_empty_dataset=True)
+    return chosen.enumerate(start)
+
+
+def _turns(settings, sources, seed):
+    """[TURNS] indices into `sources`, in random order, each as often as its share asks for; then they repeat."""
     shares = np.asarray(settings.shares or [source.count for source in sources], np.float64)
-    edges = tf.constant(np.cumsum(shares / shares.sum())[:-1], tf.float32)
-
-    def choose(number):
-        throw = tf.random.stateless_uniform([], tf.stack([seed + 1, number]))
-        return tf.reduce_sum(tf.cast(throw >= edges, tf.int64))
-
-    choices = tf.data.Dataset.counter().map(choose)
-    return tf.data.Dataset.choose_from_datasets(streams, choices, stop_on_empty_dataset=True).enumerate()
+    edges = np.round(np.cumsum(shares) / shares.sum() * TURNS).astype(int)
+    turns = np.searchsorted(edges, np.arange(TURNS), side="right")
+    return np.random.default_rng(seed).permutation(turns).astype(np.int64)
 
 
-def _stream(source, seed):
-    """Endless serialized records of one folder, shuffled anew in each pass."""
+def _stream(source, seed, start):
+    """Endless serialized records of one folder from number `start` on, shuffled anew in each pass."""
 
     def one_pass(number):
-        throw = tf.random.stateless_uniform(
-            [2], tf.stack([tf.constant(seed, tf.int64), number]), minval=None, maxval=None, dtype=tf.int64
-        )
+        key = tf.stack([tf.constant(seed, tf.int64), number])
+        throw = tf.random.stateless_uniform([2], key, minval=None, maxval=None, dtype=tf.int64)
         order = tf.random.experimental.stateless_shuffle(tf.range(len(source.shards)), seed=throw)
         return _shards(source, order).shuffle(SHUFFLE, seed=throw[0])
 
-    return tf.data.Dataset.counter().flat_map(one_pass)
+    passes, part = divmod(int(start), source.count)
+    return tf.data.Dataset.counter(passes).flat_map(one_pass).skip(part)
 
 
 def _shards(source, order=None):

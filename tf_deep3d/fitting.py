@@ -17,17 +17,13 @@ from scipy.optimize import least_squares
 from tf_deep3d import face as faces
 from tf_deep3d import geometry, losses, renderer
 from tf_deep3d.camera import Camera, to_pixels
-from tf_deep3d.coefficients import Coefficients
+from tf_deep3d.coefficients import SCALES, Coefficients
 from tf_deep3d.losses import LossWeights
 from tf_deep3d.models.recognition import describe
-from tf_deep3d.morphable_model import Landmarks
 
-# What one Adam step of learning rate 1 may change, so that all groups move at their own pace.
-STEP_SCALE = Coefficients(identity=1.0, expression=1.0, albedo=1.0, angles=0.1, illumination=0.3, translation=0.1)
 # One photo is all there is, so landmarks and priors weigh more than in training.
 WEIGHTS = LossWeights(photometric=4.0, landmark=1.6e-2, prior=2e-3, prior_albedo=0.05)
 COSINES = (-0.1, 0.2)  # of the angle to the viewing direction, between which a landmark turns from hidden to seen
-IRISES = slice(468, 478)  # of the 478 dense landmarks; they follow the gaze, which no model has
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Stage:
 
     Attributes:
       level: counts from the finest, 0, to coarser ones, 1, 2, ..; a model with fewer levels uses its coarsest.
-      steps: number of Adam steps.
+      steps: number of Adam steps, or 0.
       learning_rate: at the start of the stage; falls to a tenth along a half cosine.
       perceptual: compare the descriptors of photo and render, too.
     """
@@ -99,7 +95,8 @@ class Fit(NamedTuple):
 
     Attributes:
       coefficients: `Coefficients` of B faces, NumPy.
-      terms: raw loss terms, name -> [B], at the last stage's level of detail.
+      terms: raw loss terms, name -> [B], at the last stage's level of detail; the perceptual one wherever there is a
+        network for it.
     """
 
     coefficients: Coefficients
@@ -138,13 +135,13 @@ class FaceFitter(keras.Model):
         self.steps_taken = Coefficients(
             *(
                 self.add_weight(value.shape, keras.initializers.Constant(value / scale), name=name)
-                for name, value, scale in zip(Coefficients._fields, start, STEP_SCALE, strict=True)
+                for name, value, scale in zip(Coefficients._fields, start, SCALES, strict=True)
             )
         )
 
     def coefficients(self):
         """The current `Coefficients`, as tensors."""
-        return Coefficients(*(weight * scale for weight, scale in zip(self.steps_taken, STEP_SCALE, strict=True)))
+        return Coefficients(*(weight * scale for weight, scale in zip(self.steps_taken, SCALES, strict=True)))
 
     def call(self, _):
         """The raw loss terms, name -> [B]; the argument is there because Keras wants one."""
@@ -199,21 +196,23 @@ def fit(models, observation, settings=None, recognition=None, start=None, on_ste
     """
     settings = settings or FitSettings()
     coefficients = start or initial_coefficients(models[0], observation, settings)
+    model, nothing = models[0], np.zeros((1, 1), "float32")
     for stage in settings.stages:
         model = models[min(stage.level, len(models) - 1)]
+        if not stage.steps:
+            continue
         fitter = FaceFitter(model, observation, coefficients, settings, recognition if stage.perceptual else None)
         schedule = keras.optimizers.schedules.CosineDecay(stage.learning_rate, stage.steps, alpha=0.1)
         # The rasterizer has dynamic shapes except under JAX, where only compiled steps are fast.
         fitter.compile(keras.optimizers.Adam(schedule), jit_compile=keras.backend.backend() == "jax")
         fitter.optimizer.build(fitter.trainable_variables)  # else the step is traced twice
-        nothing = np.zeros((1, 1), "float32")
         for _ in range(stage.steps):
             fitter.train_on_batch(nothing)
             if on_step:
                 on_step()
         coefficients = Coefficients(*(ops.convert_to_numpy(value) for value in fitter.coefficients()))
-    terms = {name: ops.convert_to_numpy(value) for name, value in fitter(nothing).items()} if settings.stages else {}
-    return Fit(coefficients, terms)
+    terms = FaceFitter(model, observation, coefficients, settings, recognition)(nothing)
+    return Fit(coefficients, {name: ops.convert_to_numpy(value) for name, value in terms.items()})
 
 
 def initial_coefficients(model, observation, settings):
@@ -257,19 +256,11 @@ def landmark_pose(points, pixels, weights, camera=None):
 
 def _landmark_targets(model, observation, settings):
     """The model with a landmark set "fit", its targets [B, L, 2] and their weights [L]."""
-    sets = [model.landmarks["ibug68"]]
-    targets = [observation.landmarks]
-    weights = [losses.landmark_weights(settings.emphasis, settings.jaw)]
+    targets, dense = observation.landmarks, 0.0
     if observation.dense is not None and "mediapipe478" in model.landmarks and settings.dense > 0:
-        sets.append(model.landmarks["mediapipe478"])
-        targets.append(observation.dense)
-        dense = np.full(478, settings.dense, np.float32)
-        dense[IRISES] = 0
-        weights.append(dense)
-    weights = np.concatenate(weights)
-    merged = Landmarks(*(np.concatenate([getattr(s, part) for s in sets]) for part in ("vertices", "weights")))
-    targets = np.concatenate(targets, axis=1).astype(np.float32)
-    return replace(model, landmarks={"fit": merged}), targets, weights * len(weights) / weights.sum()
+        targets, dense = np.concatenate([targets, observation.dense], axis=1), settings.dense
+    joint, weights = losses.joint_landmarks(model, settings.emphasis, settings.jaw, dense)
+    return replace(model, landmarks={"fit": joint}), targets.astype(np.float32), weights
 
 
 def _facing(model, pose):

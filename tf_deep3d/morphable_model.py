@@ -191,8 +191,8 @@ def _at_level(arrays, finest, level):
         licence=str(arrays["licence"]),
         level=level,
         mean_shape=finest.mean_shape[keep],
-        identity_basis=finest.identity_basis[:, keep],
-        expression_basis=finest.expression_basis[:, keep],
+        identity_basis=finest.identity_basis.take(keep, axis=1),
+        expression_basis=finest.expression_basis.take(keep, axis=1),
         mean_albedo=arrays["mean_albedo"][keep].astype(np.float32),
         albedo_basis=stored * scale[:, None, None],
         triangles=triangles,
@@ -202,7 +202,7 @@ def _at_level(arrays, finest, level):
         regions=dict(zip(region_names, regions, strict=True)),
         landmarks={name: _landmarks(arrays, level, name, len(keep)) for name in _landmark_sets(arrays, level)},
         blendshape_names=tuple(map(str, arrays["blendshape_names"])),
-        blendshapes=finest.blendshapes[:, keep],
+        blendshapes=finest.blendshapes.take(keep, axis=1),
     )
 
 

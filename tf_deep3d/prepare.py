@@ -1,22 +1,20 @@
 """Photos in, training records out: `python -m tf_deep3d.prepare PHOTOS... OUT`, a pipeline of Apache Beam."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up remarks are not ours to show
-
 import argparse
 import fcntl
 import json
 import logging
+import os
 import re
 import shutil
 import sys
 import threading
-import warnings
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+
+from tf_deep3d import console
 
 EXAMPLES = """
 examples:
@@ -41,14 +39,7 @@ def main(arguments=None):
     if stray := [word for word in beam_options if not re.fullmatch(r"--\w[\w-]*(=.*)?", word, re.DOTALL)]:
         print(f"Write Beam's own options as --name=value. Received: {' '.join(stray)}", file=sys.stderr)
         return 2
-    try:
-        return _run(options, beam_options)
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from here.", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, ModuleNotFoundError) as error:  # ours say what was received; others keep a traceback
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return console.run(_run, options, beam_options, interrupted="Interrupted; the same command goes on from here.")
 
 
 def _parser():
@@ -81,7 +72,7 @@ def _parser():
 
 
 def _run(options, beam_options):
-    with _quiet():
+    with console.quiet((1, 2)):
         try:
             import apache_beam  # noqa: F401  told before any work
         except ModuleNotFoundError:
@@ -141,7 +132,7 @@ def _prepare(options, beam_options, settings, listed, parameters, terminal):
     with (
         tqdm(total=total, initial=done, desc="preparing", **bar) as progress,
         _watching(work, progress, done),
-        _quiet(),
+        console.quiet((1, 2)),
     ):
         if jobs:
             _run_beam(jobs, options, beam_options, local)
@@ -216,27 +207,6 @@ def _locked(out):
         raise BlockingIOError(f"another command is preparing there. Received: {out}") from None
     finally:
         os.close(folder)
-
-
-@contextmanager
-def _quiet():
-    """Drops what libraries and workers write to the process' output."""
-    sys.stderr.flush()
-    sys.stdout.flush()
-    kept = [os.dup(number) for number in (1, 2)]
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for number in (1, 2):
-            os.dup2(sink, number)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        sys.stdout.flush()
-        for number, original in zip((1, 2), kept, strict=True):
-            os.dup2(original, number)
-            os.close(original)
-        os.close(sink)
 
 
 def _compare(path, parameters, key=None):

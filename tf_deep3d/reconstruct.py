@@ -1,14 +1,12 @@
 """Photos in, textured 3D faces out: `python -m tf_deep3d.reconstruct PHOTO... --out DIR`."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up remarks are not ours to show
-
 import argparse
+import os
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
+
+from tf_deep3d import console
 
 EXAMPLES = """
 examples:
@@ -28,14 +26,7 @@ def main(arguments=None):
         print("Name at least one photo, or pass --demo, not both. --help shows examples.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            return _run(options, Path(scratch))
-        except KeyboardInterrupt:
-            print("Interrupted; what was written is complete.", file=sys.stderr)
-            return 130
-        except (ValueError, OSError) as error:  # ours say what was received; anything else keeps its traceback
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+        return console.run(_run, options, Path(scratch), interrupted="Interrupted; what was written is complete.")
 
 
 def _parser():
@@ -77,7 +68,7 @@ def _run(options, scratch):
 
     from tqdm import tqdm
 
-    with _quiet():
+    with console.quiet():
         from tf_deep3d import pipeline
 
     chosen = {name: getattr(options, name) for name in ("model", "level", "all_faces", "overwrite", "weights")}
@@ -97,21 +88,6 @@ def _run(options, scratch):
                 bar.write(_summary(outcome))
     print(f"{written} faces written to {options.out}" + (f", {failed} failed" if failed else ""))
     return 0 if written else 1
-
-
-@contextmanager
-def _quiet():
-    """Drops what native libraries write to the process' stderr; exceptions pass."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
 
 
 def _summary(outcome):

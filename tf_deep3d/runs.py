@@ -40,7 +40,7 @@ CONFIG, LOG, WEIGHTS = "config.yaml", "log.csv", "rnet.keras"
 SHOWN = 6  # faces of a panel
 
 
-class TrainingError(RuntimeError):
+class TrainingError(ValueError):
     """The training cannot go on; the message says why."""
 
 

@@ -1,12 +1,10 @@
 """Trains R-Net from prepared photos: `python -m tf_deep3d.train CONFIG [--set key=value ...]`."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up remarks are not ours to show
-
 import argparse
 import sys
 from pathlib import Path
+
+from tf_deep3d import console
 
 EXAMPLES = """
 examples:
@@ -23,16 +21,7 @@ TF_CONFIG describes them. Exit status: 0 when the training is complete, 1 for an
 def main(arguments=None):
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on from the latest checkpoint.", file=sys.stderr)
-        return 130
-    except (ValueError, OSError, RuntimeError) as error:  # ours say what was received
-        if not _is_ours(error):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return console.run(_run, options, interrupted="Interrupted; the same command goes on from the latest checkpoint.")
 
 
 def _parser():
@@ -49,20 +38,13 @@ def _parser():
     return parser
 
 
-def _is_ours(error):
-    """Whether the message of `error` is written for the user; anything else keeps its traceback."""
-    return isinstance(error, OSError) or "Received" in str(error)
-
-
 def _run(options):
-    from tf_deep3d import config
-    from tf_deep3d.training import TrainSettings
+    with console.quiet():
+        from tf_deep3d import config, runs
+        from tf_deep3d.training import TrainSettings
 
     settings = config.load(options.config, TrainSettings, options.set)
     folder = options.run or Path("runs", options.config.stem)
-
-    from tf_deep3d import runs
-
     runs.open_folder(folder, settings, options.overwrite)
     return runs.train(folder, settings)
 

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_deep3d import config, losses, morphable_model, renderer, skin
 from tf_deep3d import face as faces
-from tf_deep3d import losses, morphable_model, renderer, skin
 from tf_deep3d.camera import Camera
 from tf_deep3d.data import DataSettings
 from tf_deep3d.losses import LossWeights
@@ -308,6 +308,8 @@ def build_rnet(settings):
     wanted = settings.network
     layout = morphable_model.load(wanted.face_model, level=0).layout(wanted.lighting)
     policy = keras.DTypePolicy(settings.precision)
-    rnet = rnets.RNet(wanted.backbone, layout, rnets.fingerprint(wanted.face_model), dtype=policy)
+    recipe = config.as_plain(settings)
+    recipe["data"].pop("records")  # where they lay is nobody's business
+    rnet = rnets.RNet(wanted.backbone, layout, rnets.fingerprint(wanted.face_model), recipe, dtype=policy)
     rnets.load_start(rnet, wanted.start)
     return rnet

@@ -1,0 +1,110 @@
+"""Time of R-Net's training step and of its parts, and of the input pipeline, on the TensorFlow backend.
+
+    python -m tests.benchmarks.training [--backbones mobilenet] [--batches 5 16] [--levels 1 2] [--repeat 5]
+
+Prints the least of `repeat` times, ms an image, forward and backward: the network alone; face, renderer and all losses
+but the perceptual one; the perceptual network; the whole step. The pictures are rendered faces.
+"""
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tf_deep3d import console
+
+with console.quiet():
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from tests.prepared import write_records
+    from tf_deep3d import data, morphable_model, training
+    from tf_deep3d.data import DataSettings
+    from tf_deep3d.losses import LossWeights
+    from tf_deep3d.models.recognition import build_recognition
+    from tf_deep3d.training import Network, TrainSettings
+
+
+def least_ms(function, images, repeat):
+    """Least of `repeat` calls after one for tracing, ms an image."""
+    times = []
+    for _ in range(repeat + 1):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return 1e3 * min(times[1:]) / images
+
+
+def measure(settings, batch, repeat):
+    """Name of a part -> ms an image."""
+    images = settings.data.batch
+    model = morphable_model.load(None, settings.level)
+    recognition = build_recognition()
+
+    def step(weights):
+        built = training.Reconstructor(rnet, model, recognition, replace(settings, loss=weights))
+        built.compile(training.optimizer(settings), jit_compile=False)
+        built.optimizer.build(rnet.trainable_variables)
+        function = tf.function(built.train_step)
+        return lambda: float(function(batch)["loss"])
+
+    rnet = training.build_rnet(settings)
+    variables = rnet.trainable_variables
+
+    @tf.function
+    def network():
+        with tf.GradientTape() as tape:
+            loss = sum(tf.reduce_sum(group) for group in rnet(batch["inputs"], training=True))
+        return sum(tf.reduce_sum(g) for g in tape.gradient(loss, variables) if g is not None)
+
+    alone = least_ms(lambda: float(network()), images, repeat)
+    without = least_ms(step(replace(settings.loss, perceptual=0.0)), images, repeat)
+    whole = least_ms(step(settings.loss), images, repeat)
+    return {"network": alone, "face, renderer, losses": without - alone, "perceptual": whole - without, "step": whole}
+
+
+def main(arguments=None):
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbones", nargs="+", default=["mobilenet", "resnet50"])
+    parser.add_argument("--batches", nargs="+", type=int, default=[5, 16])
+    parser.add_argument("--levels", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--repeat", type=int, default=5)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        model = morphable_model.load(level=1)
+        write_records(Path(folder), model, 32, shard=16)
+        print(
+            f"{'ms an image':<28}{'network':>10}{'face, renderer, losses':>25}{'perceptual':>12}{'step':>8}{'images/s':>10}"
+        )
+        for backbone in options.backbones:
+            for size in options.batches:
+                for level in options.levels:
+                    settings = TrainSettings(
+                        network=Network(backbone, "shipped" if backbone == "mobilenet" else "random"),
+                        data=DataSettings(records=(folder,), batch=size),
+                        loss=LossWeights(shape=0.02),
+                        level=level,
+                    )
+                    sources = data.open_sources(settings.data)
+                    total = model.layout().total
+                    batches = iter(
+                        data.training_batches(settings.data, sources, total, training.dense_mirror(model), 0)
+                    )
+                    times = measure(settings, next(batches), options.repeat)
+                    cells = [times["network"], times["face, renderer, losses"], times["perceptual"], times["step"]]
+                    label = f"{backbone}, batch {size}, level {level}"
+                    widths = (10, 25, 12, 8)
+                    row = "".join(f"{value:>{width}.1f}" for value, width in zip(cells, widths, strict=True))
+                    print(f"{label:<28}{row}{1e3 / times['step']:>10.1f}", flush=True)
+                    keras.backend.clear_session()
+        start, count = time.perf_counter(), 0
+        while time.perf_counter() - start < 5:
+            count += len(np.asarray(next(batches)["known"]))
+        print(f"input pipeline alone, batch {size}: {count / (time.perf_counter() - start):.0f} images/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The command line of the evaluation, as a user meets it."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from tf_deep3d import evaluate, open_benchmark
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    """Folder of meshes that are the truth of the first and the last picture, in millimetres."""
+    folder = tmp_path_factory.mktemp("truth")
+    for view in open_benchmark.load(limit=2).views:
+        who = view.subject
+        rows = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in who.vertices * 100]
+        rows += [f"f {a} {b} {c}" for a, b, c in who.triangles + 1]
+        (folder / f"{view.name}.obj").write_text("\n".join(rows))
+        np.savetxt(folder / f"{view.name}.txt", who.landmarks * 100)
+    return folder
+
+
+def test_the_truth_beats_the_mean_face(tmp_path, truth, capsys):
+    command = ["open", "--methods", "mean", "--meshes", f"truth={truth}", "--limit", "2", "--out", str(tmp_path)]
+    assert evaluate.main([*command, "--compare", "mean", "truth"]) == 0
+    shown = capsys.readouterr().out
+    assert "open benchmark 1.1, 2 pictures" in shown
+    assert "mean - truth" in shown
+
+    record = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    summary = record["summary"]["all"]
+    assert summary["truth"]["plane_rmse"]["mean"] < 0.05  # mm
+    assert summary["truth"]["coverage"]["mean"] > 99
+    assert 0.5 < summary["mean"]["plane_rmse"]["mean"] < 4
+    assert summary["mean"]["nme_box"]["mean"] < 10
+    assert summary["mean"]["pose"]["mean"] < 10
+    assert "nme_box" not in summary["truth"]
+    with open(tmp_path / "pictures.csv", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == 4
+    assert r"\begin{tabular}" in (tmp_path / "table.tex").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 4
+
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "methods").rglob("*.json")}
+    assert evaluate.main(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "methods").rglob("*.json")} == stamps, "all was kept"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--methods", "median"], "Received: 'median'"),
+        (["--methods", "mean,mean"], "different methods"),
+        (["--methods", "mean", "--compare", "mean", "fit"], "Received: fit"),
+        (["--methods", "mean", "--limit", "0"], "limit"),
+        (["--methods", "rnet", "--weights", "nowhere"], "No such file"),
+        (["--methods", "mean", "--meshes", "theirs=nowhere"], "nowhere"),
+        (["--methods", "mean", "--model", "nowhere.npz"], "No such file"),
+    ],
+)
+def test_errors_are_one_line(tmp_path, capsys, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert evaluate.main(["open", "--out", "out", *arguments]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert said in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["closed"], ["open"], ["open", "--out", "x", "--meshes", "theirs"]])
+def test_wrong_command_lines_exit_with_2(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        evaluate.main(arguments)
+    assert exit_.value.code == 2
+
+
+def test_help_shows_examples(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        evaluate.main(["open", "--help"])
+    assert exit_.value.code == 0
+    assert "python -m tf_deep3d.evaluate open --methods mean,rnet --out results" in capsys.readouterr().out

@@ -1,0 +1,326 @@
+"""What `evaluation` measured, for people: tables for the terminal, for papers and for programs, and a report in HTML.
+
+Results are lists of `evaluation.read_result`, method name -> list, the same pictures in the same order. Means are over
+the pictures that a method solved; intervals are 95 % bootstrap intervals that draw whole persons (`metrics.summarize`).
+"""
+
+import base64
+import csv
+import html
+import io
+import math
+import re
+
+import numpy as np
+from PIL import Image
+
+from tf_deep3d import metrics
+
+# Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for what is covered.
+MEASURES = {
+    "plane_rmse": ("point-to-plane RMSE", "mm", 1.0, 2),
+    "point_mean": ("point-to-point mean", "mm", 1.0, 2),
+    "nme_box": ("landmarks, NME by box", "%", 100.0, 2),
+    "nme_eyes": ("landmarks, NME by eyes", "%", 100.0, 2),
+    "pose": ("pose MAE", "degrees", 1.0, 2),
+    "albedo": ("albedo MAE", "of 255", 255.0, 1),
+    "coverage": ("covered", "%", 100.0, 1),
+    "seconds": ("time a picture", "s", 1.0, 2),
+}
+YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees
+MAIN = "plane_rmse"
+SCALE_END = 4.0  # mm, the end of the error maps' scale
+_SCALE = np.array([[0.16, 0.24, 0.58], [0.25, 0.65, 0.72], [0.80, 0.87, 0.45], [0.95, 0.62, 0.23], [0.72, 0.12, 0.15]])
+_COLORS = ("#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e", "#6cc5b0")
+_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1060px; margin: 2em auto; padding: 0 1em }
+table { border-collapse: collapse; margin: 1em 0 }
+td, th { padding: .25em .8em; text-align: right; vertical-align: top }
+th { border-bottom: 1px solid #999; font-weight: 600 } td:first-child, th:first-child { text-align: left }
+tr:nth-child(even) td { background: #f6f6f4 } small { color: #777; display: block } h1 { font-size: 1.6em }
+.cases { display: flex; flex-wrap: wrap; gap: 14px } figure { margin: 0 } figcaption { font-size: 13px; color: #444 }
+img { display: block } .row { display: flex } svg text { font: 12px system-ui, sans-serif; fill: #333 }
+"""
+
+
+def values_of(results, name):
+    """The number `name` of each result, in its unit: [N], NaN where there is none."""
+    factor = MEASURES[name][2]
+    numbers = [(result["numbers"] or {}).get(name) for result in results]
+    return np.array([np.nan if number is None else factor * number for number in numbers])
+
+
+def groups_of(results):
+    """Whom each picture shows: [N] text."""
+    return np.array([result["group"] for result in results])
+
+
+def sections(results):
+    """Subsets of the pictures: title -> [N] bool. All, kinds of subjects, and bins of yaw.
+
+    Args:
+      results: list of one method's results.
+    """
+    kinds = np.array([re.sub(r"\d+$", "", result["group"]) for result in results])
+    yaw = np.abs([result["angles"][1] for result in results])
+    found = {"all": np.ones(len(results), bool)}
+    found |= {f"subjects: {kind}": kinds == kind for kind in np.unique(kinds)} if len(set(kinds)) > 1 else {}
+    found |= {f"yaw {low} to {high}": (yaw >= low) & (yaw < high) for low, high in YAW_BINS}
+    return {title: chosen for title, chosen in found.items() if chosen.any()}
+
+
+def summaries(results):
+    """Section -> method -> number -> `metrics.Summary`, in the number's unit."""
+    table = {}
+    for title, chosen in sections(next(iter(results.values()))).items():
+        for method, rows in results.items():
+            groups = groups_of(rows)[chosen]
+            table.setdefault(title, {})[method] = {
+                name: metrics.summarize(values_of(rows, name)[chosen], groups) for name in MEASURES
+            }
+    return table
+
+
+def comparison(results, first, second):
+    """Number -> `metrics.Comparison` of two methods, where both have it for two pictures at least.
+
+    Raises:
+      ValueError: if a method was not evaluated.
+    """
+    missing = [name for name in (first, second) if name not in results]
+    if missing:
+        raise ValueError(f"only evaluated methods can be compared: {', '.join(results)}. Received: {missing[0]}")
+    found = {}
+    for name in MEASURES:
+        pair = [values_of(results[method], name) for method in (first, second)]
+        if np.isfinite(pair[0] - pair[1]).sum() >= 2 and name != "seconds":
+            found[name] = metrics.compare(*pair, groups_of(results[first]))
+    return found
+
+
+def shown_measures(table):
+    """The numbers that any method has."""
+    return [name for name in MEASURES if any(row[name].count for row in table.values())]
+
+
+def text_table(table, total):
+    """The table of one section as lines of text.
+
+    Args:
+      table: method -> number -> `Summary`.
+      total: number of pictures.
+    """
+    names = shown_measures(table)
+    head = ["method", "pictures", *(f"{MEASURES[name][0]}, {MEASURES[name][1]}" for name in names)]
+    rows = [
+        [method, f"{row[MAIN].count} of {total}", *(_number(row[name], name) for name in names)]
+        for method, row in table.items()
+    ]
+    return "\n\n".join(_columns(part) for part in _folded(head, rows))
+
+
+def _folded(head, rows, width=4):
+    """Cuts a wide table into tables of `width` numbers."""
+    for start in range(2, len(head), width):
+        fixed = [0, 1] if start == 2 else [0]
+        columns = [*fixed, *range(start, min(start + width, len(head)))]
+        yield [[row[i] for i in columns] for row in (head, *rows)]
+
+
+def _columns(rows):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ([cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *line[1:]]) for row, line in zip(rows, lines, strict=True))
+
+
+def _number(summary, name):
+    if not summary.count:
+        return "-"
+    digits = MEASURES[name][3]
+    text = f"{summary.mean:.{digits}f}"
+    return text if name in ("seconds", "coverage") else f"{text} [{summary.low:.{digits}f}, {summary.high:.{digits}f}]"
+
+
+def comparison_text(found, first, second):
+    """`comparison` as lines of text."""
+    rows = [[f"{first} - {second}", "difference", "p"]]
+    for name, (difference, p_value) in found.items():
+        title, unit, _, digits = MEASURES[name]
+        bounds = f"[{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
+        rows.append([title, f"{difference.mean:+.{digits}f} {bounds} {unit}", f"{p_value:.4f}"])
+    return _columns(rows)
+
+
+def csv_text(results):
+    """One row for each method and picture."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    units = [f"{name} ({MEASURES[name][1]})" for name in MEASURES]
+    writer.writerow(["method", "picture", "group", "pitch", "yaw", "roll", *units, "reason"])
+    for method, rows in results.items():
+        numbers = np.stack([values_of(rows, name) for name in MEASURES], 1)
+        for row, values in zip(rows, numbers, strict=True):
+            cells = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
+            writer.writerow([method, row["picture"], row["group"], *row["angles"], *cells, row["reason"] or ""])
+    return file.getvalue()
+
+
+def latex_table(table, title):
+    """The table of one section for a paper: mean and standard deviation, the best mean in bold."""
+    names = [name for name in shown_measures(table) if name not in ("coverage", "seconds")]
+    best = {name: min(row[name].mean for row in table.values() if row[name].count) for name in names}
+    lines = [f"% {title}: mean and standard deviation over pictures", rf"\begin{{tabular}}{{l{'c' * len(names)}}}"]
+    heads = [rf"{MEASURES[name][0]} ({_latex(MEASURES[name][1])})" for name in names]
+    lines += [r"\hline", " & ".join(["method", *heads]) + r" \\", r"\hline"]
+    for method, row in table.items():
+        cells = [_latex(method)]
+        for name in names:
+            digits = MEASURES[name][3]
+            text = f"{row[name].mean:.{digits}f}" if row[name].count else "--"
+            text = rf"\textbf{{{text}}}" if row[name].mean == best[name] else text
+            cells.append(rf"{text} $\pm$ {row[name].std:.{digits}f}" if row[name].count else text)
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+
+
+def _latex(text):
+    return re.sub(r"([%_&#$])", r"\\\1", text)
+
+
+def error_colors(errors):
+    """Colours [P, 3] in [0, 1] of errors [P] in mm, blue for none to red for `SCALE_END`; grey for NaN."""
+    place = np.clip(np.nan_to_num(errors) / SCALE_END, 0, 1) * (len(_SCALE) - 1)
+    colors = np.stack([np.interp(place, np.arange(len(_SCALE)), channel) for channel in _SCALE.T], -1)
+    return np.where(np.isfinite(errors)[:, None], colors, 0.75)
+
+
+def html_report(name, results, table, comparisons, pictures, versions):
+    """The report, one self-contained page.
+
+    Args:
+      name: of the benchmark.
+      results: method -> results.
+      table: of `summaries`.
+      comparisons: (first, second) -> `comparison`.
+      pictures: (method, result) -> list of [H, W, 3] uint8: photo, prediction, error map.
+      versions: name -> text.
+    """
+    total = len(next(iter(results.values())))
+    parts = [f"<h1>{html.escape(name)}</h1><p>{total} pictures, {len(results)} methods. "]
+    parts.append("Means over solved pictures, below them 95 % bootstrap intervals that draw whole persons, and the ")
+    parts.append("standard deviation of the pictures.</p>")
+    for title, section in table.items():
+        parts.append(f"<h2>{html.escape(title)}</h2>{_html_table(section)}")
+    for (first, second), found in comparisons.items():
+        parts.append(f"<h2>{html.escape(f'{first} against {second}')}</h2><p>Paired differences, and p of a sign-flip ")
+        parts.append(f"test by person.</p><pre>{html.escape(comparison_text(found, first, second))}</pre>")
+    unit = MEASURES[MAIN][1]
+    main = f"{MEASURES[MAIN][0]}, {unit}"
+    parts.append(f"<h2>Cumulative error</h2>{_curves(cumulative(results), main, '% of pictures')}")
+    parts.append(f"<h2>Error against yaw</h2>{_curves(by_yaw(results), 'yaw, degrees', main)}")
+    scale = np.tile(error_colors(np.linspace(0, SCALE_END, 240))[None], (14, 1, 1))
+    parts.append(f"<h2>Best and worst</h2><p>Photo, reconstruction, and error on the truth: 0 {_image(scale * 255)} ")
+    parts.append(f"{SCALE_END:g} mm; grey: not measured or not covered.</p>")
+    for method, rows in results.items():
+        errors = values_of(rows, MAIN)
+        order = [int(i) for i in np.argsort(errors) if np.isfinite(errors[i])]
+        worst = order[3:][-3:][::-1]
+        for title, chosen in (("best", order[:3]), ("worst", worst)):
+            parts.append(f"<h3>{html.escape(method)}: {title}</h3><div class='cases'>")
+            for i in chosen:
+                images = "".join(_image(picture) for picture in pictures(method, rows[i]))
+                caption = f"{html.escape(rows[i]['picture'])}: {errors[i]:.2f} {unit}"
+                parts.append(f"<figure><div class='row'>{images}</div><figcaption>{caption}</figcaption></figure>")
+            parts.append("</div>")
+        failed = [f"{row['picture']}: {row['reason']}" for row in rows if row["reason"]]
+        if failed:
+            parts.append(f"<p>No result for {html.escape('; '.join(failed))}.</p>")
+    parts.append("<p>" + html.escape(", ".join(f"{key} {value}" for key, value in versions.items())) + "</p>")
+    head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(name)}</title>"
+    return f"{head}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
+
+
+def cumulative(results):
+    """Method -> (errors [n] ascending, share [n] of all pictures, in %, that has no larger error)."""
+    found = {}
+    for method, rows in results.items():
+        errors = values_of(rows, MAIN)
+        errors = np.sort(errors[np.isfinite(errors)])
+        found[method] = (errors, 100 * np.arange(1, len(errors) + 1) / len(rows))
+    return found
+
+
+def by_yaw(results, width=20):
+    """Method -> (yaw [n] in degrees, mean error [n]), in bins of `width` degrees."""
+    found = {}
+    for method, rows in results.items():
+        errors = values_of(rows, MAIN)
+        bins = np.round(np.array([row["angles"][1] for row in rows]) / width).astype(int)
+        bins = np.where(np.isfinite(errors), bins, 10**6)
+        kept = [b for b in np.unique(bins) if b != 10**6]
+        found[method] = (np.array(kept) * float(width), np.array([errors[bins == b].mean() for b in kept]))
+    return found
+
+
+def _html_table(section):
+    names = shown_measures(section)
+    titles = (map(html.escape, MEASURES[name][:2]) for name in names)
+    heads = "".join(f"<th>{title}<small>{unit}</small></th>" for title, unit in titles)
+    lines = [f"<table><tr><th>method</th><th>solved</th>{heads}</tr>"]
+    for method, row in section.items():
+        cells = [f"<td>{html.escape(method)}</td><td>{row[MAIN].count}</td>"]
+        for name in names:
+            value, digits = row[name], MEASURES[name][3]
+            mean, low, high, std = (f"{x:.{digits}f}" for x in (value.mean, value.low, value.high, value.std))
+            text = f"{mean}<small>{low} to {high}</small><small>±{std}</small>"
+            cells.append(f"<td>{text if value.count else '-'}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return "".join(lines) + "</table>"
+
+
+def _image(pixels):
+    file = io.BytesIO()
+    Image.fromarray(np.asarray(pixels).astype(np.uint8)).save(file, "png", compress_level=9)
+    image = base64.b64encode(file.getvalue()).decode()
+    return f"<img alt='' style='display:inline-block' src='data:image/png;base64,{image}'>"
+
+
+def _curves(series, across, up, size=(760, 340)):
+    """A chart as SVG: lines of `series`, name -> (x [n], y [n])."""
+    points = [np.stack(pair, 1) for pair in series.values() if len(pair[0])]
+    if not points:
+        return "<p>No result.</p>"
+    width, height = size
+    low, high = np.concatenate(points).min(0), np.concatenate(points).max(0)
+    low = np.array([min(low[0], 0), 0.0])
+    ticks = [_ticks(*bounds) for bounds in zip(low, high, strict=True)]
+    low, high = (np.array([t[end] for t in ticks]) for end in (0, -1))
+
+    def place(point):
+        x, y = (np.asarray(point) - low) / (high - low)
+        return 60 + x * (width - 200), height - 45 - y * (height - 65)
+
+    parts = [f"<svg width='{width}' height='{height}' role='img' aria-label='{html.escape(up)}'>"]
+    for value in ticks[0]:
+        x, y = place((value, low[1]))
+        parts.append(f"<text x='{x:.1f}' y='{y + 18:.1f}' text-anchor='middle'>{value:g}</text>")
+    for value in ticks[1]:
+        x, y = place((low[0], value))
+        parts.append(f"<line x1='{x:.1f}' x2='{width - 140}' y1='{y:.1f}' y2='{y:.1f}' stroke='#ddd'/>")
+        parts.append(f"<text x='{x - 8:.1f}' y='{y + 4:.1f}' text-anchor='end'>{value:g}</text>")
+    parts.append(f"<text x='{(width - 80) / 2}' y='{height - 6}' text-anchor='middle'>{html.escape(across)}</text>")
+    parts.append(f"<text x='4' y='12'>{html.escape(up)}</text>")
+    for index, (name, pair) in enumerate(series.items()):
+        color = _COLORS[index % len(_COLORS)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, zip(*pair, strict=True)))
+        parts.append(f"<polyline fill='none' stroke='{color}' stroke-width='2' points='{path}'/>")
+        parts.append(f"<text x='{width - 130}' y='{30 + 18 * index}' style='fill:{color}'>{html.escape(name)}</text>")
+    return "".join(parts) + "</svg>"
+
+
+def _ticks(low, high):
+    """Round numbers that enclose `low` and `high`."""
+    span = max(high - low, 1e-9) / 5
+    power = 10.0 ** math.floor(math.log10(span))
+    step = min((f * power for f in (1, 2, 5, 10)), key=lambda s: abs(s - span))
+    return np.arange(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1) * step
