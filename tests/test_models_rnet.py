@@ -80,7 +80,9 @@ def test_round_trip(tmp_path, trained, images, half, tolerance):
 def test_another_face_model_is_refused(tmp_path, trained):
     path = tmp_path / "rnet.keras"
     rnets.save_rnet(trained, path)
-    with pytest.raises(rnets.WeightsError, match="another face model than this one .feed.* Received: 0123456789abcdef"):
+    with pytest.raises(
+        rnets.WeightsError, match=r"another face model than this one .feed.* Received: 0123456789abcdef"
+    ):
         rnets.load_rnet(path, "feed")
 
 
@@ -94,7 +96,7 @@ def test_start_from_a_file(tmp_path, trained, images):
     rnets.load_start(other, str(path))
     np.testing.assert_allclose(other.regress(images)[1][1], trained.regress(images)[1][1], atol=1e-6)
     np.testing.assert_array_equal(other(images).identity, 0)
-    with pytest.raises(rnets.WeightsError, match="must be of backbone mobilenet_small. Received: mobilenet"):
+    with pytest.raises(rnets.WeightsError, match=r"must be of backbone mobilenet_small. Received: mobilenet"):
         rnets.load_start(rnets.RNet("mobilenet_small", LAYOUT, "x"), str(path))
 
 
@@ -102,7 +104,7 @@ def test_start_from_a_file(tmp_path, trained, images):
     ("backbone", "start"), [("resnet50", "shipped"), ("mobilenet", "imagenet"), ("mobilenet", "x")]
 )
 def test_starts_that_do_not_exist(backbone, start):
-    with pytest.raises(rnets.WeightsError, match="start must be"):
+    with pytest.raises(rnets.WeightsError, match=r"start must be"):
         rnets.load_start(rnets.RNet(backbone, LAYOUT, "x"), start)
 
 
@@ -110,16 +112,16 @@ def test_files_that_are_no_rnet(tmp_path):
     with pytest.raises(FileNotFoundError):
         rnets.load_rnet(tmp_path / "none.keras")
     (tmp_path / "text.keras").write_text("hello")
-    with pytest.raises(rnets.WeightsError, match="no readable .keras file"):
+    with pytest.raises(rnets.WeightsError, match=r"no readable .keras file"):
         rnets.load_rnet(tmp_path / "text.keras")
     with zipfile.ZipFile(tmp_path / "zip.keras", "w") as archive:
         archive.writestr("config.json", "{}")
-    with pytest.raises(rnets.WeightsError, match="no readable .keras file"):
+    with pytest.raises(rnets.WeightsError, match=r"no readable .keras file"):
         rnets.load_rnet(tmp_path / "zip.keras")
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
-    with pytest.raises(rnets.WeightsError, match="must hold an R-Net. Received: Sequential"):
+    with pytest.raises(rnets.WeightsError, match=r"must hold an R-Net. Received: Sequential"):
         rnets.load_rnet(tmp_path / "other.keras")
-    with pytest.raises(ValueError, match="backbone must be one of"):
+    with pytest.raises(ValueError, match=r"backbone must be one of"):
         rnets.RNet("vgg", LAYOUT, "x")
 
 

@@ -271,4 +271,9 @@ def _facing(model, pose):
     toward = np.float32([0, 0, Camera().distance]) - faces.pose(points, pose.angles, pose.translation)
     turned = faces.pose(normals, pose.angles, np.zeros_like(pose.translation))
     cosine = np.sum(geometry.normalize(turned) * geometry.normalize(toward), axis=-1)
-    return np.clip((cosine - COSINES[0]) / (COSINES[1] - COSINES[0]), 0.0, 1.0).astype(np.float32)
+    return seen(cosine).astype(np.float32)
+
+
+def seen(cosine):
+    """How much a landmark can be seen, in [0, 1], by the cosine of its normal's angle to the viewing direction."""
+    return np.clip((cosine - COSINES[0]) / (COSINES[1] - COSINES[0]), 0.0, 1.0)

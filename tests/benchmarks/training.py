@@ -76,9 +76,8 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as folder:
         model = morphable_model.load(level=1)
         write_records(Path(folder), model, 32, shard=16)
-        print(
-            f"{'ms an image':<28}{'network':>10}{'face, renderer, losses':>25}{'perceptual':>12}{'step':>8}{'images/s':>10}"
-        )
+        titles = f"{'network':>10}{'face, renderer, losses':>25}{'perceptual':>12}{'step':>8}{'images/s':>10}"
+        print(f"{'ms an image':<28}{titles}")
         for backbone in options.backbones:
             for size in options.batches:
                 for level in options.levels:

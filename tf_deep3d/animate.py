@@ -1,0 +1,96 @@
+"""A clip in, one animated 3D face out: `python -m tf_deep3d.animate CLIP --out DIR`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tf_deep3d import console
+
+EXAMPLES = """
+examples:
+  python -m tf_deep3d.animate talk.mp4 --out talk        writes talk/face.glb, overlay.mp4, texture.png, ...
+  python -m tf_deep3d.animate frames/ --fps 30 --out talk     frames/1.png, 2.png, .. 10.png
+  python -m tf_deep3d.animate talk.mp4 --out talk --max-frames 100 --smooth 0 --overwrite
+
+The largest face is followed. A frame without a face is filled in from its neighbours for up to half a second.
+exit status: 0 if the face was written, 1 if not, 2 for a wrong command line.
+"""
+
+
+def main(arguments=None):
+    """Runs the command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    return console.run(_run, options, interrupted="Interrupted; nothing was written.")
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m tf_deep3d.animate",
+        description="Reconstructs the face of a video as a textured, animated 3D mesh.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("clip", type=Path, metavar="CLIP", help="video file, or folder of frames")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument("--fps", type=float, metavar="N", help="frames a second of a folder (default: 25)")
+    parser.add_argument("--max-frames", type=int, default=3000, metavar="N", help="end of the clip (default: 3000)")
+    parser.add_argument("--smooth", type=float, default=0.06, metavar="S", help="seconds of smoothing (default: 0.06)")
+    parser.add_argument(
+        "--method",
+        choices=["rnet", "fit"],
+        help="how key frames are reconstructed; rnet is the default for the open face model, fit for others",
+    )
+    parser.add_argument("--weights", type=Path, metavar="RUN", help="folder of a training or .keras file, for rnet")
+    parser.add_argument("--refine", type=int, metavar="N", help="steps of the fit of key frames after R-Net")
+    parser.add_argument("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
+    parser.add_argument("--level", type=int, metavar="N", help="level of detail of the mesh (default: finest)")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    return parser
+
+
+def _run(options):
+    if not options.clip.exists():
+        raise FileNotFoundError(f"there is no such clip. Received: {str(options.clip)!r}")
+
+    from tqdm import tqdm
+
+    with console.quiet():
+        from tf_deep3d import clip_results, clips, pipeline
+
+    settings = clips.ClipSettings(options.fps, options.max_frames, options.smooth)
+    chosen = {name: getattr(options, name) for name in ("model", "level", "overwrite", "weights")}
+    method = options.method or ("fit" if options.model and not options.weights else "rnet")
+    refine = pipeline.REFINE if options.refine is None else options.refine
+    choice = pipeline.Options(**chosen, method=method, refine=refine)
+    models = pipeline.load_models(choice)
+    bars = {}
+
+    def show(stage, done, total):
+        if stage not in bars:
+            bars[stage] = tqdm(desc=f"{stage:8}", total=total, disable=None)
+        bars[stage].update(done - bars[stage].n)
+        if done == total:
+            bars[stage].close()
+
+    outcome = clip_results.reconstruct_clip(options.clip, options.out, settings, choice, models, show)
+    print(_summary(options.clip, outcome))
+    if outcome.cut:
+        print(f"The clip is longer: only {outcome.frames} frames were used, see --max-frames.", file=sys.stderr)
+    return 0
+
+
+def _summary(clip, outcome):
+    missing = outcome.frames - outcome.seen - outcome.filled
+    text = (
+        f"{clip.name} -> {outcome.folder}: {outcome.frames} frames, {outcome.filled} filled in, "
+        f"{missing} without a face; "
+        f"landmarks {100 * outcome.landmark_error:.1f} % of the eye distance, "
+        f"jitter {outcome.jitter[0]:.2f} px, smoothed {outcome.jitter[1]:.2f} px"
+    )
+    if outcome.blendshape_residual is not None:
+        text += f"; blendshapes leave {100 * outcome.blendshape_residual:.2f} mm of the expression"
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
