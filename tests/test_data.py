@@ -5,7 +5,7 @@ import tensorflow as tf
 from tests.prepared import write_records
 from tf_deep3d import data, records
 from tf_deep3d.augmentation import Augmentation
-from tf_deep3d.data import DataSettings
+from tf_deep3d.training import DataSettings
 
 MIRROR = np.arange(478)
 
@@ -59,6 +59,19 @@ def test_the_batch_size_changes_nothing_else(folders, tiny_model):
     np.testing.assert_allclose(small, large, atol=1e-6)
 
 
+def test_the_callers_seed_changes_nothing(folders):
+    settings = DataSettings(records=folders)
+    sources = data.open_sources(settings)
+    try:
+        orders = []
+        for seed in (0, 5):
+            tf.random.set_seed(seed)
+            orders.append(data.names_of(settings, sources, 3, 0, 20))
+    finally:
+        tf.random.set_seed(1)
+    assert orders[0] == orders[1]
+
+
 def test_every_record_once_in_each_pass(folders):
     settings = DataSettings(records=folders[:1])
     sources = data.open_sources(settings)
@@ -109,7 +122,9 @@ def test_validation_takes_turns_and_is_the_same_every_time(folders, tiny_model):
 def test_settings_that_cannot_be(folders):
     with pytest.raises(records.RecordsError, match="name the folders of records"):
         data.open_sources(DataSettings())
-    with pytest.raises(ValueError, match="each of 2 folders needs a share"):
-        DataSettings(records=folders, shares=(1.0,))
+    with pytest.raises(records.RecordsError, match="one number for each of 2 folders"):
+        data.open_sources(DataSettings(records=folders, shares=(1.0,)))
+    with pytest.raises(ValueError, match="shares must be above 0"):
+        DataSettings(shares=(0.0,))
     with pytest.raises(ValueError, match="batch and validation"):
         DataSettings(batch=0)

@@ -163,7 +163,7 @@ def test_nan_stops_with_the_step_the_terms_and_the_records(tmp_path, tiny_model,
     arguments = [recipe[0], "--set", f"data.records=['{folder}']", "--set", "data.validation=0"]
     assert train.main([*arguments, "--run", str(tmp_path / "run")]) == 1
     error = capsys.readouterr().err
-    assert "step 1: loss, landmark" in error
+    assert "error: step 1: landmark, landmark_error, loss, nme not finite" in error
     assert "the records face 0-" in error
     assert not runs.checkpoints(tmp_path / "run")
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.prepared import write_records
 from tests.synthetic import MODES
 from tf_deep3d import data, face, losses, morphable_model, training
 from tf_deep3d.augmentation import Augmentation
-from tf_deep3d.data import DataSettings
 from tf_deep3d.losses import LossWeights
 from tf_deep3d.models.rnet import RNet
-from tf_deep3d.training import Network, Optimization, TrainSettings
+from tf_deep3d.training import DataSettings, Network, Optimization, TrainSettings
 
 STILL = Augmentation(0, 0, 0, False)
 
@@ -71,10 +71,10 @@ def test_it_learns_two_faces_by_heart(folder, model_file):
     settings = _settings(folder, model_file)
     built, model = _reconstructor(settings, model_file)
     batch = _batch(settings, model)
-    logs = []
+    step, logs = tf.function(built.train_step), []
     for _ in range(settings.steps):
         built.reset_metrics()
-        logs.append({name: float(value) for name, value in built.train_step(batch).items()})
+        logs.append({name: float(value) for name, value in step(batch).items()})
     first, last = logs[0], logs[-1]
     assert list(first) == ["loss", *built.term_names(), "landmark_error", "nme"]
     assert built.term_names() == [name for name in losses.TERMS if name != "perceptual"]
@@ -125,8 +125,9 @@ def test_lower_precision_stays_finite(folder, model_file, precision):
     built, model = _reconstructor(settings, model_file)
     assert built.rnet.network.get_layer("conv1").compute_dtype == precision.removeprefix("mixed_")
     batch = _batch(settings, model)
+    step = tf.function(built.train_step)
     for _ in range(3):
-        logs = built.train_step(batch)
+        logs = step(batch)
     assert all(np.isfinite(float(value)) for value in logs.values())
     assert all(np.isfinite(weight.numpy()).all() for weight in built.rnet.weights)
 

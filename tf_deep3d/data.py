@@ -4,54 +4,32 @@ Record number n of a training is always the same record with the same augmentati
 wherever the training was interrupted. So a position in the data is one number.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import tensorflow as tf
 
 from tf_deep3d import augmentation, records
-from tf_deep3d.augmentation import Augmentation
 
 SHUFFLE = 2048  # records drawn from at once, besides the shuffling of the shards
 CYCLE = 4  # shards read in turn
 TURNS = 1000  # records after which the folders take turns in the same order again
 
 
-@dataclass(frozen=True)
-class DataSettings:
-    """What to train on.
-
-    Attributes:
-      records: folders of `prepare` or `synthetic`.
-      shares: how much of the training each folder gives; by default as many as it has records.
-      batch: records of a step, over all replicas.
-      augmentation: `Augmentation`.
-      validation: at most so many records of the validation splits are looked at.
-      strict: stop at damaged shards instead of going on without their bad records.
-    """
-
-    records: tuple[str, ...] = ()
-    shares: tuple[float, ...] = ()
-    batch: int = 16
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    validation: int = 256
-    strict: bool = False
-
-    def __post_init__(self):
-        if self.batch < 1 or self.validation < 0:
-            raise ValueError(f"batch and validation must be positive. Received: {self.batch}, {self.validation}")
-        if self.shares and (len(self.shares) != len(self.records) or min(self.shares) <= 0):
-            raise ValueError(f"each of {len(self.records)} folders needs a share above 0. Received: {self.shares}")
-
-
 def open_sources(settings, split="train"):
     """The `records.Records` of every folder in `settings`.
 
+    Args:
+      settings: `training.DataSettings`.
+      split: "train" or "validation".
+
     Raises:
-      records.RecordsError: if there are none, or a folder cannot be used.
+      records.RecordsError: if there are none, a folder cannot be used, or the shares do not fit.
     """
     if not settings.records:
         raise records.RecordsError("name the folders of records, e.g. --set data.records=[records]. Received: none")
+    if settings.shares and len(settings.shares) != len(settings.records):
+        raise records.RecordsError(
+            f"data.shares must have one number for each of {len(settings.records)} folders. Received: {settings.shares}"
+        )
     return [records.open_records(folder, split, settings.strict) for folder in settings.records]
 
 
@@ -59,7 +37,7 @@ def training_batches(settings, sources, coefficients, dense_mirror, seed, start=
     """Endless batches in the order that `seed` decides.
 
     Args:
-      settings: `DataSettings`.
+      settings: `training.DataSettings`.
       sources: of `open_sources`.
       coefficients: K of the training; records of rendered faces must have as many.
       dense_mirror: see `augmentation.augment`.
@@ -132,6 +110,7 @@ def _stream(source, seed, start):
     """Endless serialized records of one folder from number `start` on, shuffled anew in each pass."""
 
     def one_pass(number):
+        tf.random.set_seed(1)  # of this graph alone: the order must not depend on what the caller's global seed is
         key = tf.stack([tf.constant(seed, tf.int64), number])
         throw = tf.random.stateless_uniform([2], key, minval=None, maxval=None, dtype=tf.int64)
         order = tf.random.experimental.stateless_shuffle(tf.range(len(source.shards)), seed=throw)

@@ -12,8 +12,8 @@ from keras import ops
 
 from tf_deep3d import config, losses, morphable_model, renderer, skin
 from tf_deep3d import face as faces
+from tf_deep3d.augmentation import Augmentation
 from tf_deep3d.camera import Camera
-from tf_deep3d.data import DataSettings
 from tf_deep3d.losses import LossWeights
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.models.recognition import describe
@@ -38,6 +38,33 @@ class Network:
     start: str = "shipped"
     lighting: str = "rgb"
     face_model: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to train on.
+
+    Attributes:
+      records: folders of `prepare` or `synthetic`.
+      shares: how much of the training each folder gives; by default as many as it has records.
+      batch: records of a step, over all replicas.
+      augmentation: `Augmentation`.
+      validation: at most so many records of the validation splits are looked at.
+      strict: stop at damaged shards instead of going on without their bad records.
+    """
+
+    records: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    batch: int = 16
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    validation: int = 256
+    strict: bool = False
+
+    def __post_init__(self):
+        if self.batch < 1 or self.validation < 0:
+            raise ValueError(f"batch and validation must be positive. Received: {self.batch}, {self.validation}")
+        if self.shares and min(self.shares) <= 0:
+            raise ValueError(f"shares must be above 0. Received: {self.shares}")
 
 
 @dataclass(frozen=True)
@@ -238,7 +265,7 @@ class Reconstructor(keras.Model):
             return super().train_step(*arguments)
         import tensorflow as tf
 
-        (batch,) = arguments
+        batch = keras.utils.unpack_x_y_sample_weight(*arguments)[0]
         weights = self.rnet.trainable_weights
         with tf.GradientTape() as tape:
             outputs = self(batch, training=True)
@@ -255,7 +282,7 @@ class Reconstructor(keras.Model):
         """Measures one batch."""
         if keras.backend.backend() != "tensorflow":
             return super().test_step(*arguments)
-        (batch,) = arguments
+        batch = keras.utils.unpack_x_y_sample_weight(*arguments)[0]
         return self.compute_metrics(batch, None, self(batch, training=False))
 
 

@@ -21,10 +21,9 @@ with console.quiet():
 
     from tests.prepared import write_records
     from tf_deep3d import data, morphable_model, training
-    from tf_deep3d.data import DataSettings
     from tf_deep3d.losses import LossWeights
     from tf_deep3d.models.recognition import build_recognition
-    from tf_deep3d.training import Network, TrainSettings
+    from tf_deep3d.training import DataSettings, Network, TrainSettings
 
 
 def least_ms(function, images, repeat):
