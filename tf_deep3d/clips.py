@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_deep3d import alignment, fitting, motion, pipeline, tracking, video
+from tf_deep3d import alignment, motion, pipeline, tracking, video
 from tf_deep3d import face as faces
 from tf_deep3d.camera import FOCAL, Camera
 from tf_deep3d.geometry import Similarity
@@ -145,9 +145,7 @@ def appearance(track, options, models, on_progress=None):
         if on_progress:
             on_progress("person", steps[0], settings.steps)
 
-    observation = pipeline.observe(portraits)
-    start = pipeline.regress(models.rnet, observation.images) if models.rnet else None
-    fit = fitting.fit(models.levels, observation, settings, models.recognition, start, on_step=count).coefficients
+    fit = pipeline.solve(pipeline.observe(portraits), options, models, on_step=count).coefficients
     sound = np.all([np.isfinite(group.reshape(len(frames), -1)).all(-1) for group in fit], axis=0)
     if not sound.any():
         raise ValueError(f"the fit of the face diverged. Received: {len(frames)} key frames")

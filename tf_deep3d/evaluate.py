@@ -110,7 +110,7 @@ def _methods(names, options):
     if any(name.startswith("rnet") for name in names):
         path = options.weights or rnet.SHIPPED
         network = rnet.load_rnet(path, rnet.fingerprint(options.model))
-        weights = rnet.fingerprint(path / "rnet.keras" if path.is_dir() else path)
+        weights = rnet.fingerprint(path / rnet.WEIGHTS if path.is_dir() else path)
     perceptual = recognition.build_recognition() if "fit" in names else None
     models = pipeline.Models(levels, levels[0], None, perceptual, network)
     refine = pipeline.REFINE if options.refine is None else options.refine

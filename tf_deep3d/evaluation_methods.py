@@ -47,8 +47,7 @@ def own_method(name, models, options, weights=None):
         if kind == "mean":
             coefficients = fitting.initial_coefficients(models.levels[0], observation, settings)
         else:
-            start = pipeline.regress(models.rnet, observation.images) if kind == "rnet" else None
-            coefficients = fitting.fit(models.levels, observation, settings, models.recognition, start).coefficients
+            coefficients = pipeline.solve(observation, options, models).coefficients
         answers = iter(predictions(models.levels[0], coefficients, found))
         return ["no face found" if case.portrait is None else next(answers) for case in cases]
 

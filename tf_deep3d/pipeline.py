@@ -181,6 +181,12 @@ def regress(network, images):
     return Coefficients(*(ops.convert_to_numpy(group) for group in network(images)))
 
 
+def solve(observation, options, models, on_step=None):
+    """The `fitting.Fit` of the faces of an `Observation` by the method of `options`; `on_step` as in `fitting.fit`."""
+    start = regress(models.rnet, observation.images) if options.method == "rnet" else None
+    return fitting.fit(models.levels, observation, options.descent(), models.recognition, start, on_step)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One face that was written.
@@ -257,11 +263,7 @@ def _reconstruct(photo_portraits, out, options, models, progress):
     settings = options.descent()
     share = len(photo_portraits) / (len(batches) * max(settings.steps, 1))
     for batch in batches:
-        observation = observe(batch)
-        start = regress(models.rnet, observation.images) if models.rnet else None
-        fit = fitting.fit(
-            models.levels, observation, settings, models.recognition, start, on_step=lambda: progress(share)
-        )
+        fit = solve(observe(batch), options, models, on_step=lambda: progress(share))
         if not settings.steps:
             progress(len(photo_portraits) / len(batches))
         for index, portrait in enumerate(batch):

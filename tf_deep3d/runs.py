@@ -19,6 +19,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -36,7 +37,7 @@ from tf_deep3d.models import rnet as rnets
 from tf_deep3d.models.recognition import build_recognition
 
 KEPT = 2  # checkpoints
-CONFIG, LOG, WEIGHTS = "config.yaml", "log.csv", "rnet.keras"
+CONFIG, LOG, WEIGHTS = "config.yaml", "log.csv", rnets.WEIGHTS
 SHOWN = 6  # faces of a panel
 
 
@@ -227,22 +228,19 @@ class Keeper(keras.callbacks.Callback):
             tf.summary.image("faces", picture[None])
 
 
-class averaged:  # noqa: N801, a context manager
+@contextmanager
+def averaged(reconstructor):
     """Inside, the weights of a `Reconstructor` are their moving averages, where it keeps them."""
-
-    def __init__(self, reconstructor):
-        self.reconstructor = reconstructor
-
-    def __enter__(self):
-        self.kept = None
-        optimizer = self.reconstructor.optimizer
-        if getattr(optimizer, "use_ema", False) and int(ops.convert_to_numpy(optimizer.iterations)) > 0:
-            self.kept = self.reconstructor.rnet.get_weights()
-            optimizer.finalize_variable_values(self.reconstructor.rnet.trainable_variables)
-
-    def __exit__(self, *_):
-        if self.kept is not None:
-            self.reconstructor.rnet.set_weights(self.kept)
+    rnet, optimizer = reconstructor.rnet, reconstructor.optimizer
+    if not (getattr(optimizer, "use_ema", False) and int(ops.convert_to_numpy(optimizer.iterations)) > 0):
+        yield
+        return
+    kept = rnet.get_weights()
+    optimizer.finalize_variable_values(rnet.trainable_variables)
+    try:
+        yield
+    finally:
+        rnet.set_weights(kept)
 
 
 def panel(rnet, model, batch):

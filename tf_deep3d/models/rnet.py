@@ -7,6 +7,7 @@ render is the mean face, frontal and centred: from elsewhere the training diverg
 
 import hashlib
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from tf_deep3d.morphable_model import OPEN_FACE
 
 BACKBONES = ("resnet50", "mobilenet", "mobilenet_small")
 SHIPPED = Path(__file__).parent.parent / "assets" / "rnet_mobilenet.keras"
+WEIGHTS = "rnet.keras"  # in the folder of a training
 MAX_BYTES = 1 << 30  # of a weights file
 
 
@@ -168,7 +170,7 @@ def load_rnet(path, face_model=None):
       WeightsError: if the file is damaged, is something else, or belongs to another face model.
     """
     path = Path(path)
-    path = path / "rnet.keras" if path.is_dir() else path
+    path = path / WEIGHTS if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"No such file: {path}")
     try:
@@ -232,16 +234,12 @@ def _application(backbone, weights, policy):
     return keras.Model(images, (network.get_layer(stage).output, pooled), name="backbone")
 
 
-class _policy:  # noqa: N801, a context manager
-    """Sets the global dtype policy for the layers that are built inside."""
-
-    def __init__(self, policy):
-        self.policy = policy
-
-    def __enter__(self):
-        self.before = keras.config.dtype_policy()
-        if self.policy is not None:
-            keras.config.set_dtype_policy(self.policy)
-
-    def __exit__(self, *_):
-        keras.config.set_dtype_policy(self.before)
+@contextmanager
+def _policy(policy):
+    """Sets the global dtype policy for the layers that are built inside; None leaves it."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(before if policy is None else policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
