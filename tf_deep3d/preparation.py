@@ -133,8 +133,8 @@ def parameters(listed, settings):
 def plan(listed, settings, workers=1, on_photo=lambda: None):
     """Drops unreadable photos and duplicates and deals the others to shards.
 
-    Photos are duplicates if their decoded pixels agree; the first one by name is kept. People are split by a hash of
-    their name, and photos are dealt in the order of a hash of theirs.
+    Photos are duplicates if their decoded pixels agree; the first one by name is kept. People are split and dealt by a
+    hash of their name, so that the photos of one person stand side by side.
 
     Args:
       listed: of `list_photos`.
@@ -159,7 +159,7 @@ def plan(listed, settings, workers=1, on_photo=lambda: None):
                 kept[split_of(photo.person, settings.validation)].append(photo)
     shards, size = {}, settings.shard_size
     for split, chosen in kept.items():
-        chosen.sort(key=lambda photo: _hash(photo.source))
+        chosen.sort(key=lambda photo: (_hash(photo.person), _hash(photo.source)))
         count = -(-len(chosen) // size)
         for i in range(count):
             shards[f"{split}-{i:05}-of-{count:05}"] = chosen[i * size : (i + 1) * size]

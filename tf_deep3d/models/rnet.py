@@ -6,27 +6,22 @@ render is the mean face, frontal and centred: from elsewhere the training diverg
 """
 
 import hashlib
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 from tf_deep3d.camera import IMAGE_SIZE
 from tf_deep3d.coefficients import GROUPS, SCALES, Coefficients, Layout
-from tf_deep3d.files import writing
-from tf_deep3d.models import mobilenet
+from tf_deep3d.models import mobilenet, weights
+from tf_deep3d.models.weights import WeightsError
 from tf_deep3d.morphable_model import OPEN_FACE
 
 BACKBONES = ("resnet50", "mobilenet", "mobilenet_small")
 SHIPPED = Path(__file__).parent.parent / "assets" / "rnet_mobilenet.keras"
 WEIGHTS = "rnet.keras"  # in the folder of a training
-MAX_BYTES = 1 << 30  # of a weights file
-
-
-class WeightsError(ValueError):
-    """The file holds no weights that fit; the message says what was received."""
 
 
 @keras.saving.register_keras_serializable("tf_deep3d")
@@ -72,6 +67,13 @@ class RNet(keras.Model):
         """`Coefficients`, and the features of the photo: stage [B, h, w, C] and pooled [B, F], for C-Net."""
         outputs = self.network(images, training=training)
         return Coefficients(*(outputs[group] for group in GROUPS)), (outputs["stage"], outputs["pooled"])
+
+    def signature(self):
+        """16 hexadecimal digits that name its weights, the same in single and half precision."""
+        digest = hashlib.sha256()
+        for values in self.get_weights():
+            digest.update(np.asarray(values, "<f2").tobytes())
+        return digest.hexdigest()[:16]
 
     def get_config(self):
         """What `from_config` needs."""
@@ -132,27 +134,8 @@ def load_start(rnet, start):
 
 
 def save_rnet(rnet, path, overwrite=False, half=False):
-    """Writes a `.keras` file.
-
-    Args:
-      rnet: `RNet`.
-      path: file to write, whole or not at all.
-      overwrite: replace an existing file.
-      half: store half precision.
-
-    Raises:
-      FileExistsError: if the file exists and `overwrite` is false.
-    """
-    kept = RNet(rnet.backbone, rnet.layout, rnet.face_model, rnet.recipe, dtype="float16" if half else "float32")
-    for mine, theirs in zip(kept.weights, rnet.get_weights(), strict=True):
-        mine.assign(theirs)
-    with writing(path, overwrite) as file:
-        temporary = Path(file.name).with_suffix(".keras")
-        try:
-            kept.save(temporary)
-            file.write(temporary.read_bytes())
-        finally:
-            temporary.unlink(missing_ok=True)
+    """Writes a `.keras` file; see `weights.save`."""
+    weights.save(rnet, path, overwrite, half)
 
 
 def load_rnet(path, face_model=None):
@@ -170,28 +153,11 @@ def load_rnet(path, face_model=None):
       WeightsError: if the file is damaged, is something else, or belongs to another face model.
     """
     path = Path(path)
-    path = path / WEIGHTS if path.is_dir() else path
-    if not path.is_file():
-        raise FileNotFoundError(f"No such file: {path}")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_BYTES:
-            raise WeightsError(f"{path} unpacks to more than {MAX_BYTES} bytes. Received: {size}")
-        stored = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except WeightsError:
-        raise
-    except Exception as error:  # untrusted: whatever Keras, HDF5 or zip find wrong with it
-        raise WeightsError(f"{path} is no readable .keras file. Received: {error}") from error
-    if not isinstance(stored, RNet):
-        raise WeightsError(f"{path} must hold an R-Net. Received: {type(stored).__name__}")
-    if face_model is not None and stored.face_model != face_model:
+    rnet = weights.load(path / WEIGHTS if path.is_dir() else path, RNet)
+    if face_model is not None and rnet.face_model != face_model:
         raise WeightsError(
-            f"{path} was trained with another face model than this one ({face_model}). Received: {stored.face_model}"
+            f"{path} was trained with another face model than this one ({face_model}). Received: {rnet.face_model}"
         )
-    rnet = RNet(stored.backbone, stored.layout, stored.face_model, stored.recipe, dtype="float32")
-    for mine, theirs in zip(rnet.weights, stored.get_weights(), strict=True):
-        mine.assign(theirs)
     return rnet
 
 

@@ -1,0 +1,145 @@
+"""C-Net: how far to trust each identity coefficient that R-Net reads from one photo (Deng et al. 2019, section 4.2).
+
+It looks at what R-Net saw, its features after the first stage and its pooled feature, and gives positive confidences
+to `aggregation.aggregate`. Its last layer starts at zero, so that training starts at plain averaging. The paper never
+released one.
+"""
+
+import math
+from pathlib import Path
+
+import keras
+from keras import ops
+
+from tf_deep3d.models import weights
+from tf_deep3d.models.weights import WeightsError
+
+SHIPPED = Path(__file__).parent.parent / "assets" / "cnet_mobilenet.keras"
+WEIGHTS = "cnet.keras"  # in the folder of a training, beside its R-Net
+FILTERS, CONVOLUTIONS = 256, 3  # of 3 x 3, stride 2
+HIDDEN = 512
+PAPERS_WEIGHTS = 2.99e6  # on ResNet-50
+
+
+@keras.saving.register_keras_serializable("tf_deep3d")
+class CNet(keras.Model):
+    """R-Net's features (stage [B, h, w, C], pooled [B, F]) -> confidences [B, K] in (0, 1), float32.
+
+    Attributes:
+      stage: (h, w, C).
+      pooled: F.
+      confidences: K, the number of identity coefficients; 1 for the paper's S1, one confidence for each photo.
+      rnet: `RNet.signature` of the R-Net whose features it reads.
+      separable: convolve each channel apart, for mobile backbones, where the paper's convolutions would cost as much as
+        R-Net itself.
+      recipe: how the weights were made, as plain data; travels with them.
+    """
+
+    def __init__(self, stage, pooled, confidences, rnet, separable=False, recipe=None, **options):
+        """An untrained network; see the class for the arguments. **options are those of `keras.Model`."""
+        super().__init__(**{"name": "cnet", **options})
+        self.stage, self.pooled = tuple(stage), int(pooled)
+        self.confidences = int(confidences)
+        self.rnet = rnet
+        self.separable = bool(separable)
+        self.recipe = recipe or {}
+        self.network = self._build()
+        self.built = True  # with its weights
+
+    def call(self, features, training=False):
+        """Confidences of the photos with these features, of `RNet.regress`."""
+        return self.network(list(features), training=training)
+
+    def get_config(self):
+        """What `from_config` needs."""
+        own = ("stage", "pooled", "confidences", "rnet", "separable", "recipe")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+
+    def _build(self):
+        policy = self.dtype_policy
+        stage = keras.Input(self.stage, dtype="float32", name="stage")
+        pooled = keras.Input((self.pooled,), dtype="float32", name="pooled")
+        kind = keras.layers.SeparableConv2D if self.separable else keras.layers.Conv2D
+        x = stage
+        for number in range(1, CONVOLUTIONS + 1):
+            x = kind(FILTERS, 3, 2, "same", activation="relu", dtype=policy, name=f"convolution_{number}")(x)
+        x = keras.layers.GlobalAveragePooling2D(dtype=policy, name="pool")(x)
+        x = ops.concatenate([ops.cast(x, "float32"), pooled], axis=-1)
+        x = keras.layers.Dense(HIDDEN, activation="relu", dtype=policy, name="hidden")(x)
+        last = policy if policy.name == "float16" else "float32"  # half precision is for storing only
+        x = keras.layers.Dense(self.confidences, kernel_initializer="zeros", dtype=last, name="confidence")(x)
+        return keras.Model([stage, pooled], ops.sigmoid(ops.cast(x, "float32")), name="network")
+
+
+def build_cnet(rnet, scalar=False, recipe=None, dtype=None):
+    """An untrained `CNet` for an `RNet`.
+
+    Args:
+      rnet: `RNet`, at the weights that it will keep.
+      scalar: one confidence for each photo, not one for each coefficient (the paper's S1).
+      recipe: see `CNet`.
+      dtype: policy of its layers.
+    """
+    outputs = rnet.network.output
+    return CNet(
+        outputs["stage"].shape[1:],
+        outputs["pooled"].shape[1],
+        1 if scalar else rnet.layout.identity,
+        rnet.signature(),
+        separable=rnet.backbone != "resnet50",
+        recipe=recipe,
+        dtype=dtype,
+    )
+
+
+def save_cnet(cnet, path, overwrite=False, half=False):
+    """Writes a `.keras` file; see `weights.save`."""
+    weights.save(cnet, path, overwrite, half)
+
+
+def load_cnet(path, rnet=None):
+    """Reads a `.keras` file, in single precision whatever it is stored in.
+
+    Args:
+      path: file written by `save_cnet`, or the folder of a training.
+      rnet: `RNet` to be used with it; None to accept any.
+
+    Returns:
+      `CNet`.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      WeightsError: if the file is damaged, is something else, or belongs to another R-Net.
+    """
+    path = Path(path)
+    cnet = weights.load(path / WEIGHTS if path.is_dir() else path, CNet)
+    if rnet is not None and cnet.rnet != rnet.signature():
+        raise WeightsError(f"{path} was trained with another R-Net than this one ({rnet.signature()}). Received: {cnet.rnet}")
+    return cnet
+
+
+def cost(rnet, cnet):
+    """Size and work of C-Net beside R-Net's and the paper's, as text for people.
+
+    Args:
+      rnet: `RNet`.
+      cnet: its `CNet`.
+    """
+    mine, whole = cnet.count_params(), rnet.count_params()
+    work = _multiplications(cnet.network) / _multiplications(rnet.network)
+    return (
+        f"C-Net: {mine / 1e6:.2f} M weights, 1/{whole / mine:.1f} of R-Net's {whole / 1e6:.2f} M, and 1/{1 / work:.1f} of its "
+        f"multiplications (the paper's, on ResNet-50: {PAPERS_WEIGHTS / 1e6:.2f} M, about 1/8)"
+    )
+
+
+def _multiplications(network):
+    """Multiplications of the convolutions and dense layers for one photo."""
+    count = 0
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            count += _multiplications(layer)
+        else:
+            places = math.prod(layer.output.shape[1:-1]) if layer.weights else 0
+            count += sum(places * math.prod(kernel.shape) for kernel in layer.weights if len(kernel.shape) > 1)
+    return count
