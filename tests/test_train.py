@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.prepared import write_records
-from tf_deep3d import config, records, runs, train
+from tf_deep3d import config, records, run_folder, train
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.training import TrainSettings
 
@@ -51,7 +51,7 @@ def finished(tmp_path_factory, recipe):
 
 
 def _log(folder):
-    with open(folder / runs.LOG, encoding="utf-8", newline="") as file:
+    with open(folder / run_folder.LOG, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -60,7 +60,7 @@ def test_what_a_run_leaves(finished, model_file):
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert all(float(row["images_per_second"]) > 0 for row in rows)
     assert [bool(row["val_nme"]) for row in rows] == [False, True] * 3
-    assert [step for step, _ in runs.checkpoints(finished)] == [4, 6]
+    assert [step for step, _ in run_folder.checkpoints(finished)] == [4, 6]
     assert [path.stem for path in sorted((finished / "panels").iterdir())] == [
         "00000000",
         "00000002",
@@ -68,16 +68,16 @@ def test_what_a_run_leaves(finished, model_file):
         "00000006",
     ]
     assert list((finished / "tensorboard").iterdir())
-    assert config.load(finished / runs.CONFIG, TrainSettings).steps == 6
-    rnet = rnets.load_rnet(finished / runs.WEIGHTS, rnets.fingerprint(model_file))
+    assert config.load(finished / run_folder.CONFIG, TrainSettings).steps == 6
+    rnet = rnets.load_rnet(finished / run_folder.WEIGHTS, rnets.fingerprint(model_file))
     assert np.abs(rnet.network.get_layer("translation").kernel.numpy()).max() > 0
 
 
 def test_a_finished_run_is_left_alone(finished, recipe, capsys):
-    before = (finished / runs.LOG).read_bytes()
+    before = (finished / run_folder.LOG).read_bytes()
     assert train.main([*recipe, "--run", str(finished)]) == 0
     assert "is complete: 6 steps" in capsys.readouterr().out
-    assert (finished / runs.LOG).read_bytes() == before
+    assert (finished / run_folder.LOG).read_bytes() == before
 
 
 def test_killed_and_started_again_it_continues_the_curve(tmp_path, finished, recipe):
@@ -85,11 +85,11 @@ def test_killed_and_started_again_it_continues_the_curve(tmp_path, finished, rec
     command = [sys.executable, "-m", "tf_deep3d.train", *recipe, "--run", str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 300
-    while not runs.checkpoints(folder) and process.poll() is None and time.monotonic() < deadline:
+    while not run_folder.checkpoints(folder) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    reached = runs.checkpoints(folder)[-1][0]
+    reached = run_folder.checkpoints(folder)[-1][0]
     assert train.main([*recipe, "--run", str(folder)]) == 0
     whole, resumed = _log(finished), _log(folder)
     assert [row["step"] for row in resumed] == [row["step"] for row in whole]
@@ -108,7 +108,7 @@ def test_a_longer_training_goes_on_from_a_finished_one(tmp_path, finished, recip
 def test_other_settings_do_not_touch_a_run(finished, recipe, capsys):
     assert train.main([*recipe, "--run", str(finished), "--set", "optimization.learning_rate=1e-3"]) == 1
     assert "learning_rate was 0.0001 and is 0.001" in capsys.readouterr().err
-    assert config.load(finished / runs.CONFIG, TrainSettings).optimization.learning_rate == 1e-4
+    assert config.load(finished / run_folder.CONFIG, TrainSettings).optimization.learning_rate == 1e-4
 
 
 def test_overwrite_never_removes_what_is_no_run(tmp_path, recipe, capsys):
@@ -165,21 +165,21 @@ def test_nan_stops_with_the_step_the_terms_and_the_records(tmp_path, tiny_model,
     error = capsys.readouterr().err
     assert "error: step 1: landmark, landmark_error, loss, nme not finite" in error
     assert "the records face 0-" in error
-    assert not runs.checkpoints(tmp_path / "run")
+    assert not run_folder.checkpoints(tmp_path / "run")
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path, finished, recipe, capsys):
     folder = tmp_path / "damaged"
     shutil.copytree(finished, folder)
-    runs.checkpoints(folder)[-1][1].write_bytes(b"\x00" * 100)
+    run_folder.checkpoints(folder)[-1][1].write_bytes(b"\x00" * 100)
     assert train.main([*recipe, "--run", str(folder), "--set", "steps=8"]) == 1
     assert "does not fit this training" in capsys.readouterr().err
 
 
 def test_the_log_is_cut_to_the_checkpoint(tmp_path):
-    (tmp_path / runs.LOG).write_text("step,loss\n1,0.5\n2,0.4\n3,0.3\n4,0.")
-    runs.cut_log(tmp_path, 2)
-    assert (tmp_path / runs.LOG).read_text().split() == ["step,loss", "1,0.5", "2,0.4"]
+    (tmp_path / run_folder.LOG).write_text("step,loss\n1,0.5\n2,0.4\n3,0.3\n4,0.")
+    run_folder.cut_log(tmp_path, 2)
+    assert (tmp_path / run_folder.LOG).read_text().split() == ["step,loss", "1,0.5", "2,0.4"]
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("rnet_*.yaml")), ids=lambda path: path.stem)
