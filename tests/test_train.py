@@ -69,7 +69,7 @@ def test_what_a_run_leaves(finished, model_file):
     ]
     assert list((finished / "tensorboard").iterdir())
     assert config.load(finished / run_folder.CONFIG, TrainSettings).steps == 6
-    rnet = rnets.load_rnet(finished / run_folder.WEIGHTS, rnets.fingerprint(model_file))
+    rnet = rnets.load_rnet(finished / rnets.WEIGHTS, rnets.fingerprint(model_file))
     assert np.abs(rnet.network.get_layer("translation").kernel.numpy()).max() > 0
 
 

@@ -15,7 +15,10 @@ from keras import ops
 from tf_deep3d.camera import IMAGE_SIZE
 
 DICE = 32  # uniform numbers that one record needs
+FLIP = 4  # the one that decides whether it is mirrored
 OCCLUDERS = 2  # at most, ellipses over the network's input
+BLUR = 4.0  # px, standard deviation of the strongest
+DARKEST = 0.08  # factor of the light
 # Where each of the 68 iBUG points goes when left and right change places.
 IBUG68_MIRROR = np.array(
     [
@@ -37,6 +40,7 @@ class Augmentation:
       jitter: strength of changes of brightness, contrast and tint, 0 none, 0.2 strong.
       occluders: share of the pictures whose network input gets ellipses of a random colour; the losses still compare
         with the whole picture.
+      blur, dark: likewise the shares of the inputs that are blurred and darkened.
     """
 
     shift: float = 10.0
@@ -45,9 +49,11 @@ class Augmentation:
     flip: bool = True
     jitter: float = 0.0
     occluders: float = 0.0
+    blur: float = 0.0
+    dark: float = 0.0
 
     def __post_init__(self):
-        bounds = {"shift": 48, "scale": 0.5, "rotation": 180, "jitter": 1, "occluders": 1}
+        bounds = {"shift": 48, "scale": 0.5, "rotation": 180, "jitter": 1, "occluders": 1, "blur": 1, "dark": 1}
         for name, bound in bounds.items():
             if not 0 <= getattr(self, name) <= bound:
                 raise ValueError(f"{name} must lie in [0, {bound}]. Received: {getattr(self, name)}")
@@ -72,7 +78,7 @@ def augment(batch, dice, settings, dense_mirror=None):
     shift = settings.shift * _spread(ops.stack([dice[:, next(throw)], dice[:, next(throw)]], axis=-1))
     scale = 1.0 + settings.scale * _spread(dice[:, next(throw)])
     angle = math.radians(settings.rotation) * _spread(dice[:, next(throw)])
-    flipped = ops.cast(dice[:, next(throw)] < (0.5 if settings.flip else 0.0), "float32")
+    flipped = ops.cast(dice[:, FLIP] < (0.5 if settings.flip else 0.0), "float32")
     mirror = 1.0 - 2.0 * flipped
     # forward: q = center + M (p - center_of_record) + shift, M = mirror . scale . rotation
     cos, sin = ops.cos(angle) * scale, ops.sin(angle) * scale
@@ -81,7 +87,8 @@ def augment(batch, dice, settings, dense_mirror=None):
     pictures = _warp(batch["image"], batch["skin"], matrix, shift, size)
     images, skin = pictures[..., :3], pictures[..., 3:]
     images = _jitter(images, dice[:, 5:11], settings.jitter)
-    inputs = _occlude(images, dice[:, 11:DICE], settings.occluders)
+    inputs = _occlude(images, dice[:, 11:26], settings.occluders)
+    inputs = _darken(_blur(inputs, dice[:, 26:28], settings.blur), dice[:, 28:30], settings.dark)
 
     def move(points, order):
         moved = ops.einsum("bij,blj->bli", matrix, points - size / 2) + IMAGE_SIZE / 2 + ops.expand_dims(shift, 1)
@@ -163,3 +170,26 @@ def _occlude(images, dice, share):
         cover = ops.expand_dims(ops.cast(inside, "float32") * ops.reshape(hit, (-1, 1, 1)), -1)
         images = images * (1.0 - cover) + cover * ops.stack(color, axis=-1)
     return images
+
+
+def _blur(images, dice, share):
+    """Blurs some pictures: a mixture of the picture and its widest blur."""
+    if share == 0:
+        return images
+    reach = np.arange(-int(2 * BLUR), int(2 * BLUR) + 1)
+    kernel = np.exp(-0.5 * (reach / BLUR) ** 2).astype(np.float32)
+    kernel = np.tile((kernel / kernel.sum()).reshape(-1, 1, 1, 1), (1, 1, 3, 1))
+    edge = [(0, 0), (len(reach) // 2,) * 2, (len(reach) // 2,) * 2, (0, 0)]
+    wide = ops.pad(images, edge, mode="symmetric")
+    for each in (kernel, kernel.swapaxes(0, 1)):
+        wide = ops.depthwise_conv(wide, ops.convert_to_tensor(each), padding="valid")
+    amount = ops.cast(dice[:, 0] < share, "float32") * (0.5 + 0.5 * dice[:, 1])
+    return images + ops.reshape(amount, (-1, 1, 1, 1)) * (wide - images)
+
+
+def _darken(images, dice, share):
+    """Takes the light from some pictures."""
+    if share == 0:
+        return images
+    light = DARKEST + (0.5 - DARKEST) * dice[:, 1]
+    return images * ops.reshape(ops.where(dice[:, 0] < share, light, ops.ones_like(light)), (-1, 1, 1, 1))

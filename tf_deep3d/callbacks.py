@@ -10,14 +10,8 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from tf_deep3d import face as faces
-from tf_deep3d import pictures
-from tf_deep3d.coefficients import Coefficients
 from tf_deep3d.files import writing
-from tf_deep3d.models import rnet as rnets
-from tf_deep3d.run_folder import LOG, WEIGHTS, TrainingError, save_checkpoint
-
-SHOWN = 6  # faces of a panel
+from tf_deep3d.run_folder import LOG, TrainingError, save_checkpoint
 
 
 class Guard(keras.callbacks.Callback):
@@ -102,7 +96,7 @@ class Journal(keras.callbacks.Callback):
 
 
 class Keeper(keras.callbacks.Callback):
-    """Writes checkpoints, panels and `rnet.keras`."""
+    """Writes checkpoints, panels and the weights to use."""
 
     def __init__(self, folder, settings, step, board, model, shown):
         """Prepares the files.
@@ -138,13 +132,13 @@ class Keeper(keras.callbacks.Callback):
     def _save(self):
         save_checkpoint(self.folder, self.model, self.step)
         with averaged(self.model):
-            rnets.save_rnet(self.model.rnet, self.folder / WEIGHTS, overwrite=True)
+            self.model.save_learner(self.folder)
 
     def _panel(self):
         if self.shown is None:
             return
         with averaged(self.model):
-            picture = panel(self.model.rnet, self.face_model, self.shown)
+            picture = self.model.panel(self.face_model, self.shown)
         with writing(self.folder / "panels" / f"{self.step:08d}.png", overwrite=True) as file:
             Image.fromarray(picture).save(file, "PNG")
         self.board(self.step, picture=picture)
@@ -153,34 +147,13 @@ class Keeper(keras.callbacks.Callback):
 @contextmanager
 def averaged(reconstructor):
     """Inside, the weights of a `Reconstructor` are their moving averages, where it keeps them."""
-    rnet, optimizer = reconstructor.rnet, reconstructor.optimizer
+    learner, optimizer = reconstructor.learner, reconstructor.optimizer
     if not (getattr(optimizer, "use_ema", False) and int(ops.convert_to_numpy(optimizer.iterations)) > 0):
         yield
         return
-    kept = rnet.get_weights()
-    optimizer.finalize_variable_values(rnet.trainable_variables)
+    kept = learner.get_weights()
+    optimizer.finalize_variable_values(learner.trainable_variables)
     try:
         yield
     finally:
-        rnet.set_weights(kept)
-
-
-def panel(rnet, model, batch):
-    """A picture of what `rnet` makes of a batch: one row for each face; photo, overlay, shape, .., and the skin mask.
-
-    Args:
-      rnet: `RNet`.
-      model: `MorphableModel`.
-      batch: dict of `data`, NumPy.
-
-    Returns:
-      [H, W, 3] uint8.
-    """
-    found = Coefficients(*(ops.convert_to_numpy(group) for group in rnet(batch["inputs"][:SHOWN])))
-    cells = []
-    for index, photo in enumerate(batch["images"][:SHOWN]):
-        face = faces.reconstruct(model, Coefficients(*(group[index : index + 1] for group in found)))
-        shown = pictures.panels(photo, face, model.triangles, scale=1, detected=batch["landmarks"][index])
-        skin = np.repeat(batch["skin"][index], 3, axis=-1)
-        cells += [shown["photo"], shown["overlay"], shown["shape"], shown["albedo"], skin]
-    return pictures.contact_sheet(cells, 5, gap=2)
+        learner.set_weights(kept)

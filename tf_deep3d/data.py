@@ -50,7 +50,7 @@ def training_batches(settings, sources, coefficients, dense_mirror, seed, start=
       coefficients [B, K] and known [B], 1 where they are exact.
     """
     numbered = _serialized(settings, sources, seed, start)
-    ready = numbered.map(lambda number, serialized: (number, _parse(serialized, coefficients)), tf.data.AUTOTUNE)
+    ready = numbered.map(lambda number, serialized: (number, parse(serialized, coefficients)), tf.data.AUTOTUNE)
     batched = ready.batch(settings.batch, drop_remainder=drop_remainder)
 
     def finish(numbers, batch):
@@ -59,20 +59,25 @@ def training_batches(settings, sources, coefficients, dense_mirror, seed, start=
             numbers,
             fn_output_signature=tf.float32,
         )
-        return _finish(batch, augmentation.augment(batch, dice, settings.augmentation, dense_mirror))
+        return finish_batch(batch, augmentation.augment(batch, dice, settings.augmentation, dense_mirror))
 
-    return _with_options(batched.map(finish, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+    return with_options(batched.map(finish, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
 
 
 def validation_batches(settings, sources, coefficients):
     """The first `settings.validation` records of the validation splits, unchanged, in batches as of
     `training_batches`; the folders take turns."""
-    datasets = [_shards(source).map(lambda s: _parse(s, coefficients), tf.data.AUTOTUNE) for source in sources]
+    datasets = [shards(source).map(lambda s: parse(s, coefficients), tf.data.AUTOTUNE) for source in sources]
+    batched = take_in_turns(datasets, [source.count for source in sources], settings)
+    return with_options(batched.map(lambda batch: finish_batch(batch, augmentation.center(batch))).prefetch(2))
+
+
+def take_in_turns(datasets, counts, settings):
+    """Batches of the first `settings.validation` elements of finite datasets with `counts` elements, in turn."""
     turns = tf.data.Dataset.choose_from_datasets(datasets, tf.data.Dataset.range(len(datasets)).repeat(), False)
     batched = turns.take(settings.validation).batch(settings.batch)
-    count = min(settings.validation, sum(source.count for source in sources))
-    batched = batched.apply(tf.data.experimental.assert_cardinality(-(-count // settings.batch)))
-    return _with_options(batched.map(lambda batch: _finish(batch, augmentation.center(batch))).prefetch(2))
+    count = min(settings.validation, sum(counts))
+    return batched.apply(tf.data.experimental.assert_cardinality(-(-count // settings.batch)))
 
 
 def names_of(settings, sources, seed, start, count):
@@ -87,10 +92,30 @@ def _fields(serialized):
 
 def _serialized(settings, sources, seed, start):
     """Endless (number, serialized record) from number `start` on."""
-    turns = _turns(settings, sources, seed)
+
+    def passes(source):
+        return lambda order, seed: shards(source, order).shuffle(SHUFFLE, seed=seed)
+
+    return mix(settings, [(source, source.count, passes(source)) for source in sources], seed, start)
+
+
+def mix(settings, sources, seed, start):
+    """Mixes folders by their shares, endlessly, in an order that a seed decides.
+
+    Args:
+      settings: `training.DataSettings`.
+      sources: list of (`records.Records`, number of elements of one pass, function (order of its shards, seed) -> one
+        pass as a `tf.data.Dataset`).
+      seed: whole number.
+      start: number of the element to begin with.
+
+    Returns:
+      `tf.data.Dataset` of (number, element).
+    """
+    turns = _turns(settings, [count for _, count, _ in sources], seed)
     rounds, part = divmod(start, len(turns))
     streams = [
-        _stream(source, seed + 7919 * index, rounds * np.sum(turns == index) + np.sum(turns[:part] == index))
+        _stream(*source, seed + 7919 * index, rounds * np.sum(turns == index) + np.sum(turns[:part] == index))
         for index, source in enumerate(sources)
     ]
     choices = tf.data.Dataset.from_tensor_slices(np.roll(turns, -part)).repeat()
@@ -98,39 +123,40 @@ def _serialized(settings, sources, seed, start):
     return chosen.enumerate(start)
 
 
-def _turns(settings, sources, seed):
+def _turns(settings, counts, seed):
     """[TURNS] indices into `sources`, in random order, each as often as its share asks for; then they repeat."""
-    shares = np.asarray(settings.shares or [source.count for source in sources], np.float64)
+    shares = np.asarray(settings.shares or counts, np.float64)
     edges = np.round(np.cumsum(shares) / shares.sum() * TURNS).astype(int)
     turns = np.searchsorted(edges, np.arange(TURNS), side="right")
     return np.random.default_rng(seed).permutation(turns).astype(np.int64)
 
 
-def _stream(source, seed, start):
-    """Endless serialized records of one folder from number `start` on, shuffled anew in each pass."""
+def _stream(source, count, make_pass, seed, start):
+    """Endless elements of one folder from number `start` on, shuffled anew in each pass; see `mix`."""
 
     def one_pass(number):
         tf.random.set_seed(1)  # of this graph alone: the order must not depend on what the caller's global seed is
         key = tf.stack([tf.constant(seed, tf.int64), number])
         throw = tf.random.stateless_uniform([2], key, minval=None, maxval=None, dtype=tf.int64)
         order = tf.random.experimental.stateless_shuffle(tf.range(len(source.shards)), seed=throw)
-        return _shards(source, order).shuffle(SHUFFLE, seed=throw[0])
+        return make_pass(order, throw[0])
 
-    passes, part = divmod(int(start), source.count)
+    passes, part = divmod(int(start), count)
     return tf.data.Dataset.counter(passes).flat_map(one_pass).skip(part)
 
 
-def _shards(source, order=None):
-    """The serialized records of one folder; shards in the given order, a few in turn."""
+def shards(source, order=None, finish=lambda records: records):
+    """The serialized records of one folder; shards in the given order, a few in turn, `finish` applied to each."""
     paths = tf.constant([str(shard.path) for shard in source.shards])
     counts = tf.constant([shard.count for shard in source.shards], tf.int64)
     order = tf.range(len(source.shards)) if order is None else order
     return tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(counts, order))).interleave(
-        lambda path, count: tf.data.TFRecordDataset(path, "GZIP").take(count), cycle_length=CYCLE
+        lambda path, count: finish(tf.data.TFRecordDataset(path, "GZIP").take(count)), cycle_length=CYCLE
     )
 
 
-def _parse(serialized, coefficients):
+def parse(serialized, coefficients):
+    """What training needs of one record; `coefficients` is their number K."""
     record = records.parse(serialized)
     given = record["coefficients"]
     missing = coefficients - tf.size(given)
@@ -145,7 +171,8 @@ def _parse(serialized, coefficients):
     return {**fields, "coefficients": tf.ensure_shape(padded, [coefficients]), "known": known}
 
 
-def _finish(batch, pictures):
+def finish_batch(batch, pictures):
+    """The batch of `training_batches` from parsed records and what `augmentation` made of them."""
     dense_known = tf.reduce_all(tf.math.is_finite(pictures["dense"]), axis=(1, 2))
     # A mirrored face is another person: the shape modes are not all symmetric.
     known = batch["known"] * (1.0 - pictures.pop("flipped"))
@@ -158,7 +185,8 @@ def _finish(batch, pictures):
     }
 
 
-def _with_options(dataset):
+def with_options(dataset):
+    """Keeps the order of `dataset`, also when a distribution strategy divides it."""
     options = tf.data.Options()
     options.deterministic = True
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA

@@ -211,6 +211,11 @@ def shape_metric(basis):
     return (flat @ flat.T / basis.shape[1]).astype(np.float32)
 
 
+def root_mean_square(difference, metric):
+    """Root mean square distance of the vertices, for a `difference` of coefficients [B, K]: [B], mm."""
+    return ops.sqrt(_quadratic(difference, metric) + _EPSILON)
+
+
 def shape(coefficients, truth, known, identity_metric, expression_metric):
     """Mean squared distance of the vertices from the true ones, for rendered faces: identity and expression apart.
 

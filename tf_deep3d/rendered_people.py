@@ -147,13 +147,16 @@ def generator(seed, number, purpose=0):
     return np.random.default_rng([seed, number, purpose])
 
 
-def sample_one(model, head, rng, point_noise=POINT_NOISE):
-    """One face as `Coefficients` without the batch dimension; see `sample`."""
+def sample_one(model, head, rng, point_noise=POINT_NOISE, person=None):
+    """One face as `Coefficients` without the batch dimension, see `sample`; of the identity and the albedo of `person`,
+    if they are given."""
     identity = np.clip(rng.normal(size=len(model.identity_basis)), -3, 3)
     expression = sample_expression(head.units, rng)
     first, second = head.complexions[rng.integers(0, len(head.complexions), 2)]
     share = rng.uniform(0, 0.4)
     albedo = (1 - share) * first + share * second + 0.1 * rng.normal(size=len(first))
+    if person is not None:
+        identity, albedo = person.identity, person.albedo
     angles = sample_angles(rng)
     tone = float(model.mean_albedo[model.regions["skin"]].mean(0) @ LUMINANCE)
     skin = model.albedo_basis[:, model.regions["skin"]].mean(1) @ LUMINANCE

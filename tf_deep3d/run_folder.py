@@ -5,7 +5,7 @@
     tensorboard/        the same, and the panels
     panels/00001000.png held-out faces: photo, overlay, shape, ..
     checkpoints/        weights and the optimizer's state, the two latest
-    rnet.keras          the weights to use, from the latest checkpoint
+    rnet.keras          the weights to use, from the latest checkpoint; of C-Net cnet.keras, and rnet.keras beside it
 
 Every file but the logs appears whole or not at all. The log is cut back to the checkpoint that a training goes on
 from.
@@ -19,10 +19,9 @@ from pathlib import Path
 
 from tf_deep3d import config
 from tf_deep3d.files import writing
-from tf_deep3d.models import rnet as rnets
 
 KEPT = 2  # checkpoints
-CONFIG, LOG, WEIGHTS = "config.yaml", "log.csv", rnets.WEIGHTS
+CONFIG, LOG = "config.yaml", "log.csv"
 
 
 class TrainingError(ValueError):
@@ -75,7 +74,7 @@ def restore(folder, reconstructor):
     if not found:
         return 0
     step, path = found[-1]
-    reconstructor.optimizer.build(reconstructor.rnet.trainable_variables)
+    reconstructor.optimizer.build(reconstructor.learner.trainable_variables)
     try:
         reconstructor.load_weights(path)
     except (ValueError, OSError, KeyError) as error:

@@ -9,9 +9,10 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from tf_deep3d import callbacks, data, morphable_model, records, training
+from tf_deep3d import callbacks, data, image_sets, morphable_model, records, set_training, training
+from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models.recognition import build_recognition
-from tf_deep3d.run_folder import WEIGHTS, cut_log, restore
+from tf_deep3d.run_folder import cut_log, restore
 
 
 def train(folder, settings):
@@ -24,15 +25,14 @@ def train(folder, settings):
     folder = Path(folder)
     workers = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster")
     strategy = tf.distribute.MultiWorkerMirroredStrategy() if workers else tf.distribute.MirroredStrategy()
-    sources = data.open_sources(settings.data)
+    kind, how = (image_sets, (settings.data, settings.sets)) if settings.sets else (data, (settings.data,))
+    sources = kind.open_sources(*how)
     for source in sources:
         for damage in source.damage:
             print(f"warning: {damage}", file=sys.stderr)
     model = morphable_model.load(settings.network.face_model, settings.level)
     with strategy.scope():
-        rnet = training.build_rnet(settings)
-        recognition = build_recognition() if settings.loss.perceptual > 0 else None
-        reconstructor = training.Reconstructor(rnet, model, recognition, settings, strategy.num_replicas_in_sync)
+        reconstructor = _reconstructor(settings, model, strategy.num_replicas_in_sync)
         reconstructor.compile(training.optimizer(settings), jit_compile=False)  # the renderer's shapes are dynamic
         step = restore(folder, reconstructor)
     if step >= settings.steps:
@@ -40,16 +40,19 @@ def train(folder, settings):
         return 0
     cut_log(folder, step)
     batch = settings.data.batch
-    batches = data.training_batches(
-        settings.data, sources, rnet.layout.total, training.dense_mirror(model), settings.seed, step * batch
-    )
-    held_out, shown = _held_out(settings, rnet.layout.total)
+    total = reconstructor.rnet.layout.total
+    mirror = training.dense_mirror(model)
+    batches = kind.training_batches(*how, sources, total, mirror, settings.seed, step * batch)
+    held_out, shown = _held_out(kind, how, total)
 
     def names(index):
-        return data.names_of(settings.data, sources, settings.seed, index * batch, batch)
+        return kind.names_of(*how, sources, settings.seed, index * batch, batch)
 
     count = sum(source.count for source in sources)
-    print(f"{count} records, {rnet.count_params():,} weights, {strategy.num_replicas_in_sync} replicas, run {folder}")
+    print(
+        f"{count} {'sets' if settings.sets else 'records'}, {reconstructor.learner.count_params():,} weights, "
+        f"{strategy.num_replicas_in_sync} replicas, run {folder}"
+    )
     with tqdm(total=settings.steps, initial=step, unit="step", disable=None) as bar:
         watchers = [callbacks.Guard(step, names)]
         if settings.optimization.ema > 0:
@@ -68,7 +71,7 @@ def train(folder, settings):
             verbose=0,
             shuffle=False,
         )
-    print(f"{folder / WEIGHTS}: {settings.steps} steps")
+    print(f"{folder}: {settings.steps} steps")
     return 0
 
 
@@ -87,14 +90,24 @@ def open_board(folder):
     return show
 
 
-def _held_out(settings, coefficients):
+def _reconstructor(settings, model, replicas):
+    """What is trained, not compiled yet."""
+    recognition = build_recognition() if settings.loss.perceptual > 0 else None
+    if settings.sets is None:
+        return training.Reconstructor(training.build_rnet(settings), model, recognition, settings, replicas)
+    rnet, cnet = set_training.build_networks(settings)
+    print(cnets.cost(rnet, cnet))
+    return set_training.SetReconstructor(rnet, cnet, model, recognition, settings, replicas)
+
+
+def _held_out(kind, how, coefficients):
     """Batches of the validation splits and the first of them in NumPy, or (None, None) where there are none."""
-    if not settings.data.validation:
+    if not how[0].validation:
         return None, None
     try:
-        sources = data.open_sources(settings.data, "validation")
+        sources = kind.open_sources(*how, "validation")
     except records.RecordsError as error:
         print(f"no validation: {error}", file=sys.stderr)
         return None, None
-    batches = data.validation_batches(settings.data, sources, coefficients)
+    batches = kind.validation_batches(*how, sources, coefficients)
     return batches, next(iter(batches.as_numpy_iterator()))

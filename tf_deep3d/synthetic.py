@@ -38,7 +38,7 @@ HAIR_SHARES = (0.32, 0.28, 0.18, 0.1, 0.08, 0.04)
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
-def render_people(count, seed, model, head, backgrounds=None, batch=16, start=0):
+def render_people(count, seed, model, head, backgrounds=None, batch=16, start=0, photos_each=1):
     """Renders random people.
 
     Args:
@@ -49,6 +49,7 @@ def render_people(count, seed, model, head, backgrounds=None, batch=16, start=0)
       backgrounds: list of picture files, whose corners become backgrounds; by default all are smooth noise.
       batch: pictures rendered at once.
       start: number of the first.
+      photos_each: pictures of each person, side by side: the same identity, albedo and hair, everything else new.
 
     Yields:
       Records, dicts of the fields of `records.SCHEMA`: `transform` is the identity, `coefficients` in the order of
@@ -59,24 +60,31 @@ def render_people(count, seed, model, head, backgrounds=None, batch=16, start=0)
     triangles, marked = ops.convert_to_tensor(whole.triangles), ops.convert_to_tensor(skin)
     for first in range(start, start + count, batch):
         numbers = range(first, min(first + batch, start + count))
-        people = [sample_one(model, head, generator(seed, n)) for n in numbers]
-        posed = [pose_head(head, person, generator(seed, n, 1)) for n, person in zip(numbers, people, strict=True)]
+        owners = [n - n % photos_each for n in numbers]  # the number of the person's first picture
+        people = [_sample(model, head, seed, n, owner) for n, owner in zip(numbers, owners, strict=True)]
+        posed = [pose_head(head, one, generator(seed, owner, 1)) for one, owner in zip(people, owners, strict=True)]
         batched = Face(*(np.concatenate(column) for column in zip(*posed, strict=True)))
         rendering = renderer.render(batched, triangles, camera(), marked)
         layers = ops.concatenate([rendering.image, rendering.coverage, rendering.inner_face], -1)
         layers = ops.convert_to_numpy(layers)
-        for n, person, face, pixels in zip(numbers, people, posed, layers, strict=True):
+        for n, owner, person, face, pixels in zip(numbers, owners, people, posed, layers, strict=True):
             image, mask = photograph(pixels, backgrounds, generator(seed, n, 2))
             yield {
                 "image": image,
                 "skin": mask,
                 "landmarks": _projected(whole, "ibug68", face.vertices),
                 "dense": _projected(whole, "mediapipe478", face.vertices),
-                "person": f"rendered-{seed}-{n}",
+                "person": f"rendered-{seed}-{owner}",
                 "source": f"rendered-{seed}-{n}",
                 "transform": np.array([1, 0, 0, 0], np.float32),
                 "coefficients": layout.join(_batched(person))[0],
             }
+
+
+def _sample(model, head, seed, number, owner):
+    """Picture `number` of the person whose first picture is `owner`: `Coefficients` without the batch dimension."""
+    person = None if number == owner else sample_one(model, head, generator(seed, owner))
+    return sample_one(model, head, generator(seed, number), person=person)
 
 
 def camera():
@@ -178,12 +186,14 @@ def background(size, backgrounds, rng):
     return np.clip(result, 0, 1).astype(np.float32)
 
 
-def write_dataset(out, count, seed, model, head, backgrounds=None, validation=0.05, overwrite=False, batch=16):
+def write_dataset(
+    out, count, seed, model, head, backgrounds=None, validation=0.05, overwrite=False, batch=16, photos_each=1
+):
     """Renders a folder of records, which appears whole or not at all.
 
     Args:
       out: folder.
-      count, seed, model, head, batch: as in `render_people`.
+      count, seed, model, head, batch, photos_each: as in `render_people`.
       backgrounds: folder of pictures, or None.
       validation: share of the people, the last ones, that go to the split "validation".
       overwrite: replace an existing folder.
@@ -196,7 +206,7 @@ def write_dataset(out, count, seed, model, head, backgrounds=None, validation=0.
       ValueError: for a count or share out of range, or a folder without pictures.
     """
     out = Path(out)
-    held, listed = _check(out, count, validation, backgrounds, overwrite)
+    held, listed = _check(out, count, validation, backgrounds, overwrite, photos_each)
     shards = {"train": {}, "validation": {}}
     ranges = {"train": (0, count - held), "validation": (count - held, count)}
     part = out.parent / f".{out.name}.part"
@@ -204,13 +214,15 @@ def write_dataset(out, count, seed, model, head, backgrounds=None, validation=0.
     try:
         with tqdm(total=count, unit="picture", desc="rendering") as bar:
             for split, (begin, end) in ranges.items():
-                for first in range(begin, end, SHARD):
-                    amount = min(SHARD, end - first)
+                step = SHARD - SHARD % photos_each or photos_each
+                for first in range(begin, end, step):
+                    amount = min(step, end - first)
                     name = f"{split}-{len(shards[split]):05d}.tfrecord.gz"
-                    made = render_people(amount, seed, model, head, listed, batch, first)
+                    made = render_people(amount, seed, model, head, listed, batch, first, photos_each)
                     examples = (_counted(records.encode(record), bar) for record in made)
                     shards[split][name] = records.write_shard(part / name, examples)
-        info = {"kind": "rendered", "seed": seed, "count": count, "face_model": model.name, "level": model.level,
+        info = {"kind": "rendered", "seed": seed, "count": count, "photos_each": photos_each,
+                "face_model": model.name, "level": model.level,
                 "backgrounds": len(listed or ()), "lighting": "rgb"}  # fmt: skip
         records.write_dataset_json(part, shards, info)
         if out.exists():
@@ -221,13 +233,15 @@ def write_dataset(out, count, seed, model, head, backgrounds=None, validation=0.
     return {split: end - begin for split, (begin, end) in ranges.items()}
 
 
-def _check(out, count, validation, backgrounds, overwrite):
+def _check(out, count, validation, backgrounds, overwrite, photos_each):
     """Number of held-out people and the list of backgrounds; raises as `write_dataset`."""
     if not overwrite:
         files.refuse_existing(out)
     if count < 1 or not 0 <= validation < 1 or round(count * validation) >= count:
         raise ValueError(f"count must be positive and validation in [0, 1). Received: {count}, {validation}")
-    return round(count * validation), _pictures(backgrounds)
+    if photos_each < 1 or count % photos_each:
+        raise ValueError(f"count must be a multiple of the photos of each person. Received: {count}, {photos_each}")
+    return round(count * validation / photos_each) * photos_each, _pictures(backgrounds)
 
 
 def contact_sheet(made):
@@ -248,6 +262,7 @@ def main(arguments=None):
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of records to write")
     parser.add_argument("--count", type=int, default=1000, metavar="N", help="pictures (1000)")
+    parser.add_argument("--photos-each", type=int, default=1, metavar="M", help="of one person, for image sets (1)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (0)")
     parser.add_argument("--backgrounds", type=Path, metavar="FOLDER", help="pictures to take backgrounds from")
     parser.add_argument("--validation", type=float, default=0.05, metavar="SHARE", help="held-out share (0.05)")
@@ -256,15 +271,18 @@ def main(arguments=None):
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
     options = parser.parse_args(arguments)
     try:
-        listed = _check(options.out, options.count, options.validation, options.backgrounds, options.overwrite)[1]
+        listed = _check(
+            options.out, options.count, options.validation, options.backgrounds, options.overwrite, options.photos_each
+        )[1]
         model = morphable_model.load(level=LEVEL)
         head = load_head(model, options.head)
         counts = write_dataset(
             options.out, options.count, options.seed, model, head, options.backgrounds, options.validation,
-            options.overwrite,
+            options.overwrite, photos_each=options.photos_each,
         )  # fmt: skip
         if options.show > 0:
-            made = render_people(min(options.show, options.count), options.seed, model, head, listed)
+            shown = min(options.show, options.count)
+            made = render_people(shown, options.seed, model, head, listed, photos_each=options.photos_each)
             Image.fromarray(contact_sheet(made)).save(options.out / "contact_sheet.png")
     except (OSError, ValueError, MemoryError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)

@@ -4,6 +4,7 @@ Letters: B batch, L landmarks, K coefficients.
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -17,9 +18,11 @@ from tf_deep3d.camera import Camera
 from tf_deep3d.losses import LossWeights
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.models.recognition import describe
+from tf_deep3d.training_panels import face_panel
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("constant", "cosine", "steps")
+MOST_PHOTOS = 32  # of a set
 INNER = slice(17, 68)  # of the 68 landmarks: all but the jaw, whose definition differs between detectors
 
 
@@ -101,11 +104,35 @@ class Optimization:
 
 
 @dataclass(frozen=True)
+class SetSettings:
+    """The training of C-Net.
+
+    Attributes:
+      rnet: weights of the R-Net that it belongs to, which stay as they are: a file, the folder of a training, or
+        "shipped".
+      photos: M, of one person in a set.
+      least: people with fewer photos are left out.
+      scalar: one confidence for each photo instead of one for each coefficient (the paper's S1).
+    """
+
+    rnet: str = "shipped"
+    photos: int = 5
+    least: int = 2
+    scalar: bool = False
+
+    def __post_init__(self):
+        if not 1 <= self.least <= self.photos <= MOST_PHOTOS:
+            raise ValueError(f"1 <= least <= photos <= {MOST_PHOTOS}. Received: {self.least}, {self.photos}")
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """A whole training; the defaults are those of the authors' PyTorch code where they have one.
 
     Attributes:
       network, data, loss, optimization: see there.
+      sets: train C-Net on sets of photos, see there; None trains R-Net. Then `data.batch` and `data.validation` count
+        sets, and of `network` only the face model matters.
       level: level of detail of the rendered face, from the coarsest, 0; -1 is the finest.
       emphasis, jaw, dense: weights of landmarks, see `losses.joint_landmarks`.
       attention: "codes" or "paper", see `skin.skin_attention`.
@@ -120,6 +147,7 @@ class TrainSettings:
     data: DataSettings = field(default_factory=DataSettings)
     loss: LossWeights = field(default_factory=LossWeights)
     optimization: Optimization = field(default_factory=Optimization)
+    sets: SetSettings | None = None
     level: int = 1
     emphasis: float = losses.EMPHASIS
     jaw: float = 1.0
@@ -162,8 +190,11 @@ class _Constants:
 class Reconstructor(keras.Model):
     """R-Net with everything that turns its coefficients into losses.
 
-    Called with a batch of `data`, it gives {"terms": name -> [B], "measures": name -> [B]}.
+    Called with a batch of `data`, it gives {"terms": name -> [B], "measures": name -> [B], "known": [B]}.
     """
+
+    MEASURES = ("landmark_error", "nme")
+    EXACT = ("shape",)  # terms and measures that apply where the truth is known
 
     def __init__(self, rnet, model, recognition, settings, replicas=1):
         """Prepares the step.
@@ -191,9 +222,23 @@ class Reconstructor(keras.Model):
             expression_metric=ops.convert_to_tensor(losses.shape_metric(model.expression_basis)),
             recognition=recognition,
         )
-        names = ("loss", *self.term_names(), "landmark_error", "nme")
-        self.means = {name: keras.metrics.Mean(name) for name in names}
+        self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.term_names(), *self.MEASURES)}
         self.built = True  # R-Net has its weights, and there are no others
+
+    @property
+    def learner(self):
+        """The network that is trained."""
+        return self.rnet
+
+    def save_learner(self, folder):
+        """Writes its weights into the folder of a run; returns the file's path."""
+        path = Path(folder, rnets.WEIGHTS)
+        rnets.save_rnet(self.rnet, path, overwrite=True)
+        return path
+
+    def panel(self, model, batch):
+        """A picture of `batch`, see `training_panels`."""
+        return face_panel(self.rnet, model, batch)
 
     def term_names(self):
         """The terms that have a weight, in the order of `losses.TERMS`."""
@@ -201,8 +246,11 @@ class Reconstructor(keras.Model):
 
     def call(self, batch, training=False):
         """Raw loss terms and measures of `batch`, see the class."""
+        return self.judge(self.rnet(batch["inputs"], training=training), batch)
+
+    def judge(self, coefficients, batch):
+        """What `coefficients` of the photos of `batch` are worth, see the class."""
         known, settings = self.constants, self.settings
-        coefficients = self.rnet(batch["inputs"], training=training)
         face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="joint")
         rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
         attention = skin.skin_attention(batch["skin"], settings.attention, xp=ops)
@@ -234,6 +282,7 @@ class Reconstructor(keras.Model):
         return {
             "terms": {name: terms[name]() for name in self.term_names()},
             "measures": {"landmark_error": error, "nme": error / ops.maximum(eyes, 1.0)},
+            "known": batch["known"],
         }
 
     def _perceptual(self, images, rendering):
@@ -247,11 +296,10 @@ class Reconstructor(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Running means of the loss, the raw terms and the measures; a term is averaged where it applies."""
-        where = {"shape": x["known"]}
         for name, values in {**y_pred["terms"], **y_pred["measures"]}.items():
-            self.means[name].update_state(values, where.get(name))
+            self.means[name].update_state(values, y_pred["known"] if name in self.EXACT else None)
         total = losses.total(y_pred["terms"], self.settings.loss)
-        self.means["loss"].update_state(total, ops.shape(x["known"])[0])
+        self.means["loss"].update_state(total, ops.shape(y_pred["known"])[0])
         return {name: mean.result() for name, mean in self.means.items()}
 
     @property
@@ -266,7 +314,7 @@ class Reconstructor(keras.Model):
         import tensorflow as tf
 
         batch = keras.utils.unpack_x_y_sample_weight(*arguments)[0]
-        weights = self.rnet.trainable_weights
+        weights = self.learner.trainable_weights
         with tf.GradientTape() as tape:
             outputs = self(batch, training=True)
             loss = self.compute_loss(y_pred=outputs)

@@ -114,7 +114,9 @@ def load_cnet(path, rnet=None):
     path = Path(path)
     cnet = weights.load(path / WEIGHTS if path.is_dir() else path, CNet)
     if rnet is not None and cnet.rnet != rnet.signature():
-        raise WeightsError(f"{path} was trained with another R-Net than this one ({rnet.signature()}). Received: {cnet.rnet}")
+        raise WeightsError(
+            f"{path} was trained with another R-Net than this one ({rnet.signature()}). Received: {cnet.rnet}"
+        )
     return cnet
 
 
@@ -128,8 +130,8 @@ def cost(rnet, cnet):
     mine, whole = cnet.count_params(), rnet.count_params()
     work = _multiplications(cnet.network) / _multiplications(rnet.network)
     return (
-        f"C-Net: {mine / 1e6:.2f} M weights, 1/{whole / mine:.1f} of R-Net's {whole / 1e6:.2f} M, and 1/{1 / work:.1f} of its "
-        f"multiplications (the paper's, on ResNet-50: {PAPERS_WEIGHTS / 1e6:.2f} M, about 1/8)"
+        f"C-Net: {mine / 1e6:.2f} M weights, 1/{whole / mine:.1f} of R-Net's {whole / 1e6:.2f} M, and 1/{1 / work:.1f} "
+        f"of its multiplications (the paper's, on ResNet-50: {PAPERS_WEIGHTS / 1e6:.2f} M, about 1/8)"
     )
 
 
