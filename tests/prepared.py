@@ -7,7 +7,7 @@ from tf_deep3d import face, records, renderer
 from tf_deep3d.camera import Camera
 
 
-def synthetic_records(model, count, seed=0, known=False):
+def synthetic_records(model, count, seed=0, known=False, photos_each=1):
     """Serialized records of random faces of `model`.
 
     Args:
@@ -15,12 +15,15 @@ def synthetic_records(model, count, seed=0, known=False):
       count: number of records.
       seed: of the random numbers.
       known: store the true coefficients.
+      photos_each: records of one person, side by side.
     """
     layout = model.layout()
     drawn = layout.split(np.random.default_rng(seed).normal(size=(count, layout.total)).astype("float32"))
     truth = drawn._replace(
         angles=drawn.angles * 0.2, translation=drawn.translation * 0.03, illumination=drawn.illumination * 0.05
     )
+    owners = np.arange(count) // photos_each
+    truth = truth._replace(identity=truth.identity[owners * photos_each])
     seen = face.reconstruct(model, truth)
     dense = face.reconstruct(model, truth, landmarks="mediapipe478").landmarks
     images = ops.convert_to_numpy(renderer.render(seen, model.triangles, Camera()).image)
@@ -35,7 +38,7 @@ def synthetic_records(model, count, seed=0, known=False):
                 "skin": np.where(pictures[i].sum(-1) > 0, 255, 0).astype(np.uint8),
                 "landmarks": seen.landmarks[i] + margin,
                 "dense": dense[i] + margin,
-                "person": f"person {seed}-{i}",
+                "person": f"person {seed}-{owners[i]}",
                 "source": f"face {seed}-{i}",
                 "transform": np.array([1, 0, 0, 0], np.float32),
                 "coefficients": rows[i] if known else rows[i, :0],
@@ -45,11 +48,11 @@ def synthetic_records(model, count, seed=0, known=False):
     ]
 
 
-def write_records(folder, model, train, validation=0, shard=4, seed=0, known=False):
+def write_records(folder, model, train, validation=0, shard=4, seed=0, known=False, photos_each=1):
     """A folder of records as `prepare` leaves it; returns `folder`."""
     shards = {}
     for offset, (split, count) in enumerate((("train", train), ("validation", validation))):
-        examples = synthetic_records(model, count, seed + offset, known) if count else []
+        examples = synthetic_records(model, count, seed + offset, known, photos_each) if count else []
         names = {f"{split}-{start}": examples[start : start + shard] for start in range(0, count, shard)}
         shards[split] = {name: records.write_shard(folder / name, part) for name, part in names.items()}
     records.write_dataset_json(folder, shards, {})

@@ -51,7 +51,9 @@ def photo_weights(identity, confidence=None, present=None, strategy="elementwise
     else:
         expected = (*identity.shape[1:-1], 1 if strategy == "scalar" else identity.shape[-1])
         if tuple(confidence.shape[1:]) != expected:
-            raise ValueError(f"confidences for {strategy!r} must be [B, {expected}]. Received: {confidence.shape}")
+            wanted = ", ".join(map(str, expected))
+            received = tuple(confidence.shape)
+            raise ValueError(f"confidences for {strategy!r} must be [B, {wanted}]. Received: {received}")
         weights = confidence if strategy in ("scalar", "elementwise") else xp.sum(confidence, axis=-1, keepdims=True)
     if present is not None:
         there = xp.expand_dims(present, -1) > 0
