@@ -85,7 +85,7 @@ def test_best_is_one_of_the_photos(photos):
 
 def test_wrong_arguments_are_named(photos):
     identity, confidence = photos
-    with pytest.raises(ValueError, match="strategy must be one of average, scalar.*'median'"):
+    with pytest.raises(ValueError, match=r"strategy must be one of average, scalar.*'median'"):
         aggregate(identity, confidence, None, "median")
     with pytest.raises(ValueError, match="needs confidences"):
         aggregate(identity)

@@ -72,7 +72,8 @@ class Journal(keras.callbacks.Callback):
         """Writes an entry; `logs` has the validation's as val_*, where there was one."""
         seconds = time.perf_counter() - self.started - self.waited
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        speed = self.settings.log_every * self.settings.data.batch / seconds
+        photos = self.settings.sets.photos if self.settings.sets else 1
+        speed = self.settings.log_every * self.settings.data.batch * photos / seconds
         names = list(self.model.means)
         values = {name: float(logs[name]) for name in names} | {"learning_rate": rate, "images_per_second": speed}
         values |= {f"val_{name}": float(logs[f"val_{name}"]) for name in names if f"val_{name}" in logs}
