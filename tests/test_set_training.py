@@ -70,8 +70,9 @@ def test_starts_at_the_average_and_the_truth_is_measured(settings, batch, model_
     single = np.stack([built.rnet(inputs).identity for inputs in batch["inputs"]])
     truth = built.rnet.layout.split(batch["coefficients"].numpy()[:, 0]).identity
     model = morphable_model.load(model_file, settings.level)
-    vertices = 100 * np.einsum("sk,kvc->svc", single.mean(1) - truth, model.identity_basis)
-    expected = np.sqrt((vertices**2).sum(-1).mean(-1))
+    difference = single.mean(1) - truth
+    metric = losses.shape_metric(model.identity_basis, model.mean_shape)
+    expected = np.sqrt(np.einsum("sk,kl,sl->s", difference, metric, difference))
     np.testing.assert_allclose(outputs["measures"]["average_error"], expected, rtol=1e-4)
     assert all(values.shape == (2,) for values in outputs["terms"].values())
 

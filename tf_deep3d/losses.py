@@ -201,13 +201,21 @@ def illumination_whiteness(illumination):
     return ops.mean(ops.square(illumination - ops.mean(illumination, axis=1, keepdims=True)), axis=(1, 2))
 
 
-def shape_metric(basis):
+def shape_metric(basis, shape=None):
     """The Gram matrix [K, K] that turns a difference of coefficients into mm^2, for `shape`.
 
     Args:
       basis: [K, V, 3], dm for one standard deviation.
+      shape: [V, 3] dm; if given, what moves, turns or scales it as a whole does not count, as after an alignment: one
+        photo does not tell how large a face is.
     """
     flat = 100.0 * np.asarray(basis, np.float64).reshape(len(basis), -1)
+    if shape is not None:
+        centred = np.asarray(shape, np.float64) - np.mean(shape, axis=0)
+        moves = [np.broadcast_to(axis, centred.shape) for axis in np.eye(3)]
+        turns = [np.cross(axis, centred) for axis in np.eye(3)]
+        similarities = np.linalg.qr(np.stack([*moves, *turns, centred]).reshape(7, -1).T)[0]
+        flat = flat - (flat @ similarities) @ similarities.T
     return (flat @ flat.T / basis.shape[1]).astype(np.float32)
 
 

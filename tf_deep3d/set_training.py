@@ -22,7 +22,7 @@ class SetReconstructor(Reconstructor):
 
     Called with a batch of `image_sets`, it gives {"terms": name -> [S], "measures": name -> [S], "known": [S]}, means
     over the photos of a set. `shape_error` and `average_error` are the distances in mm (root mean square over the
-    vertices) of the fused and the plainly averaged shape from the true one.
+    vertices, after an alignment) of the fused and the plainly averaged shape from the true one.
     """
 
     MEASURES = (*Reconstructor.MEASURES, "shape_error", "average_error")
@@ -33,6 +33,11 @@ class SetReconstructor(Reconstructor):
         super().__init__(rnet, model, recognition, settings, replicas)
         rnet.trainable = False
         self.cnet = cnet
+
+    @staticmethod
+    def identity_metric(model):
+        """What a wrong shape costs after an alignment, as it is evaluated."""
+        return losses.shape_metric(model.identity_basis, model.mean_shape)
 
     @property
     def learner(self):

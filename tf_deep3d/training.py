@@ -218,12 +218,17 @@ class Reconstructor(keras.Model):
             skin=ops.convert_to_tensor(model.regions["skin"]),
             points=len(weights),
             point_weights=ops.convert_to_tensor(weights),
-            identity_metric=ops.convert_to_tensor(losses.shape_metric(model.identity_basis)),
+            identity_metric=ops.convert_to_tensor(self.identity_metric(model)),
             expression_metric=ops.convert_to_tensor(losses.shape_metric(model.expression_basis)),
             recognition=recognition,
         )
         self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.term_names(), *self.MEASURES)}
         self.built = True  # R-Net has its weights, and there are no others
+
+    @staticmethod
+    def identity_metric(model):
+        """What a wrong identity costs, see `losses.shape_metric`."""
+        return losses.shape_metric(model.identity_basis)
 
     @property
     def learner(self):
