@@ -29,7 +29,7 @@ def _settings(folder, model_file, **options):
     return TrainSettings(
         network=Network(face_model=str(model_file), start="shipped"),
         data=DataSettings(records=(folder,), batch=2, augmentation=STILL),
-        loss=LossWeights(perceptual=0.0, shape=0.02, landmark=1e-2),
+        loss=LossWeights(perceptual=0.0, shape=0.02, landmark=1e-2, albedo=0.1),
         optimization=Optimization(learning_rate=3e-4),
         level=0,
         **{"steps": 50, "log_every": 1, "validate_every": 50, "save_every": 50, **options},
@@ -61,10 +61,13 @@ def test_first_render_is_the_mean_face(folder, model_file):
     np.testing.assert_allclose(outputs["measures"]["landmark_error"], distance, rtol=1e-4)
     np.testing.assert_allclose(outputs["terms"]["prior"], 0, atol=1e-9)
     truth = model.layout().split(batch["coefficients"].numpy())
-    shapes = np.einsum("bk,kvc->bvc", truth.identity, model.identity_basis) * 100
+    metric = losses.shape_metric(model.identity_basis, model.mean_shape)
+    shapes = np.einsum("bk,kl,bl->b", truth.identity, metric, truth.identity)
     moves = np.einsum("bk,kvc->bvc", truth.expression, model.expression_basis) * 100
-    expected = (shapes**2).sum(-1).mean(-1) + (moves**2).sum(-1).mean(-1)
+    expected = shapes + (moves**2).sum(-1).mean(-1)
     np.testing.assert_allclose(outputs["terms"]["shape"], expected, rtol=1e-4)
+    skin = face.albedo(model, truth.albedo)[:, model.regions["skin"]] - model.mean_albedo[model.regions["skin"]]
+    np.testing.assert_allclose(outputs["terms"]["albedo"], (skin**2).sum(-1).mean(-1), rtol=1e-4)
 
 
 def test_it_learns_two_faces_by_heart(folder, model_file):

@@ -12,7 +12,16 @@ from keras import ops
 
 from tf_deep3d.morphable_model import Landmarks
 
-TERMS = ("photometric", "landmark", "perceptual", "prior", "albedo_flatness", "illumination_whiteness", "shape")
+TERMS = (
+    "photometric",
+    "landmark",
+    "perceptual",
+    "prior",
+    "albedo_flatness",
+    "illumination_whiteness",
+    "shape",
+    "albedo",
+)
 
 EMPHASIS = 20.0  # weight of the landmarks that decide about nose and mouth
 NOSE_LANDMARKS = (28, 29, 30)  # iBUG 68, 0-based: bridge end and tip
@@ -30,8 +39,8 @@ class LossWeights:
     The defaults are the released codes'; `configs/` has the paper's.
 
     Attributes:
-      photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness, shape: factors of `TERMS`; the
-        last one is supervised, and zero in the paper.
+      photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness, shape, albedo: factors of `TERMS`;
+        the last two are supervised, and zero in the paper.
       prior_identity, prior_expression, prior_albedo: factors of the squared norms in `prior`.
     """
 
@@ -42,6 +51,7 @@ class LossWeights:
     albedo_flatness: float = 5.0
     illumination_whiteness: float = 10.0
     shape: float = 0.0
+    albedo: float = 0.0
     prior_identity: float = 1.0
     prior_expression: float = 0.8
     prior_albedo: float = 1.7e-2
@@ -237,6 +247,32 @@ def shape(coefficients, truth, known, identity_metric, expression_metric):
     """
     identity = _quadratic(coefficients.identity - truth.identity, identity_metric)
     return known * (identity + _quadratic(coefficients.expression - truth.expression, expression_metric))
+
+
+def albedo_metric(basis, skin):
+    """The Gram matrix [K, K] that turns a difference of coefficients into squared colours, for `albedo`.
+
+    Args:
+      basis: [K, V, 3], RGB for one standard deviation.
+      skin: [V] bool.
+    """
+    flat = np.asarray(basis, np.float64)[:, skin].reshape(len(basis), -1)
+    return (flat @ flat.T / np.sum(skin)).astype(np.float32)
+
+
+def albedo(coefficients, truth, known, metric):
+    """Mean squared distance of the skin's albedo from the true one, summed over RGB, for rendered faces: pictures alone
+    hardly tell a dark skin from a dark light.
+
+    Args:
+      coefficients, truth: `Coefficients`.
+      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
+      metric: of `albedo_metric`.
+
+    Returns:
+      [B].
+    """
+    return known * _quadratic(coefficients.albedo - truth.albedo, metric)
 
 
 def total(terms, weights=None, replicas=1):

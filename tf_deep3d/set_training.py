@@ -34,11 +34,6 @@ class SetReconstructor(Reconstructor):
         rnet.trainable = False
         self.cnet = cnet
 
-    @staticmethod
-    def identity_metric(model):
-        """What a wrong shape costs after an alignment, as it is evaluated."""
-        return losses.shape_metric(model.identity_basis, model.mean_shape)
-
     @property
     def learner(self):
         """C-Net."""

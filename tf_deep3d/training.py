@@ -184,6 +184,7 @@ class _Constants:
     point_weights: Any
     identity_metric: Any
     expression_metric: Any
+    albedo_metric: Any
     recognition: Any
 
 
@@ -194,7 +195,7 @@ class Reconstructor(keras.Model):
     """
 
     MEASURES = ("landmark_error", "nme")
-    EXACT = ("shape",)  # terms and measures that apply where the truth is known
+    EXACT = ("shape", "albedo")  # terms and measures that apply where the truth is known
 
     def __init__(self, rnet, model, recognition, settings, replicas=1):
         """Prepares the step.
@@ -218,17 +219,13 @@ class Reconstructor(keras.Model):
             skin=ops.convert_to_tensor(model.regions["skin"]),
             points=len(weights),
             point_weights=ops.convert_to_tensor(weights),
-            identity_metric=ops.convert_to_tensor(self.identity_metric(model)),
+            identity_metric=ops.convert_to_tensor(losses.shape_metric(model.identity_basis, model.mean_shape)),
             expression_metric=ops.convert_to_tensor(losses.shape_metric(model.expression_basis)),
+            albedo_metric=ops.convert_to_tensor(losses.albedo_metric(model.albedo_basis, model.regions["skin"])),
             recognition=recognition,
         )
         self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.term_names(), *self.MEASURES)}
         self.built = True  # R-Net has its weights, and there are no others
-
-    @staticmethod
-    def identity_metric(model):
-        """What a wrong identity costs, see `losses.shape_metric`."""
-        return losses.shape_metric(model.identity_basis)
 
     @property
     def learner(self):
@@ -264,6 +261,7 @@ class Reconstructor(keras.Model):
             seen = ops.ones_like(batch["known"])[:, None] * ops.ones((1, 68))
             seen = ops.concatenate([seen, batch["dense_known"][:, None] * ops.ones((1, 478))], axis=1)
             targets, weights = ops.concatenate([targets, batch["dense"]], axis=1), weights * seen
+        truth = self.rnet.layout.split(batch["coefficients"], ops)
         terms = {
             "photometric": lambda: losses.photometric(
                 batch["images"], rendering.image, rendering.inner_face, attention
@@ -274,12 +272,9 @@ class Reconstructor(keras.Model):
             "albedo_flatness": lambda: losses.albedo_flatness(face.albedo, known.skin),
             "illumination_whiteness": lambda: losses.illumination_whiteness(coefficients.illumination),
             "shape": lambda: losses.shape(
-                coefficients,
-                self.rnet.layout.split(batch["coefficients"], ops),
-                batch["known"],
-                known.identity_metric,
-                known.expression_metric,
+                coefficients, truth, batch["known"], known.identity_metric, known.expression_metric
             ),
+            "albedo": lambda: losses.albedo(coefficients, truth, batch["known"], known.albedo_metric),
         }
         distance = ops.norm(face.landmarks[:, INNER] - batch["landmarks"][:, INNER], axis=-1)
         eyes = ops.norm(batch["landmarks"][:, 36] - batch["landmarks"][:, 45], axis=-1)
