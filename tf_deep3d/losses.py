@@ -39,7 +39,7 @@ class LossWeights:
     The defaults are the released codes'; `configs/` has the paper's.
 
     Attributes:
-      photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness, shape, albedo: factors of `TERMS`;
+      photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness, shape, albedo: of `TERMS`;
         the last two are supervised, and zero in the paper.
       prior_identity, prior_expression, prior_albedo: factors of the squared norms in `prior`.
     """
