@@ -251,7 +251,7 @@ def test_values_and_gradients_are_finite_in_single_precision(function, arrays, v
 
 def test_defaults_are_the_released_codes():
     default = losses.LossWeights()
-    assert dataclasses.astuple(default) == (1.92, 1.6e-3, 0.2, 3e-4, 5.0, 10.0, 0.0, 1.0, 0.8, 1.7e-2)
+    assert dataclasses.astuple(default) == (1.92, 1.6e-3, 0.2, 3e-4, 5.0, 10.0, 0.0, 0.0, 1.0, 0.8, 1.7e-2)
     with pytest.raises(ValueError, match=r"landmark must be finite and not negative\. Received: -1"):
         losses.LossWeights(landmark=-1)
 

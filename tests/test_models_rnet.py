@@ -119,7 +119,7 @@ def test_files_that_are_no_rnet(tmp_path):
     with pytest.raises(rnets.WeightsError, match=r"no readable .keras file"):
         rnets.load_rnet(tmp_path / "zip.keras")
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
-    with pytest.raises(rnets.WeightsError, match=r"must hold an R-Net. Received: Sequential"):
+    with pytest.raises(rnets.WeightsError, match=r"must hold weights of RNet. Received: Sequential"):
         rnets.load_rnet(tmp_path / "other.keras")
     with pytest.raises(ValueError, match=r"backbone must be one of"):
         rnets.RNet("vgg", LAYOUT, "x")

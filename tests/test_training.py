@@ -167,7 +167,8 @@ def test_two_replicas_move_the_weights_as_one_does(tmp_path, folder, model_file)
         with np.load(path) as arrays:
             moved.append([arrays[name] for name in arrays.files])
     for one, two in zip(*moved, strict=True):
-        np.testing.assert_allclose(two, one, atol=1e-3 * np.abs(one).max() + 1e-8)
+        # a weight below 1 moves in steps of up to 6e-8
+        np.testing.assert_allclose(two, one, atol=1e-3 * np.abs(one).max() + 1e-7)
     assert max(np.abs(one).max() for one in moved[0]) > 1e-5
 
 
