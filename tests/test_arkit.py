@@ -36,7 +36,7 @@ def test_mixtures_of_units_are_exact_where_modes_and_units_are_the_same(tiny_mod
 
 
 def test_round_trip_of_random_mixtures(model, known):
-    """Units -> surface -> expression coefficients -> units: the surface comes back to 2 %, the weights to 0.2."""
+    """Units -> surface -> expression coefficients -> units: the surface comes back to 5 %, the weights to 0.2."""
     rng = np.random.default_rng(0)
     usable = [index for index, name in enumerate(known.names) if name not in OUTSIDE_THE_MODES]
     for _ in range(20):
@@ -46,8 +46,8 @@ def test_round_trip_of_random_mixtures(model, known):
         weights, rest = arkit.weights(known, expression_of(model, surface)[None])
         shown = np.tensordot(weights[0], model.blendshapes.astype(np.float64), 1)
         size = np.sqrt(np.square(surface).sum(-1).mean())
-        assert np.sqrt(np.square(shown - surface).sum(-1).mean()) < 0.02 * size
-        assert rest[0] < 0.05 * size
+        assert np.sqrt(np.square(shown - surface).sum(-1).mean()) < 0.05 * size
+        assert rest[0] < 0.1 * size
         np.testing.assert_allclose(weights[0], truth, atol=0.2)
 
 
