@@ -7,7 +7,7 @@ face model at one level of detail. Everything else is the code of training: dete
 
     runtime = device.load("bundle")
     for face in runtime.reconstruct("me.jpg"):
-        face.face.vertices, face.face.colors, face.landmarks, face.arkit["jawOpen"]
+        face.face.vertices, face.face.colors, face.landmarks, runtime.arkit(face)["jawOpen"]
 
 A `Runtime` serves one thread at a time, as LiteRT's interpreters do.
 
@@ -64,7 +64,6 @@ class DeviceFace(NamedTuple):
       coefficients: `Coefficients`, B = 1.
       confidence: [1, Ki] in (0, 1) of C-Net, or None.
       face: `face.Face`, B = 1: vertices, normals, albedo, shaded colours, and landmarks in crop px.
-      arkit: name of the unit -> weight in [0, 1]; empty for a face model without units.
       landmarks: [68, 2], of the mesh, photo px.
     """
 
@@ -73,7 +72,6 @@ class DeviceFace(NamedTuple):
     coefficients: Coefficients
     confidence: Any
     face: faces.Face
-    arkit: dict
     landmarks: np.ndarray
 
 
@@ -144,6 +142,13 @@ class Runtime:
             found = filter(None, [detection.nearest(image, folder=self.detector)])
         return [self._reconstruct(image, detected) for detected in found]
 
+    def arkit(self, portrait):
+        """Weights in [0, 1] of the ARKit units of a `DeviceFace`, by name; empty for a face model without units."""
+        if self.units is None:
+            return {}
+        weights = arkit.weights(self.units, portrait.coefficients.expression)[0][0]
+        return dict(zip(self.units.names, weights.tolist(), strict=True))
+
     def together(self, portraits):
         """The same faces with one shape, where the photos show one person.
 
@@ -169,12 +174,8 @@ class Runtime:
 
     def _build(self, detected, crop, coefficients, confidence):
         face = self.face(coefficients)
-        weights = {}
-        if self.units:
-            found = arkit.weights(self.units, coefficients.expression)[0][0]
-            weights = dict(zip(self.units.names, found.tolist(), strict=True))
         landmarks = crop.transform.inverse().apply(face.landmarks[0])
-        return DeviceFace(detected, crop, coefficients, confidence, face, weights, landmarks)
+        return DeviceFace(detected, crop, coefficients, confidence, face, landmarks)
 
 
 def load(bundle, quantization=None, confidence=False, threads=1):
@@ -207,7 +208,7 @@ def load(bundle, quantization=None, confidence=False, threads=1):
     )
 
 
-def write_face(folder, photo, portrait, model, overwrite=False):
+def write_face(folder, photo, portrait, runtime, overwrite=False):
     """Writes one face into `folder`, which appears whole or not at all.
 
     face.obj has the photo's expression and its light (shaded colours of the vertices); face.glb is the neutral face in
@@ -217,12 +218,13 @@ def write_face(folder, photo, portrait, model, overwrite=False):
       folder: to create.
       photo: name of the photo.
       portrait: `DeviceFace`.
-      model: `MorphableModel` of the runtime.
+      runtime: `Runtime` that made it.
       overwrite: replace an existing folder.
 
     Raises:
       FileExistsError: if the folder exists and `overwrite` is false.
     """
+    model = runtime.model
     meshes = face_files.meshes(model, portrait.coefficients)
     shaded, albedo = (np.clip(colors[0], 0, 1) for colors in (portrait.face.colors, portrait.face.albedo))
     expressive, still = (
@@ -230,7 +232,7 @@ def write_face(folder, photo, portrait, model, overwrite=False):
         for mesh, colors in zip(meshes[:2], (shaded, albedo), strict=True)
     )
     record = face_files.describe(photo, portrait, model, portrait.coefficients, portrait.face)
-    record["arkit"] = {name: round(weight, 6) for name, weight in portrait.arkit.items()}
+    record["arkit"] = {name: round(weight, 6) for name, weight in runtime.arkit(portrait).items()}
     name = Path(folder).name
     with writing_folder(folder, overwrite) as temporary:
         meshio.write_obj(temporary / "face.obj", expressive, name, model.licence)
@@ -301,7 +303,7 @@ def _run(options):
 
 def _write(waiting, runtime, options):
     for folder, path, face in waiting:
-        write_face(folder, path.name, face, runtime.model, options.overwrite)
+        write_face(folder, path.name, face, runtime, options.overwrite)
     return len(waiting)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 from export import device, device_bundle
-from tf_deep3d import aggregation, alignment, archive, detection, face_networks, morphable_model
+from tf_deep3d import aggregation, alignment, archive, arkit, detection, face_networks, morphable_model
 from tf_deep3d import face as faces
 from tf_deep3d.coefficients import GROUPS
 
@@ -130,8 +130,9 @@ def test_a_photo_becomes_the_face_that_keras_builds(runtime, photo):
         np.testing.assert_allclose(here, ops.convert_to_numpy(there), atol=tolerance)
     in_photo = crop.transform.inverse().apply(ops.convert_to_numpy(face.landmarks)[0])
     np.testing.assert_allclose(found.landmarks, in_photo, atol=2e-3 / crop.transform.scale)
-    assert found.arkit.keys() == set(runtime.model.blendshape_names)
-    assert all(0 <= weight <= 1 for weight in found.arkit.values())
+    weights, _ = arkit.weights(arkit.units(runtime.model), coefficients.expression)
+    assert list(runtime.arkit(found)) == list(runtime.model.blendshape_names)
+    np.testing.assert_allclose(list(runtime.arkit(found).values()), weights[0], atol=1e-3)
 
 
 def test_results_move_with_the_photo(runtime, photo):
