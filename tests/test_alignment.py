@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tf_deep3d import alignment
 from tf_deep3d.geometry import Similarity, rotation_matrix
@@ -93,6 +94,14 @@ def test_uint8_and_float_photos_give_the_same_crop():
     from_bytes = alignment.crop(photo, transform, 50)
     from_float = alignment.crop((photo / 255).astype(np.float32), transform, 50)
     np.testing.assert_allclose(from_bytes, from_float, atol=1.5 / 255)
+
+
+def test_turned_crops_are_cubic_splines_as_scipy_has_them():
+    image = np.random.default_rng(5).random((70, 90, 3)).astype(np.float32)
+    points = np.random.default_rng(6).uniform([-0.5, -0.5], [89.5, 69.5], (500, 2)).T
+    planes = np.moveaxis(image.astype(np.float64), -1, 0)
+    expected = [ndimage.map_coordinates(plane, points[::-1], order=3, mode="nearest") for plane in planes]
+    np.testing.assert_allclose(alignment._spline(image, points), np.stack(expected, -1), atol=2e-6)
 
 
 def test_crop_beside_the_photo_is_black_and_costs_little():

@@ -221,6 +221,33 @@ def test_missing_carrier_is_named(monkeypatch):
         networks.model_file(networks.MESH_FILE)
 
 
+def test_networks_are_read_from_a_folder(photo, tmp_path, monkeypatch):
+    for name in networks.NETWORKS:
+        (tmp_path / name).write_bytes(networks.model_file(name).read_bytes())
+    expected = detection.detect(photo)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (found,) = detection.detect(photo, folder=tmp_path)
+    np.testing.assert_array_equal(found.landmarks478, expected[0].landmarks478)
+    with pytest.raises(FileNotFoundError, match="face_detection_full_range"):
+        detection.detect(photo, folder=tmp_path / "none")
+
+
+def test_the_nearest_face_is_the_largest_one(photo):
+    (expected,) = detection.detect(photo)
+    found = detection.nearest(photo)
+    assert found.landmarks478.shape == (468, 3)
+    eyes = np.linalg.norm(expected.points5[0] - expected.points5[1])
+    assert np.linalg.norm(found.points5 - expected.points5, axis=-1).max() < 0.05 * eyes
+
+
+def test_the_nearest_face_may_be_small_or_missing(photo):
+    canvas = np.zeros((2000, 2000, 3), np.uint8)
+    canvas[100:612, 300:812] = photo
+    found = detection.nearest(canvas)
+    assert np.linalg.norm(found.points5 - detection.detect(canvas)[0].points5, axis=-1).max() < 1.0
+    assert detection.nearest(np.zeros((300, 300, 3), np.uint8)) is None
+
+
 # Pieces
 
 

@@ -1,7 +1,9 @@
 import os
+from pathlib import Path
 
 import pytest
 
+from tf_deep3d import files
 from tf_deep3d.files import refuse_existing, writing
 
 
@@ -48,3 +50,36 @@ def test_refuse_existing_sees_broken_links(tmp_path):
     refuse_existing(tmp_path / "free")
     with pytest.raises(FileExistsError, match="link"):
         refuse_existing(tmp_path / "free", tmp_path / "link")
+
+
+def test_a_folder_is_whole_or_not_there(tmp_path):
+    with files.writing_folder(tmp_path / "a" / "out") as folder:
+        (folder / "x").write_text("new")
+        assert not (tmp_path / "a" / "out").exists()
+    assert os.listdir(tmp_path / "a") == ["out"]
+    with pytest.raises(FileExistsError, match="out"), files.writing_folder(tmp_path / "a" / "out"):
+        pass
+    with files.writing_folder(tmp_path / "a" / "out", overwrite=True) as folder:
+        (folder / "y").write_text("newer")
+    assert os.listdir(tmp_path / "a" / "out") == ["y"]
+    assert (tmp_path / "a" / "out").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_failed_folder_leaves_the_old_one(tmp_path):
+    (tmp_path / "out").mkdir()
+
+    def interrupted():
+        with files.writing_folder(tmp_path / "out", overwrite=True) as folder:
+            (folder / "half").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert os.listdir(tmp_path) == ["out"]
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_every_photo_gets_a_folder_of_its_own():
+    paths = [Path(p) for p in ("a/me.jpg", "b/me.png", "c/ME.jpg", "you.jpg", "x/me.jpg")]
+    names = files.folder_names(paths)
+    assert names == ["me.jpg", "me.png", "ME.jpg-2", "you", "me.jpg-3"]

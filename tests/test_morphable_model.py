@@ -82,6 +82,37 @@ def test_some_other_npz_is_no_model(tmp_path):
         morphable_model.load(tmp_path / "other.npz")
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_a_saved_level_is_the_same_model(model_file, tmp_path, half):
+    model = morphable_model.load(model_file, level=0)
+    morphable_model.save_level(model, tmp_path / "level.npz", half=half)
+    back = morphable_model.load(tmp_path / "level.npz")
+    for name in ("name", "licence", "level", "blendshape_names"):
+        assert getattr(back, name) == getattr(model, name)
+    for name in ("mean_shape", "mean_albedo", "triangles", "vertex_corners"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(model, name))
+    for name in ("identity_basis", "expression_basis", "albedo_basis", "blendshapes"):
+        close = {"rtol": 2.0**-11, "atol": 2.0**-25} if half else {"rtol": 0}
+        np.testing.assert_allclose(getattr(back, name), getattr(model, name), **close)
+        assert getattr(back, name).dtype == np.float32
+    np.testing.assert_array_equal(back.uv[back.uv_triangles], model.uv[model.uv_triangles])
+    assert len(back.uv) < len(model.uv)  # only what this level uses
+    for name, points in model.landmarks.items():
+        np.testing.assert_array_equal(back.landmarks[name].vertices, points.vertices)
+        np.testing.assert_array_equal(back.landmarks[name].weights, points.weights)
+    for name, region in model.regions.items():
+        np.testing.assert_array_equal(back.regions[name], region)
+    with pytest.raises(FileExistsError):
+        morphable_model.save_level(model, tmp_path / "level.npz")
+
+
+def test_a_level_of_a_model_without_blendshapes_is_saved(tmp_path):
+    arrays = {**synthetic_arrays(), "blendshape_names": np.array([], "U1"), "blendshapes": np.zeros((0, 357, 3), "f4")}
+    archive.write_arrays(tmp_path / "plain.npz", arrays)
+    morphable_model.save_level(morphable_model.load(tmp_path / "plain.npz"), tmp_path / "level.npz")
+    assert morphable_model.load(tmp_path / "level.npz").blendshape_names == ()
+
+
 def test_dense_landmarks_are_optional(tmp_path):
     arrays = {name: value for name, value in synthetic_arrays().items() if "mediapipe478" not in name}
     archive.write_arrays(tmp_path / "sparse.npz", arrays)

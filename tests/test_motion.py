@@ -1,4 +1,4 @@
-"""Pose and expression from exact landmarks, and blendshape weights of known mixtures."""
+"""Pose and expression from exact landmarks."""
 
 import numpy as np
 import pytest
@@ -74,16 +74,3 @@ def test_angles_go_on_over_half_a_turn():
     unwrapped = motion.continuous(angles)
     assert np.abs(np.diff(unwrapped, axis=0)).max() < 0.2
     np.testing.assert_allclose(geometry.rotation_matrix(unwrapped), geometry.rotation_matrix(angles), atol=1e-12)
-
-
-def test_blendshapes_of_known_mixtures(tiny_model):
-    """Expressions that are exactly made of blendshapes give their weights back; what is not, is reported."""
-    from dataclasses import replace
-
-    model = replace(tiny_model, expression_basis=tiny_model.blendshapes)
-    weights, rest = motion.to_blendshapes(model, np.array([[0.3, 0.8], [0.0, 1.0], [-0.5, 2.0]]))
-    np.testing.assert_allclose(weights, [[0.3, 0.8], [0.0, 1.0], [0.0, 1.0]], atol=0.02)
-    assert rest[:2].max() < 0.02 * np.abs(model.blendshapes).max()
-    assert rest[2] > 10 * rest[:2].max()
-    assert weights.min() >= 0
-    assert weights.max() <= 1

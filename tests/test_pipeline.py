@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -7,12 +5,6 @@ from skimage import data
 
 from tf_deep3d import fitting, morphable_model, pipeline
 from tf_deep3d.fitting import FitSettings, Stage
-
-
-def test_every_photo_gets_a_folder_of_its_own():
-    paths = [Path(p) for p in ("a/me.jpg", "b/me.png", "c/ME.jpg", "you.jpg", "x/me.jpg")]
-    names = pipeline.folder_names(paths)
-    assert names == ["me.jpg", "me.png", "ME.jpg-2", "you", "me.jpg-3"]
 
 
 @pytest.fixture(scope="module")

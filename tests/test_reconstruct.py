@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 from tests.synthetic import synthetic_arrays
-from tf_deep3d import archive, fitting, morphable_model, reconstruct, results
+from tf_deep3d import archive, face_files, fitting, morphable_model, reconstruct, results
 from tf_deep3d.fitting import FitSettings, Stage
 
 
@@ -50,7 +50,7 @@ def test_demo_writes_everything(tmp_path, quick, capsys):
     assert np.ptp(obj.vertices[:, 0]) == pytest.approx(width, rel=1e-3)
     assert np.ptp(glb.to_geometry().vertices[:, 0]) == pytest.approx(width / 1000, rel=0.05)  # metres, neutral
     names = pygltflib.GLTF2().load(str(folder / "face.glb")).meshes[0].extras["targetNames"]
-    assert names == [*model.blendshape_names, results.PHOTO_EXPRESSION]
+    assert names == [*model.blendshape_names, face_files.PHOTO_EXPRESSION]
     assert len(model.blendshape_names) == 52
     with Image.open(folder / "overlay.png") as picture:
         assert picture.width > 5 * picture.height

@@ -14,13 +14,14 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from tf_deep3d.geometry import Similarity
 
 MODEL_SCALE = 102.0  # px per dm of the model in a crop of 224 px (the paper's code; 101.5 = focal / distance)
 CROP_SIZE = 224
 ROLL_LIMIT = math.radians(45)
+SPLINE_POLE = math.sqrt(3) - 2  # of the filter that turns pixels into weights of cubic B-splines
+SPLINE_REACH = 16  # px after which that filter has died down: SPLINE_POLE^16 = 7e-10
 SMALLEST_SPREAD = 1e-3  # px; five points closer together than this hold no scale
 
 
@@ -90,7 +91,8 @@ def _sample(image, transform, size):
     low = np.clip(np.floor(corners.min(axis=0) - reach), 0, extent - 1).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0) + reach), low + 1, extent).astype(int)
     part = image[low[1] : high[1], low[0] : high[0]]
-    inside = _inside(back.matrix, size, extent)
+    seen_whole = (corners >= 0).all() and (corners <= extent).all()
+    inside = np.ones((size, size), bool) if seen_whole else _inside(back.matrix, size, extent)
     if not inside.any():
         return np.zeros((size, size, 3), np.float32), inside
     matrix = back.matrix
@@ -126,8 +128,43 @@ def _turned(part, matrix, shrink, size):
     small = _resize(part, target.astype(int).tolist(), [0, 0, *extent.tolist()])
     centres = np.stack(np.meshgrid(np.arange(size) + 0.5, np.arange(size) + 0.5)).reshape(2, -1)
     points = (matrix[:, :2] @ centres + matrix[:, 2:]) * (target / extent)[:, None] - 0.5
-    planes = [ndimage.map_coordinates(small[..., i], points[::-1], order=3, mode="nearest") for i in range(3)]
-    return np.stack(planes, axis=-1).reshape(size, size, 3)
+    return _spline(small, points).reshape(size, size, 3)
+
+
+def _spline(image, points):
+    """Samples `image` [H, W, C] at `points` [2, N] by cubic B-splines that pass through its pixels: [N, C].
+
+    Points are (x, y) with the pixel in row i and column j at (j, i). Beyond the border the last pixels go on.
+
+    M. Unser, A. Aldroubi, M. Eden: Fast B-Spline Transforms for Continuous Image Representation and Interpolation
+    (1991). Both recursions of the filter go by doubling: 1 / (1 - p z) = (1 + p z) (1 + p^2 z^2) (1 + p^4 z^4) ..
+    """
+    reach = SPLINE_REACH
+    weights = np.pad(image, [(reach, reach), (reach, reach), (0, 0)], mode="edge")
+    for rows in (weights, weights.swapaxes(0, 1)):
+        rows *= np.float32(-6 * SPLINE_POLE)
+        for step in (1, 2, 4, 8):
+            rows[step:] += np.float32(SPLINE_POLE**step) * rows[:-step]
+        for step in (1, 2, 4, 8):
+            rows[:-step] += np.float32(SPLINE_POLE**step) * rows[step:]
+    limit = np.array(image.shape[1::-1])[:, None]
+    points = np.clip(points, -1, limit)
+    first = np.floor(points)
+    x, y = (_spline_basis(part) for part in (points - first).astype(np.float32))
+    width = weights.shape[1]
+    column, row = first.astype(np.int64) + (reach - 1)
+    corner, flat = row * width + column, weights.reshape(-1, weights.shape[2])
+    samples = np.zeros((points.shape[1], weights.shape[2]), np.float32)
+    for down in range(4):
+        for across in range(4):
+            samples += flat.take(corner + (down * width + across), axis=0) * (y[down] * x[across])[:, None]
+    return samples
+
+
+def _spline_basis(part):
+    """The four cubic B-splines that are not zero `part` [N] of a pixel after the second one's centre: [4, N]."""
+    rest = 1 - part
+    return rest**3 / 6, 2 / 3 - part**2 * (1 - part / 2), 2 / 3 - rest**2 * (1 - rest / 2), part**3 / 6
 
 
 def _resize(part, target, box):

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 import tf_deep3d
-from tf_deep3d import clips, gltf_animation, meshio, motion, pictures, texture, tracking, video
+from tf_deep3d import arkit, clips, gltf_animation, meshio, motion, pictures, texture, tracking, video
 from tf_deep3d import face as faces
 from tf_deep3d.camera import Camera
 from tf_deep3d.coefficients import Coefficients
@@ -157,7 +157,7 @@ def shown_targets(models, moves):
     """`targets` and `residual` of a `Scene`: the named blendshapes, or else all expression modes."""
     model = models.written
     if model.blendshape_names:
-        weights, rest = motion.to_blendshapes(models.levels[-1], moves.expression)
+        weights, rest = arkit.weights(arkit.units(models.levels[-1]), moves.expression)
         return dict(zip(model.blendshape_names, zip(model.blendshapes, weights.T, strict=True), strict=True)), rest
     names = (f"expression{index}" for index in range(len(model.expression_basis)))
     return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None

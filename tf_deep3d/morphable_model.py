@@ -23,6 +23,7 @@ REGIONS = ("skin", "inner_face", "lips", "inner_mouth", "lids", "eyes")
 LANDMARK_SETS = {"ibug68": 68, "alignment5": 5, "mediapipe478": 478}  # the last one is optional
 MAX_VERTICES = 1_000_000
 MAX_MODES = 1_000
+_STEP = "subdivision_{}_"  # of the names of its three arrays
 
 
 class ModelError(ValueError):
@@ -130,6 +131,45 @@ def load_levels(path=None):
     return _load(path, range)
 
 
+def save_level(model, path, half=True, overwrite=False):
+    """Writes one level of detail as a model file of its own, its only level: small, and read without subdivision.
+
+    Args:
+      model: `MorphableModel` of NumPy arrays.
+      path: file to write, whole or not at all; `load` reads it.
+      half: store modes and blendshapes in half precision, which moves no vertex by more than 0.02 mm per blendshape.
+      overwrite: replace an existing file.
+
+    Raises:
+      FileExistsError: if the file exists and `overwrite` is false.
+    """
+    precision = np.float16 if half else np.float32
+    points, uv_triangles = np.unique(model.uv_triangles, return_inverse=True)
+    arrays = {
+        "schema": np.int64(SCHEMA),
+        "name": np.array(model.name),
+        "licence": np.array(model.licence),
+        "source": np.array(f"level {model.level} of {model.name}"),
+        "mean_shape": model.mean_shape.astype(np.float32),
+        "blendshape_names": np.array(model.blendshape_names, str),
+        "mean_albedo": model.mean_albedo.astype(np.float32),
+        "albedo_scale": np.ones(len(model.albedo_basis), np.float32),
+        "region_names": np.array(list(model.regions)),
+        "regions": np.stack(list(model.regions.values())),
+        "uv": model.uv[points].astype(np.float32),
+        "levels": np.int64(1),
+        "level0_vertices": np.arange(len(model.mean_shape), dtype=np.int32),
+        "level0_triangles": model.triangles,
+        "level0_uv_triangles": uv_triangles.reshape(model.triangles.shape).astype(np.int32),
+    }
+    for name in ("identity_basis", "expression_basis", "blendshapes", "albedo_basis"):
+        arrays[name] = getattr(model, name).astype(precision)
+    for name, points in model.landmarks.items():
+        arrays[f"level0_landmarks_{name}_vertices"] = points.vertices
+        arrays[f"level0_landmarks_{name}_weights"] = points.weights
+    archive.write_arrays(path, arrays, overwrite)
+
+
 def _load(path, choose):
     path = Path(path or OPEN_FACE)
     try:
@@ -167,9 +207,12 @@ def _finest(arrays):
     if control > MAX_VERTICES or max(map(len, bases)) > MAX_MODES:
         modes = [len(basis) for basis in bases]
         raise ModelError(f"at most {MAX_VERTICES} vertices and {MAX_MODES} modes. Received: {control} and {modes}")
+    full = len(_array(arrays, "mean_albedo", (None, 3), "f"))
+    if f"{_STEP.format(0)}indptr" not in arrays and control == full:
+        return _Finest(*(field.astype(np.float32) for field in (arrays["mean_shape"], *bases)))
     fields = np.concatenate([arrays["mean_shape"][None], *bases]).astype(np.float32)
     fields = np.swapaxes(fields, 0, 1).reshape(control, -1)
-    fields = _subdivide(arrays, fields, len(_array(arrays, "mean_albedo", (None, 3), "f")))
+    fields = _subdivide(arrays, fields, full)
     fields = np.ascontiguousarray(np.swapaxes(fields.reshape(len(fields), -1, 3), 0, 1))
     mean, *bases = np.split(fields, np.cumsum([1, *map(len, bases)])[:-1])
     return _Finest(mean[0], *bases)
@@ -178,7 +221,7 @@ def _finest(arrays):
 def _at_level(arrays, finest, level):
     full = len(finest.mean_shape)
     keep = _indices(arrays, f"level{level}_vertices", (None,), full)
-    stored = _array(arrays, "albedo_basis", (None, full, 3), "fi")[:, keep].astype(np.float32)
+    stored = _array(arrays, "albedo_basis", (None, full, 3), "fi").take(keep, axis=1).astype(np.float32)
     scale = _array(arrays, "albedo_scale", (len(stored),), "f").astype(np.float32)
     triangles = _indices(arrays, f"level{level}_triangles", (None, 3), len(keep))
     uv = _array(arrays, "uv", (None, 2), "f").astype(np.float32)
@@ -228,8 +271,8 @@ def _indices(arrays, name, shape, bound):
 def _subdivide(arrays, fields, full):
     """Applies the subdivision matrices to `fields` [C, F]: [V, F]."""
     step = 0
-    while f"subdivision_{step}_indptr" in arrays:
-        prefix = f"subdivision_{step}_"
+    while f"{_STEP.format(step)}indptr" in arrays:
+        prefix = _STEP.format(step)
         indices = _indices(arrays, prefix + "indices", (None,), len(fields))
         indptr = _indices(arrays, prefix + "indptr", (None,), len(indices) + 1)
         weights = _array(arrays, prefix + "weights", indices.shape, "f").astype(np.float32)

@@ -1,16 +1,15 @@
-"""Pose and expression of a known person from landmarks, frame by frame, and an expression in named blendshapes.
+"""Pose and expression of a known person from landmarks, frame by frame.
 
 With identity fixed, landmarks are linear in expression and, for a small turn, in pose: a few Gauss-Newton steps with
 the model's prior on the expression (damped least squares) find both. All frames of a clip are seen by one camera, so
 that poses of different frames can be compared and smoothed.
 
-Letters: N frames, L landmarks, Ki and Ke identity and expression modes, J blendshapes.
+Letters: N frames, L landmarks, Ki and Ke identity and expression modes.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import lsq_linear
 from scipy.spatial.transform import Rotation
 
 from tf_deep3d import face as faces
@@ -23,7 +22,6 @@ OUTLIER = 4.0  # px of the 224 px crop from which a landmark's pull grows no mor
 DENSE = 0.3  # weight of each of the 478 dense landmarks
 EMPHASIS, JAW = 3.0, 0.2  # weights of nose and inner lips, and of the contour, among the 68
 HIDDEN = 0.1  # factor for landmarks that face away, where the detector guesses
-RIDGE = 1e-3  # on blendshape weights, over the mean squared size of a blendshape: settles units that look alike
 
 
 class Person(NamedTuple):
@@ -117,27 +115,6 @@ def project(known, motion, camera):
 def continuous(angles):
     """Angles [N, 3] without jumps of a full turn, so that they can be interpolated and smoothed."""
     return np.unwrap(angles, axis=0)
-
-
-def to_blendshapes(model, expressions):
-    """Expressions as named blendshapes: bounded least squares over the whole surface.
-
-    Args:
-      model: `MorphableModel` with blendshapes, of any level; a coarse one answers sooner.
-      expressions: [N, Ke].
-
-    Returns:
-      weights [N, J] in [0, 1] and what they leave of each expression, [N], root mean square over the vertices, dm.
-    """
-    units = np.asarray(model.blendshapes, np.float64).reshape(len(model.blendshapes), -1)
-    modes = np.asarray(model.expression_basis, np.float64).reshape(len(model.expression_basis), -1)
-    gram = units @ units.T
-    gram += np.eye(len(gram)) * RIDGE * np.trace(gram) / len(gram)
-    root = np.linalg.cholesky(gram).T  # root^T root = gram: a system of J rows with the same normal equations
-    targets = np.linalg.solve(root.T, units @ modes.T) @ np.asarray(expressions, np.float64).T
-    weights = np.stack([lsq_linear(root, target, (0.0, 1.0), method="bvls").x for target in targets.T])
-    rest = expressions @ modes - weights @ units
-    return np.clip(weights, 0.0, 1.0), np.sqrt(np.square(rest).sum(-1) / len(model.mean_shape))
 
 
 def _facing(known, rotation, translation, camera):

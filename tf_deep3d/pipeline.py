@@ -15,7 +15,7 @@ from tf_deep3d import alignment, detection, fitting, morphable_model, photos, re
 from tf_deep3d import face as faces
 from tf_deep3d.camera import IMAGE_SIZE
 from tf_deep3d.coefficients import Coefficients
-from tf_deep3d.files import refuse_existing
+from tf_deep3d.files import folder_names, free_name, refuse_existing
 from tf_deep3d.models import rnet
 from tf_deep3d.models.recognition import build_recognition
 
@@ -107,30 +107,6 @@ class Models(NamedTuple):
     atlas: texture.Atlas
     recognition: Any
     rnet: Any = None
-
-
-def folder_names(paths):
-    """A folder name for each photo: the file's name without suffix, with it where two would collide, then numbered.
-
-    Args:
-      paths: photos.
-
-    Returns:
-      Names in the same order, all different, also on file systems that ignore case.
-    """
-    stems = [path.stem.casefold() for path in paths]
-    taken = set()
-    bases = (path.stem if stems.count(stem) == 1 else path.name for path, stem in zip(paths, stems, strict=True))
-    return [_free_name(base, taken) for base in bases]
-
-
-def _free_name(base, taken):
-    """`base`, numbered if it is in `taken` already, to which it is added."""
-    name, number = base, 2
-    while name.casefold() in taken:
-        name, number = f"{base}-{number}", number + 1
-    taken.add(name.casefold())
-    return name
 
 
 def portraits_of(path, model, all_faces=False):
@@ -247,7 +223,7 @@ def reconstruct_photos(paths, out, options, models, on_progress=None):
             progress(1.0)
             yield Failure(path, str(error))
             continue
-        others = [p._replace(folder=_free_name(f"{name}-{number}", taken)) for number, p in enumerate(others, 2)]
+        others = [p._replace(folder=free_name(f"{name}-{number}", taken)) for number, p in enumerate(others, 2)]
         waiting.append([first._replace(folder=name), *others])
         if sum(map(len, waiting)) >= BATCH:
             yield from _reconstruct(waiting, out, options, models, progress)

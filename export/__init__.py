@@ -1,0 +1,1 @@
+"""What leaves the building: SavedModel, TFLite, and the runtime on the device."""

@@ -1,0 +1,117 @@
+"""ARKit's named units (`jawOpen`, `eyeBlinkLeft`, ..) from expression coefficients: what animation programs ask for.
+
+The network regresses an expression in the model's own modes; the model also holds the units as displacements. The
+weights w that show the same surface are the bounded least squares
+
+    min |sum_j w_j u_j - sum_k e_k m_k|^2 + RIDGE mean_j |u_j|^2 |w|^2,   0 <= w <= 1,
+
+over all vertices, with units u_j and modes m_k. Both sums meet in scalar products of displacements only, which are
+taken once, so that a face costs a system of J unknowns.
+
+Units push one way and many look alike, so the weights of an expression are not unique; the ridge chooses small ones.
+What no weights in [0, 1] can show remains, and is returned.
+
+Letters: N faces, J units, Ke expression modes.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+RIDGE = 1e-3  # on the weights, over the mean squared size of a unit: settles units that look alike
+STEPS = 100  # of the descent at most; a dozen suffice
+TOLERANCE = 1e-9  # of the gradient against the largest scalar product
+
+
+class Units(NamedTuple):
+    """The scalar products that the weights follow from, float64.
+
+    Attributes:
+      names: J names.
+      gram: [J, J], of the units with each other, with the ridge on the diagonal.
+      response: [J, Ke], of the units with the expression modes.
+      modes: [Ke, Ke], of the modes with each other.
+      ridge: what was added to the diagonal.
+      vertices: number of vertices.
+    """
+
+    names: tuple
+    gram: Any
+    response: Any
+    modes: Any
+    ridge: float
+    vertices: int
+
+
+def units(model, block=2048):
+    """The `Units` of a `MorphableModel` with blendshapes, of any level of detail.
+
+    Raises:
+      ValueError: if the model has no blendshapes.
+    """
+    count = len(model.blendshapes)
+    if not count:
+        raise ValueError(f"the face model must have blendshapes. Received: {model.name} without any")
+    products, vertices = 0.0, len(model.mean_shape)
+    for start in range(0, vertices, block):  # in double precision without a double copy of the model
+        part = slice(start, start + block)
+        fields = np.concatenate([model.blendshapes[:, part], model.expression_basis[:, part]], dtype=np.float64)
+        fields = fields.reshape(len(fields), -1)
+        products = products + fields @ fields.T
+    gram = products[:count, :count]
+    ridge = RIDGE * np.trace(gram) / count
+    gram = gram + ridge * np.eye(count)
+    return Units(model.blendshape_names, gram, products[:count, count:], products[count:, count:], ridge, vertices)
+
+
+def weights(known, expressions):
+    """Weights of the units for expressions.
+
+    Args:
+      known: `Units`.
+      expressions: [N, Ke], standard deviations.
+
+    Returns:
+      weights [N, J] in [0, 1], and what they leave of each expression, [N], root mean square over the vertices, dm.
+    """
+    expressions = np.asarray(expressions, np.float64)
+    found = np.stack([bounded_least_squares(known.gram, known.response @ one) for one in expressions])
+    plain = known.gram - known.ridge * np.eye(len(known.gram))
+    rest = _squares(expressions, known.modes, expressions) + _squares(found, plain, found)
+    rest = rest - 2 * _squares(found, known.response, expressions)
+    return found, np.sqrt(np.maximum(rest, 0.0) / known.vertices)
+
+
+def bounded_least_squares(gram, target, low=0.0, high=1.0):
+    """The x in [low, high]^J with the least x^T gram x / 2 - target^T x, for a positive definite `gram`.
+
+    D. Bertsekas: Projected Newton Methods for Optimization Problems with Simple Constraints (1982): a Newton step of
+    the unknowns that no bound holds, clipped, and halved until it descends as Armijo asks.
+
+    Args:
+      gram: [J, J] float64, symmetric.
+      target: [J] float64.
+
+    Returns:
+      [J].
+    """
+    x = np.clip(np.linalg.solve(gram, target), low, high)
+    settled = TOLERANCE * max(np.abs(target).max(), np.abs(gram).max())
+    for _ in range(STEPS):
+        slope = gram @ x - target
+        free = ~((x <= low) & (slope > 0) | (x >= high) & (slope < 0))
+        if not (np.abs(slope[free]) > settled).any():
+            break
+        step = np.zeros_like(x)
+        step[free] = np.linalg.solve(gram[np.ix_(free, free)], slope[free])
+        for halving in range(40):
+            moved = np.clip(x - step * 0.5**halving, low, high) - x
+            if slope @ moved + moved @ gram @ moved / 2 <= 1e-4 * (slope @ moved):
+                break
+        x = x + moved
+    return x
+
+
+def _squares(a, products, b):
+    """[N]: a^T products b for each row of `a` and `b`."""
+    return np.einsum("nj,jk,nk->n", a, products, b)
