@@ -20,7 +20,6 @@ from tf_deep3d import (
     pipeline,
 )
 from tf_deep3d import evaluation_report as report
-from tf_deep3d.coefficients import Coefficients
 from tf_deep3d.evaluation import ANCHORS, Method, Prediction
 
 

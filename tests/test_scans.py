@@ -16,7 +16,9 @@ def frame(tiny_model):
 
 def write_obj(path, vertices, triangles):
     path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices] + [f"f {a} {b} {c}" for a, b, c in np.add(triangles, 1)]
+    rows = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in vertices] + [
+        f"f {a} {b} {c}" for a, b, c in np.add(triangles, 1)
+    ]
     path.write_text("\n".join(rows) + "\n")
 
 
@@ -56,7 +58,7 @@ def test_points_need_no_triangles(tmp_path):
 def test_vrml(tmp_path):
     path = tmp_path / "mesh.wrl"
     path.write_text(
-        "#VRML V2.0 utf8\nShape { geometry IndexedFaceSet { coord Coordinate {\n point [ 0 0 0, 1 0 0,\n 1 1 0, 0 1 0, ] }\n"
+        "#VRML V2.0 utf8\nShape { geometry IndexedFaceSet { coord {\n point [ 0 0 0, 1 0 0,\n 1 1 0, 0 1 0, ] }\n"
         " coordIndex [ 0,1,2,-1, 0, 2, 3, -1 ] texCoord TextureCoordinate { point [ 0 0 ] } } }"
     )
     vertices, triangles = scans.read_mesh(path)
@@ -82,7 +84,12 @@ def test_landmark_files_of_all_kinds(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("1 2 3\n" * 8, "68, 51 or 7"), ("a b c\n" * 7, "Received"), ("9\n" * 7, "indices below 3"), ("1 2 inf\n" * 7, "finite")],
+    [
+        ("1 2 3\n" * 8, "68, 51 or 7"),
+        ("a b c\n" * 7, "Received"),
+        ("9\n" * 7, "indices below 3"),
+        ("1 2 inf\n" * 7, "finite"),
+    ],
 )
 def test_other_landmark_files_are_refused(tmp_path, text, said):
     path = tmp_path / "marks.txt"

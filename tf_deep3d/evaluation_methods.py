@@ -13,7 +13,7 @@ from tf_deep3d.coefficients import Coefficients
 from tf_deep3d.evaluation import Method, Prediction
 from tf_deep3d.models import mobilenet, recognition, rnet
 from tf_deep3d.open_benchmark import MILLIMETRES
-from tf_deep3d.scans import ANCHORS, read_mesh
+from tf_deep3d.scans import ANCHORS, JAW, read_landmarks, read_mesh
 
 
 def own_methods(names, levels, model=None, weights=None, refine=None):
@@ -137,17 +137,16 @@ def prediction(model, coefficients, portraits, neutral=False, identity=None):
 
     albedo = np.clip(faces.albedo(model, mean.albedo)[0], 0, 1)
     return Prediction(
-        shape[0], model.triangles, points[17:], ANCHORS[68], landmarks, angles, albedo, calm[0] * MILLIMETRES, likeness
+        shape[0], model.triangles, points[JAW:], ANCHORS[68], landmarks, angles, albedo, calm[0] * MILLIMETRES, likeness
     )
 
 
 def mesh_folder(name, folder):
     """Meshes that another program made: NAME.obj for each case, in any unit.
 
-    A case of several photos has one mesh, named after the case. Where the meshes lie is said by landmarks.txt, which holds the indices of 68, 51 or 7 vertices for all meshes, or
-    by NAME.txt beside a mesh, with as many rows x y z. 68 and 51 are the ibug points, with and without the jaw; 7 are
-    the right eye's outer and inner corner, the left eye's inner and outer one, the nose's base, the right and the left
-    mouth corner (the person's right).
+    A case of several photos has one mesh, named after the case. Where the meshes lie is said by landmarks.txt, which
+    holds the indices of 68, 51 or 7 vertices for all of them, or by NAME.txt beside a mesh, with as many rows x y z. 68
+    and 51 are the ibug points, with and without the jaw; 7 are those of `scans.ANCHORS`.
 
     Args:
       name: of the method.
@@ -173,17 +172,11 @@ def _read_prediction(folder, name):
     try:
         vertices, triangles = read_mesh(folder / f"{name}.obj")
         own = folder / f"{name}.txt"
-        shared = folder / "landmarks.txt"
-        path = own if own.is_file() else shared
-        rows = np.loadtxt(path, dtype=float if own.is_file() else int, ndmin=2)
-        count, columns = rows.shape
-        if count not in ANCHORS or columns != (3 if path == own else 1):
-            raise ValueError(f"{path} must hold 68, 51 or 7 rows of x y z, or of one index. Received: {rows.shape}")
-        if path == shared and not ((rows >= 0) & (rows < len(vertices))).all():
-            raise ValueError(f"{path} must hold indices below {len(vertices)}. Received: {rows.min()}..{rows.max()}")
+        points = read_landmarks(own if own.is_file() else folder / "landmarks.txt", vertices)
     except FileNotFoundError as error:
         return f"no such file: {error.filename}"
     except (ValueError, OSError) as error:
         return str(error)
-    points = rows if path == own else vertices[rows[:, 0]]
-    return Prediction(vertices, triangles, points[17:] if count == 68 else points, ANCHORS[count])
+    known = np.flatnonzero(np.isfinite(points[:, 0]))
+    known = known[known >= JAW] if len(known) == len(points) else known
+    return Prediction(vertices, triangles, points[known], known)

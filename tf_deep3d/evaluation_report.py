@@ -286,7 +286,7 @@ def cumulative(results, measure):
 
 
 def by_yaw(results, measure, width=20):
-    """Method -> (yaw [n] in degrees, mean error [n]), in bins of `width` degrees, of the pictures whose pose is known."""
+    """Method -> (yaw [n] in degrees, mean error [n]), in bins of `width` degrees, where the pose is known."""
     found = {}
     for method, rows in results.items():
         known = [row for row in rows if row["angles"]]

@@ -1,7 +1,7 @@
 """Meshes of other programs and data sets, and where their landmarks lie.
 
-Untrusted input: text formats only, bounds on sizes, nothing is executed. Landmarks are those of ibug68, NaN where one is
-not known, so that whoever has 7, 51 or 68 of them gives them in the same form.
+Untrusted input: text formats only, bounds on sizes, nothing is executed. Landmarks are those of ibug68, NaN where one
+is not known, so that whoever has 7, 51 or 68 of them gives them in the same form.
 
 Letters: V vertices, T triangles, L landmarks.
 """
@@ -23,6 +23,7 @@ MAX_LANDMARK_BYTES = 1 << 20
 # corner, the left eye's inner and outer one, the nose's base, the right and the left mouth corner (the person's right).
 ANCHORS = {68: np.arange(17, 68), 51: np.arange(17, 68), 7: np.array([36, 39, 42, 45, 33, 48, 54])}
 EYES_APART = 90.0  # mm between the outer corners of the eyes, by which a unit is guessed
+JAW = 17  # of ibug68; left out where a shape is placed
 LANDMARK_SUFFIXES = (".txt", ".lnd", ".pp", "_picked_points.pp", "_landmarks.txt")
 PICTURE = 640  # px, of the picture in which landmarks are looked for
 CLAY, KEY_LIGHT = (0.82, 0.68, 0.6), (-0.3, 0.4, 0.85)  # of a scan without colours
@@ -84,7 +85,7 @@ def load_scan(path, frame, landmarks=None, unit=None, colored=False):
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"the outer corners of the eyes must lie apart. Received: {path}")
     vertices, points = vertices * scale, points * scale
-    move = metrics.similarity_from_landmarks(points[17:], frame[17:], scale=False)
+    move = metrics.similarity_from_landmarks(points[JAW:], frame[JAW:], scale=False)
     vertices = move.apply(vertices)
     around = geometry.corners_around(triangles, len(vertices))
     normals = geometry.vertex_normals(vertices[None], triangles, around)[0]
@@ -249,7 +250,7 @@ def find_landmarks(vertices, triangles, colors=None):
         distance, nearest = cKDTree(pixels).query(faces[0].landmarks68)
         on_surface = places[known][nearest] * reach + center
         found = np.where((distance <= 3)[:, None], on_surface, np.nan)
-        found[:17] = np.nan
+        found[:JAW] = np.nan
         if np.isfinite(found).all(1).sum() < 7:
             return None
         face = found[np.isfinite(found[:, 0])]
@@ -258,7 +259,7 @@ def find_landmarks(vertices, triangles, colors=None):
 
 
 def _rendered(vertices, triangles, colors):
-    """A picture [S, S, 3] uint8 of the unit square of x and y, and what is seen in its pixels [S, S, 3], NaN if nothing."""
+    """A picture [S, S, 3] uint8 of x and y in [-1, 1], and the places [S, S, 3] that its pixels show, NaN if none."""
     vertices = vertices.astype(np.float32)
     distance = 8.0
     camera = cameras.Camera(PICTURE, PICTURE, 0.95 * PICTURE / 2 * distance, (PICTURE / 2, PICTURE / 2), distance)

@@ -1,9 +1,8 @@
 """Evaluation protocols of published data sets: each reads the set's own folders and gives the `evaluation.Case`s.
 
-The sets are their owners'; nothing of them is here. Every module says where it learnt a layout. What a set lacks here is
-left out with a remark that says what was found and what was expected where; a set without a single whole case is an
-error that says so.
-"""
+The sets are their owners'; nothing of them is here. Every module says where it learnt a layout. What a set lacks here
+is left out with a remark that says what was found and what was expected where; a set without a single whole case is an
+error that says so."""
 
 from collections.abc import Callable
 from pathlib import Path

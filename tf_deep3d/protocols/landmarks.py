@@ -1,10 +1,10 @@
 """Photos with 68 known landmarks: AFLW2000-3D and sets in the form of 300W.
 
-- AFLW2000-3D (Zhu et al. 2016), 2,000 photos: image00002.jpg with image00002.mat beside it, which holds pt3d_68 [3, 68],
-  x and y in px counted from 1, and Pose_Para [1, 7], pitch, yaw and roll in radians first. The matrix of these angles is
-  Rx Ry Rz with the opposite signs (`angle2matrix_3ddfa` in mesh/transform.py of github.com/yfeng95/face3d), in a frame
-  like ours. NME over the box, in bins of yaw; the published mean is that of the three bins, and some tables take 696
-  balanced photos instead of all.
+- AFLW2000-3D (Zhu et al. 2016), 2,000 photos: image00002.jpg with image00002.mat beside it, which holds pt3d_68 [3,
+  68], x and y in px counted from 1, and Pose_Para [1, 7], pitch, yaw and roll in radians first. The matrix of these
+  angles is Rx Ry Rz with the opposite signs (`angle2matrix_3ddfa` in mesh/transform.py of github.com/yfeng95/face3d),
+  in a frame like ours. NME over the box, in bins of yaw; the published mean is that of the three bins, and some tables
+  take 696 balanced photos instead of all.
 - 300W (Sagonas et al. 2013) and its like: NAME.pts beside each photo, a header (version, n_points), then rows x y in
   braces, counted from 1. NME over the distance of the outer corners of the eyes.
 

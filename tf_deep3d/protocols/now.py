@@ -1,14 +1,16 @@
-"""The NoW challenge (Sanyal et al. 2019): its measure on the validation people, and the folder that it wants to be sent.
+"""The NoW challenge (Sanyal et al. 2019): its measure on the validation people, and the folder that it wants to be
+sent.
 
-Layout, from github.com/soubhiksanyal/now_evaluation (facts alone; its code may not be used freely) and programs that read
-the set: imagepathsvalidation.txt with a line SUBJECT/multiview_neutral/IMG_0041.jpg for each photo (the line's last three
-parts count); the photos in iphone_pictures/ (also inside final_release_version/ and NoW_Dataset/final_release_version/);
-scans/SUBJECT/*.obj in mm; scans_lmks_onlypp/SUBJECT/*.pp, seven points that MeshLab picked. A submission is
-SUBJECT/CHALLENGE/IMG_0041.obj with IMG_0041.npy beside it, the seven landmarks [7, 3] on that mesh, all meshes neutral.
+Layout, from github.com/soubhiksanyal/now_evaluation (facts alone; its code may not be used freely) and programs that
+read the set: imagepathsvalidation.txt with a line SUBJECT/multiview_neutral/IMG_0041.jpg for each photo (the line's
+last three parts count); the photos in iphone_pictures/ (also inside final_release_version/ and
+NoW_Dataset/final_release_version/); scans/SUBJECT/*.obj in mm; scans_lmks_onlypp/SUBJECT/*.pp, seven points that
+MeshLab picked. A submission is SUBJECT/CHALLENGE/IMG_0041.obj with IMG_0041.npy beside it, the seven landmarks [7, 3]
+on that mesh, all meshes neutral.
 
-Measured here as there: crop around the face, landmarks, then the surface, distances of all points pooled over all photos.
-The refinement is our ICP with scale instead of the original's minimiser of the same distances, so the last digit differs.
-"""
+Measured here as there: crop around the face, landmarks, then the surface, distances of all points pooled over all
+photos. The refinement is our ICP with scale instead of the original's minimiser of the same distances, so the last
+digit differs."""
 
 import numpy as np
 
@@ -77,7 +79,7 @@ def now(folder, frame, unit=None, part="validation", submission=False):
 
 
 def submitting(out):
-    """A function for `evaluation.run` that writes each prediction into `out`/submission/METHOD as the challenge wants it."""
+    """A function for `evaluation.run` that writes predictions into `out`/submission/METHOD as the challenge reads them."""
 
     def write(method, case, prediction):
         subject, challenge = case.photos[0].parts[-3:-1]

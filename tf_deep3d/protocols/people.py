@@ -9,10 +9,10 @@ Layouts were learnt from programs that read the sets:
 - BU-3DFE (Yin et al. 2006), 100 people: F0001/F0001_NE00WH_F3D.wrl and F0001_NE00WH_F2D.bmp; NE00 is neutral, WH says
   the ethnicity. From public readers of the set. The 83 points of the .bnd files are not used: what they mean is not
   written anywhere that we found.
-- Stirling ESRC as in the FG 2018 challenge (Feng et al. 2018): F_3D_N/F1001_N.obj and M_3D_N/..., the seven landmarks in
-  annotations/F_3D_N/F1001_N.lnd of github.com/patrikhuber/fg2018-competition, from which the measure is known too. How
-  the photos are named was not to be found: any photos in HQ/ and LQ/ are taken whose names begin with a scan's letter
-  and number.
+- Stirling ESRC as in the FG 2018 challenge (Feng et al. 2018): F_3D_N/F1001_N.obj and M_3D_N/..., the seven landmarks
+  in annotations/F_3D_N/F1001_N.lnd of github.com/patrikhuber/fg2018-competition, from which the measure is known too.
+  How the photos are named was not to be found: any photos in HQ/ and LQ/ are taken whose names begin with a scan's
+  letter and number.
 
 Where a scan has no landmarks they are looked for on a rendering, or read from a file beside it (`scans.load_scan`).
 """
@@ -167,8 +167,8 @@ def stirling(folder, frame, unit=None):
 
 
 def listed(path, frame, unit=None, neutral=False):
-    """Scans of one's own: a .csv with the columns photos (several separated by ;) and scan, and, where wanted, landmarks
-    (of the scan), group (the person) and section. Paths count from the .csv."""
+    """Scans of one's own: a .csv with the columns photos (several separated by ;) and scan, and, where wanted,
+    landmarks (of the scan), group (the person) and section. Paths count from the .csv."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"the list is a .csv file with the columns {', '.join(COLUMNS)}. Received: {path}")

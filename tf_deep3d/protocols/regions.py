@@ -1,18 +1,18 @@
 """Errors by region of the face: FaceWarehouse and REALY.
 
-- FaceWarehouse (Cao et al. 2014): Tester_1/TrainingPose/pose_0.obj to pose_19.obj, one expression each, with
-  pose_0.png beside it; 150 people. From public readers of the set. Published figures are of 9 people and two regions, S
-  and L (Tewari et al. 2017, Deng et al. 2019); neither which people nor which vertices was to be found. So all people are
-  taken unless some are chosen, and the regions are those of regions_S.txt and regions_L.txt in the set's folder (indices
-  of vertices, which all its meshes share), or else what lies within `SMALL` and `LARGE` mm of the nose tip. The landmarks
-  may lie in landmarks.txt in the set's folder, for all meshes.
+- FaceWarehouse (Cao et al. 2014): Tester_1/TrainingPose/pose_0.obj to pose_19.obj, one expression each, with pose_0.png
+  beside it; 150 people. From public readers of the set. Published figures are of 9 people and two regions, S and L
+  (Tewari et al. 2017, Deng et al. 2019); neither which people nor which vertices was to be found. So all people are
+  taken unless some are chosen, and the regions are those of regions_S.txt and regions_L.txt in the set's folder
+  (indices of vertices, which all its meshes share), or else what lies within `SMALL` and `LARGE` mm of the nose tip.
+  The landmarks may lie in landmarks.txt in the set's folder, for all meshes.
 - REALY (Chai et al. 2022), 100 people: REALY_image/crop_image_frontal_512x512/1.png, the photo of person 1 (or 1_2.png,
-  another view), REALY_HIFI3D_keypoints/1.obj, 85 points of which the first 68 are ibug68, and REALY_scan_region/1/nose.obj,
-  mouth.obj, forehead.obj, cheek.obj; metrical_scale.txt, a row for each person, comes with the code. From
-  github.com/czh-98/REALY and programs that read the set. Here each region is aligned by itself, rigidly and with scale, and
-  its points are measured to the surface. The published measure then deforms the region onto the mesh to find better
-  correspondences; that step is left out here, so the figures do not compare with published ones.
-"""
+  another view), REALY_HIFI3D_keypoints/1.obj, 85 points of which the first 68 are ibug68, and
+  REALY_scan_region/1/nose.obj, mouth.obj, forehead.obj, cheek.obj; metrical_scale.txt, a row for each person, comes
+  with the code. From github.com/czh-98/REALY and programs that read the set. Here all regions together find the scale,
+  then each is aligned rigidly by itself, and its points are measured to the surface. The published measure then deforms
+  the region onto the mesh to find better correspondences; that step is left out here, so the figures do not compare
+  with published ones."""
 
 import math
 import re
@@ -20,11 +20,11 @@ import re
 import numpy as np
 
 from tf_deep3d import geometry, metrics
-from tf_deep3d.evaluation import Case, Measurement, align, mean, pictures
+from tf_deep3d.evaluation import ICP_POINTS, Case, Measurement, align, mean, pictures
 from tf_deep3d.photos import SUFFIXES
 from tf_deep3d.point_to_surface import surface_distances
 from tf_deep3d.protocols import Protocol, folder_of, joined, whole
-from tf_deep3d.protocols.surfaces import face_region, scan_at, to_plane
+from tf_deep3d.protocols.surfaces import face_region, plane_distances, scan_at, shown
 from tf_deep3d.scans import guessed_unit, read_mesh, read_points
 
 SMALL, LARGE = 70.0, metrics.CROP_RADIUS  # mm around the nose tip
@@ -69,10 +69,11 @@ def facewarehouse(folder, frame, unit=None, people=None):
             for path, there, radius in zip(files, own, (SMALL, LARGE), strict=True):
                 near = face_region(scan, frame, shared, unit, radius)
                 regions.append(_listed(path, len(near)) if there else near)
-            measured = to_plane(prediction, truth, regions[1])
-            found = {"coverage": measured.numbers["coverage"], "point_large": measured.numbers["point_mean"]}
-            found["point_small"] = to_plane(prediction, truth, regions[0]).numbers["point_mean"]
-            return measured._replace(numbers=found)
+            small, *_ = plane_distances(prediction, truth, regions[0])
+            large, aligned, normals = plane_distances(prediction, truth, regions[1])
+            picture = shown(prediction, aligned, normals, truth, regions[1], large.point)
+            numbers = {"point_small": mean(small.point), "point_large": mean(large.point), "coverage": large.coverage}
+            return Measurement(numbers, large.point, picture)
 
         title = f"Tester_{person}_pose_{number}"
         return Case(title, f"Tester_{person}", None, (photo,), measure, ("neutral" if number == 0 else "expressive",))
@@ -138,19 +139,22 @@ def by_region(prediction, keypoints, nose, mouth, forehead, cheek, frame, unit=N
     scale = guessed_unit(landmarks) if unit is None else unit
     move = metrics.similarity_from_landmarks(scale * landmarks[17:], frame[17:], scale=False)
     landmarks = move.apply(scale * landmarks)
-    numbers, parts, errors, start = {}, [], [], 0
-    for name, path in zip(REGIONS, (nose, mouth, forehead, cheek), strict=True):
+    parts, count = [], 0
+    for path in (nose, mouth, forehead, cheek):
         vertices, triangles = read_mesh(path)
         vertices = move.apply(scale * vertices)
         around = geometry.corners_around(triangles, len(vertices))
-        normals = geometry.vertex_normals(vertices[None], triangles, around)[0]
-        aligned, turned = align(prediction, vertices, normals, landmarks)
-        far = surface_distances(aligned, prediction.triangles, vertices)
-        numbers[name] = mean(far)
-        parts.append((vertices, triangles + start, normals))
-        errors.append(far)
-        start += len(vertices)
+        parts.append((vertices, triangles + count, geometry.vertex_normals(vertices[None], triangles, around)[0]))
+        count += len(vertices)
+    truth = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+    aligned, turned = align(prediction, truth[0], truth[2], landmarks)
+    numbers, errors = {}, []
+    for name, (vertices, _, normals) in zip(REGIONS, parts, strict=True):
+        pick = np.linspace(0, len(vertices) - 1, min(ICP_POINTS, len(vertices))).round().astype(int)
+        stay = metrics.Similarity3D(1.0, np.eye(3), np.zeros(3))
+        own = metrics.icp(aligned, turned, vertices[pick], normals[pick], stay, scale=False)
+        errors.append(surface_distances(own.apply(aligned), prediction.triangles, vertices))
+        numbers[name] = mean(errors[-1])
     numbers["regions"] = math.fsum(numbers.values()) / len(REGIONS)
     errors = np.concatenate(errors)
-    truth = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
     return Measurement(numbers, errors, pictures((aligned, prediction.triangles, turned), truth, errors))

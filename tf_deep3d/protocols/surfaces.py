@@ -27,21 +27,23 @@ def scan_at(path, frame, landmarks=None, unit=None):
 
 
 @lru_cache(maxsize=KEPT)
-def _region(path, landmarks, unit, frame, radius):
+def _seen(path, landmarks, unit, frame):
     scan = _kept(path, landmarks, unit, frame)
-    return metrics.within(scan.vertices, nose_tip(scan), radius) & metrics.visible(scan.vertices, scan.triangles)
+    return metrics.visible(scan.vertices, scan.triangles)
 
 
 def face_region(path, frame, landmarks=None, unit=None, radius=metrics.CROP_RADIUS):
     """[V] bool: the scan's vertices within `radius` mm of the nose tip that are seen from the front or the sides."""
-    return _region(path, landmarks, unit, np.ascontiguousarray(frame, np.float64).tobytes(), radius)
+    key = (path, landmarks, unit, np.ascontiguousarray(frame, np.float64).tobytes())
+    scan = _kept(*key)
+    return metrics.within(scan.vertices, nose_tip(scan), radius) & _seen(*key)
 
 
 def challenge_region(scan, factor):
     """[V] bool: the round face region of the FG 2018 and NoW challenges.
 
-    Around a point three tenths of the way from the nose's base up to between the inner corners of the eyes; the radius is
-    `factor` times the mean of that length and the distance of the outer corners.
+    Around a point three tenths of the way from the nose's base up to between the inner corners of the eyes; the radius
+    is `factor` times the mean of that length and the distance of the outer corners.
     """
     bridge = scan.landmarks[list(INNER_EYES)].mean(0)
     base = scan.landmarks[NOSE_BASE]
@@ -52,15 +54,20 @@ def challenge_region(scan, factor):
 
 def to_plane(prediction, scan, region):
     """Deng et al. 2019: ICP with scale on the region, then point-to-plane RMSE; `Measurement`."""
-    points = scan.vertices[region]
-    aligned, normals = align(prediction, points, scan.normals[region], scan.landmarks)
-    far = metrics.distances(aligned, prediction.triangles, normals, points)
+    far, aligned, normals = plane_distances(prediction, scan, region)
     numbers = {
         "plane_rmse": metrics.root_mean_square(far.plane),
         "point_mean": mean(far.point[np.isfinite(far.plane)]),
         "coverage": far.coverage,
     }
-    return Measurement(numbers, far.plane, _shown(prediction, aligned, normals, scan, region, far.plane))
+    return Measurement(numbers, far.plane, shown(prediction, aligned, normals, scan, region, far.plane))
+
+
+def plane_distances(prediction, scan, region):
+    """`metrics.Distances` of the region's points from the aligned prediction, its vertices [V, 3] and their normals."""
+    points = scan.vertices[region]
+    aligned, normals = align(prediction, points, scan.normals[region], scan.landmarks)
+    return metrics.distances(aligned, prediction.triangles, normals, points), aligned, normals
 
 
 def to_surface(prediction, scan, region, refine=True):
@@ -83,10 +90,11 @@ def to_surface(prediction, scan, region, refine=True):
         "surface_mean": mean(far),
         "surface_rmse": metrics.root_mean_square(far),
     }
-    return Measurement(numbers, far, _shown(prediction, aligned, normals, scan, region, far))
+    return Measurement(numbers, far, shown(prediction, aligned, normals, scan, region, far))
 
 
-def _shown(prediction, aligned, normals, scan, region, errors):
+def shown(prediction, aligned, normals, scan, region, errors):
+    """The picture of a `Measurement`; `errors` are those of the region's points."""
     everywhere = np.full(len(scan.vertices), np.nan)
     everywhere[region] = errors
     return pictures((aligned, prediction.triangles, normals), (scan.vertices, scan.triangles, scan.normals), everywhere)
