@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tf_deep3d import evaluate, open_benchmark
 
@@ -26,7 +27,7 @@ def test_the_truth_beats_the_mean_face(tmp_path, truth, capsys):
     command = ["open", "--methods", "mean", "--meshes", f"truth={truth}", "--limit", "2", "--out", str(tmp_path)]
     assert evaluate.main([*command, "--compare", "mean", "truth"]) == 0
     shown = capsys.readouterr().out
-    assert "open benchmark 1.1, 2 pictures" in shown
+    assert "open benchmark 1.1, 2 cases" in shown
     assert "mean - truth" in shown
 
     record = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
@@ -37,6 +38,9 @@ def test_the_truth_beats_the_mean_face(tmp_path, truth, capsys):
     assert summary["mean"]["nme_box"]["mean"] < 10
     assert summary["mean"]["pose"]["mean"] < 10
     assert "nme_box" not in summary["truth"]
+    assert 0 < summary["mean"]["recognition"]["mean"] < 1, "the mean face is not the person"
+    assert "recognition" not in summary["truth"]
+    assert set(record["summary"]) == {"all", "subjects: person", "subjects: james", "yaw 45 to 75", "yaw 75 to 91"}
     with open(tmp_path / "pictures.csv", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 4
     assert r"\begin{tabular}" in (tmp_path / "table.tex").read_text(encoding="utf-8")
@@ -46,6 +50,46 @@ def test_the_truth_beats_the_mean_face(tmp_path, truth, capsys):
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "methods").rglob("*.json")}
     assert evaluate.main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "methods").rglob("*.json")} == stamps, "all was kept"
+
+
+def test_photos_with_landmark_files(tmp_path, capsys):
+    """Pictures of the open benchmark as a set in the form of 300W, by a method and by a folder of no meshes."""
+    views = open_benchmark.load(limit=2).views
+    for view in views:
+        folder = tmp_path / "set" / view.subject.name
+        folder.mkdir(parents=True)
+        Image.fromarray(open_benchmark.picture(view)).save(folder / f"{view.name}.png")
+        rows = "\n".join(f"{x} {y}" for x, y in view.landmarks + 0.5)
+        (folder / f"{view.name}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+    command = ["pts", str(tmp_path / "set"), "--methods", "mean", "--out", str(tmp_path / "out")]
+    assert evaluate.main(command) == 0
+    assert "300W landmarks, 1, 2 cases" in capsys.readouterr().out
+    record = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert 0 < record["summary"][views[0].subject.name]["mean"]["nme_eyes"]["mean"] < 12
+    assert [row["sections"] for row in record["pictures"]["mean"]] == [["james"], ["person00"]]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 2
+    assert "Error against yaw" not in page, "nobody knows it"
+    (tmp_path / "meshes").mkdir()
+    assert evaluate.main([*command, "--meshes", f"theirs={tmp_path / 'meshes'}"]) == 1
+    assert "no such file" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["aflw2000", "nowhere"], "folder of AFLW2000-3D is expected at nowhere"),
+        (["now", "."], "expected imagepathsvalidation.txt in ."),
+        (["csv", "mine.csv"], "the list is a .csv file"),
+    ],
+)
+def test_a_missing_data_set_is_one_line(tmp_path, capsys, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    assert evaluate.main([*arguments, "--methods", "mean", "--out", "out"]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert said in message
+    assert message.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -69,7 +113,9 @@ def test_errors_are_one_line(tmp_path, capsys, monkeypatch, arguments, said):
     assert message.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [[], ["closed"], ["open"], ["open", "--out", "x", "--meshes", "theirs"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["closed"], ["open"], ["open", "--out", "x", "--meshes", "theirs"], ["micc", "--out", "x"]]
+)
 def test_wrong_command_lines_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         evaluate.main(arguments)

@@ -20,7 +20,6 @@ from tf_deep3d import (
     pipeline,
 )
 from tf_deep3d import evaluation_report as report
-from tf_deep3d.coefficients import Coefficients
 from tf_deep3d.evaluation import ANCHORS, Method, Prediction
 
 
@@ -43,7 +42,7 @@ def views(tiny_model, landmarks):
 
 @pytest.fixture
 def cases(views, tmp_path):
-    return list(evaluation.open_cases(open_benchmark.Benchmark("tiny 1", views), tmp_path / "pictures"))
+    return [evaluation.open_case(view, tmp_path / "pictures") for view in views]
 
 
 def predicted(tiny_model, landmarks, view, scale=1.0):
@@ -64,7 +63,7 @@ def test_the_truth_has_no_error(tiny_model, landmarks, views):
     for name in ("nme_box", "nme_eyes", "pose", "albedo"):
         assert measured.numbers[name] == pytest.approx(0, abs=1e-6)
     assert measured.errors.shape == views[0].subject.region.shape
-    assert measured.picture.shape == (192, 192, 3)
+    assert measured.picture.shape == (192, 384, 3)
 
 
 def test_known_errors_are_found(tiny_model, landmarks, views):
@@ -86,9 +85,7 @@ def test_known_errors_are_found(tiny_model, landmarks, views):
 def test_what_a_method_does_not_say_is_not_measured(tiny_model, landmarks, views):
     bare = predicted(tiny_model, landmarks, views[0])._replace(landmarks=None, angles=None, albedo=None)
     numbers = evaluation.measure_view(views[0], bare).numbers
-    assert [name for name, value in numbers.items() if value is None] == [
-        "nme_box", "nme_eyes", "pose", "albedo", "seconds",
-    ]  # fmt: skip
+    assert set(numbers) == {"plane_rmse", "point_mean", "coverage"}
 
 
 def method_of(tiny_model, landmarks, views, calls, name="truth", identity=None):
@@ -113,9 +110,10 @@ def test_results_are_kept_and_not_measured_again(tiny_model, landmarks, views, c
     again = evaluation.run("tiny 1", cases, [method], tiny_model, tmp_path)
     assert calls == [[c.name for c in cases[:3]], [c.name for c in cases[3:]]]
     assert again["truth"][:3] == first["truth"]
-    errors, picture = evaluation.read_details(evaluation.result_folder(tmp_path, "truth"), cases[0].name)
+    errors, picture, neutral = evaluation.read_details(evaluation.result_folder(tmp_path, "truth"), cases[0].name)
     assert errors.max() < 1e-2
     assert picture.dtype == np.uint8
+    assert neutral is None
 
     other = method_of(tiny_model, landmarks, views, calls, identity={"n": 2})
     with pytest.raises(ValueError, match="other settings"):
@@ -138,27 +136,84 @@ def portrait_of(case, points):
     transform = geometry.Similarity(0.5, 0.3, (12.0, -4.0))
     detected = detection.Detection(1.0, np.zeros(4), np.zeros((478, 3)), points, np.zeros((5, 2)))
     crop = alignment.Crop(np.zeros((224, 224, 3), np.float32), transform, 0.0)
-    return pipeline.Portrait(case.photo, np.zeros((4, 4, 3), np.uint8), (0, 0), crop, detected)
+    return pipeline.Portrait(case.photos[0], np.zeros((4, 4, 3), np.uint8), (0, 0), crop, detected)
 
 
 def test_predictions_are_in_the_photos_frame(tiny_model, cases):
-    zeros = tiny_model.layout().zeros(2)
-    coefficients = zeros._replace(angles=np.float32([[0.1, 0.2, 0.3], [np.nan, 0, 0]]))
-    portraits = [portrait_of(cases[0], np.zeros((68, 2)))] * 2
-    good, bad = evaluation_methods.predictions(tiny_model, coefficients, portraits)
-    assert bad == "the fit of the face diverged"
+    coefficients = tiny_model.layout().zeros(1)._replace(angles=np.float32([[0.1, 0.2, 0.3]]))
+    portrait = portrait_of(cases[0], np.zeros((68, 2)))
+    good = evaluation_methods.prediction(tiny_model, coefficients, [portrait])
     np.testing.assert_allclose(good.angles, np.degrees([0.1, 0.2, 0.6]), rtol=1e-5)
-    one = Coefficients(*(group[:1] for group in coefficients))
-    crop = face.reconstruct(tiny_model, one).landmarks[0]
-    np.testing.assert_allclose(portraits[0].crop.transform.apply(good.landmarks), crop, atol=1e-3)
+    crop = face.reconstruct(tiny_model, coefficients).landmarks[0]
+    np.testing.assert_allclose(portrait.crop.transform.apply(good.landmarks), crop, atol=1e-3)
     np.testing.assert_allclose(good.vertices, tiny_model.mean_shape, atol=1e-6)
+    photo, rendering = good.likeness()
+    assert photo.shape == rendering.shape == (224, 224, 3)
+    assert rendering.max() > 0.1
+    assert (rendering == photo).all(-1).mean() > 0.1, "the photo shows around the face"
+
+
+def test_photos_of_one_person_make_one_shape(tiny_model, cases):
+    zeros = tiny_model.layout().zeros(3)
+    identity, expression = zeros.identity.copy(), zeros.expression.copy()
+    identity[:, 0], expression[:, 0] = [1, 3, np.nan], 2
+    coefficients = zeros._replace(identity=identity, expression=expression)
+    portraits = [portrait_of(cases[0], np.zeros((68, 2)))] * 3
+    calm = evaluation_methods.prediction(tiny_model, coefficients, portraits, neutral=True)
+    expected = tiny_model.mean_shape + 2 * tiny_model.identity_basis[0].reshape(-1, 3)
+    np.testing.assert_allclose(calm.vertices, expected, atol=1e-6)
+    np.testing.assert_allclose(calm.neutral, 100 * expected, atol=1e-4)
+    assert calm.landmarks is None
+    assert calm.angles is None
+    moved = evaluation_methods.prediction(tiny_model, coefficients, portraits)
+    expected = expected + 2 * tiny_model.expression_basis[0].reshape(-1, 3)
+    np.testing.assert_allclose(moved.vertices, expected, atol=1e-6)
+    lost = coefficients._replace(identity=np.full_like(identity, np.nan))
+    assert evaluation_methods.prediction(tiny_model, lost, portraits) == "the fit of the face diverged"
+    assert evaluation_methods.prediction(tiny_model, zeros, []) == "no face found"
+
+
+def test_shapes_of_a_person_are_compared_and_renderings_described(tiny_model, landmarks, views, cases, tmp_path):
+    by_name = {view.name: view for view in views}
+    wave = np.sin(9 * tiny_model.mean_shape[:, :1]) * [0, 0, 1]  # dm
+
+    def run(cases):
+        answers = [predicted(tiny_model, landmarks, by_name[case.name]) for case in cases]
+        shapes = [100 * tiny_model.mean_shape + sign * wave for case, sign in zip(cases, [1, -1, 1, -1], strict=False)]
+        pair = (np.full((2, 2, 3), 0.5), np.full((2, 2, 3), 0.25))
+        return [a._replace(neutral=s, likeness=lambda: pair) for a, s in zip(answers, shapes, strict=True)]
+
+    method = Method("waves", run, {}, detects=False)
+    chosen = [cases[0], cases[1], cases[3]]  # two pictures of one person, one of another
+    rows = evaluation.run(
+        "tiny 1",
+        chosen,
+        [method],
+        tiny_model,
+        tmp_path,
+        describe=lambda images: images[:, 0, 0] * [1, 1, 0] + [0, 0, 1],
+    )["waves"]
+    expected = np.sqrt(2 * (wave**2).sum(-1).mean())  # of +-1 wave: sqrt(2 / (2 - 1))
+    assert rows[0]["numbers"]["consistency"] == pytest.approx(expected, rel=0.1)
+    assert rows[1]["numbers"]["consistency"] == pytest.approx(expected, rel=0.1)
+    assert "consistency" not in rows[2]["numbers"]
+    cosine = (2 * 0.125 + 1) / np.sqrt(1.5 * 1.125)
+    assert rows[0]["numbers"]["recognition"] == pytest.approx(1 - cosine)
+
+
+def test_points_of_all_cases_are_pooled(tiny_model, landmarks, views, cases, tmp_path):
+    method = method_of(tiny_model, landmarks, views, [])
+    results = evaluation.run("tiny 1", cases[:3], [method], tiny_model, tmp_path)
+    found = evaluation.pooled(tmp_path, results)["truth"]
+    assert found["all"]["points"] == 2 * len(views[0].subject.region), "the third has no prediction"
+    assert found["all"]["median"] < 0.01
 
 
 def test_the_mean_face_takes_the_pose_of_the_landmarks(tiny_model, cases, landmarks):
     angles = np.float32([[0.05, 0.4, -0.1]])
     posed = face.reconstruct(tiny_model, tiny_model.layout().zeros(1)._replace(angles=angles)).landmarks[0]
     transform = geometry.Similarity(0.5, 0.3, (12.0, -4.0))
-    seen = cases[0]._replace(portrait=portrait_of(cases[0], transform.inverse().apply(posed)))
+    seen = cases[0]._replace(portraits=(portrait_of(cases[0], transform.inverse().apply(posed)),))
     models = pipeline.Models((tiny_model,), tiny_model, None, None)
     method = evaluation_methods.own_method("mean", models, pipeline.Options(method="fit"))
     answer, missing = method.run([seen, cases[1]])
@@ -210,22 +265,6 @@ def test_meshes_of_another_program(tiny_model, landmarks, views, cases, tmp_path
         evaluation_methods.mesh_folder("theirs", tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("text", ["", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 4\n", "v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"])
-def test_unusable_meshes_are_refused(tmp_path, text):
-    path = tmp_path / "mesh.obj"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=r"mesh\.obj"):
-        evaluation_methods.read_obj(path)
-
-
-def test_polygons_and_negative_indices(tmp_path):
-    path = tmp_path / "mesh.obj"
-    path.write_text("v 0 0 0 1 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf -4//1 2//1 3//1 4//1\n")
-    vertices, triangles = evaluation_methods.read_obj(path)
-    assert vertices.shape == (4, 3)
-    np.testing.assert_array_equal(triangles, [[0, 1, 2], [0, 2, 3]])
-
-
 # Tables and report
 
 
@@ -234,6 +273,7 @@ def result(number, yaw, rmse, group="person"):
     return {
         "picture": f"p{number}", "group": f"{group}{number // 2}", "angles": [0.0, yaw, 0.0], "numbers": numbers,
         "reason": "no face found" if rmse is None else None,
+        "sections": (f"subjects: {group}", *evaluation.yaw_section(yaw)), "photo": "nowhere.png",
     }  # fmt: skip
 
 
@@ -284,10 +324,10 @@ def test_comparison_is_of_pairs(results):
 
 
 def test_curves_count_failures(results):
-    errors, share = report.cumulative(results)["a_1"]
+    errors, share = report.cumulative(results, "plane_rmse")["a_1"]
     assert share[-1] == pytest.approx(100 * 7 / 8)
     assert (np.diff(errors) >= 0).all()
-    yaw, _ = report.by_yaw(results)["a_1"]
+    yaw, _ = report.by_yaw(results, "plane_rmse")["a_1"]
     np.testing.assert_array_equal(yaw, [-60, -40, 0, 40, 60, 80])
 
 

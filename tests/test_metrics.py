@@ -190,3 +190,23 @@ def test_comparison_of_paired_pictures():
     assert same.p_value > 0.05
     with pytest.raises(ValueError, match="Received: 1"):
         metrics.compare([1.0, np.nan], [2.0, 3.0])
+
+
+def test_cosine_is_that_of_the_angle():
+    assert metrics.cosine([1, 0], [3, 0]) == pytest.approx(1)
+    assert metrics.cosine([1, 0], [0, 2]) == 0
+    assert metrics.cosine([1, 0], [-1, np.sqrt(3)]) == pytest.approx(-0.5)
+    assert metrics.cosine([0, 0], [1, 0]) == 0
+
+
+def test_equal_shapes_are_consistent_wherever_they_lie(face):
+    shapes = np.stack([face[0], MOVE.apply(face[0]), MOVE.inverse().apply(face[0])])
+    np.testing.assert_allclose(metrics.set_consistency(shapes), 0, atol=1e-9)
+
+
+def test_inconsistency_is_the_standard_deviation(face):
+    """Independent noise of 0.3 mm in each coordinate, for sets of different size."""
+    rng = np.random.default_rng(3)
+    for count in (2, 6):
+        shapes = face[0] + rng.normal(0, 0.3, (count, *face[0].shape))
+        assert metrics.set_consistency(shapes).mean() == pytest.approx(0.3 * np.sqrt(3), rel=0.02)

@@ -16,19 +16,31 @@ from PIL import Image
 
 from tf_deep3d import metrics
 
-# Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for what is covered.
+# Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for what is covered. The first
+# that a benchmark has is its main one.
 MEASURES = {
     "plane_rmse": ("point-to-plane RMSE", "mm", 1.0, 2),
     "point_mean": ("point-to-point mean", "mm", 1.0, 2),
+    "point_small": ("point-to-point mean, region S", "mm", 1.0, 2),
+    "point_large": ("point-to-point mean, region L", "mm", 1.0, 2),
+    "surface_median": ("point-to-surface median", "mm", 1.0, 2),
+    "surface_mean": ("point-to-surface mean", "mm", 1.0, 2),
+    "surface_rmse": ("point-to-surface RMSE", "mm", 1.0, 2),
+    "regions": ("mean of the regions", "mm", 1.0, 2),
+    "nose": ("nose", "mm", 1.0, 2),
+    "mouth": ("mouth", "mm", 1.0, 2),
+    "forehead": ("forehead", "mm", 1.0, 2),
+    "cheek": ("cheek", "mm", 1.0, 2),
     "nme_box": ("landmarks, NME by box", "%", 100.0, 2),
     "nme_eyes": ("landmarks, NME by eyes", "%", 100.0, 2),
     "pose": ("pose MAE", "degrees", 1.0, 2),
     "albedo": ("albedo MAE", "of 255", 255.0, 1),
+    "recognition": ("identity, 1 - cosine", "FaceRes", 1.0, 3),
+    "consistency": ("a person's shapes from their mean", "mm", 1.0, 2),
     "coverage": ("covered", "%", 100.0, 1),
     "seconds": ("time a picture", "s", 1.0, 2),
 }
 YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees
-MAIN = "plane_rmse"
 SCALE_END = 4.0  # mm, the end of the error maps' scale
 _SCALE = np.array([[0.16, 0.24, 0.58], [0.25, 0.65, 0.72], [0.80, 0.87, 0.45], [0.95, 0.62, 0.23], [0.72, 0.12, 0.15]])
 _COLORS = ("#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e", "#6cc5b0")
@@ -56,17 +68,14 @@ def groups_of(results):
 
 
 def sections(results):
-    """Subsets of the pictures: title -> [N] bool. All, kinds of subjects, and bins of yaw.
+    """Subsets of the pictures: title -> [N] bool. All, then those of the cases, where they differ from all.
 
     Args:
       results: list of one method's results.
     """
-    kinds = np.array([re.sub(r"\d+$", "", result["group"]) for result in results])
-    yaw = np.abs([result["angles"][1] for result in results])
-    found = {"all": np.ones(len(results), bool)}
-    found |= {f"subjects: {kind}": kinds == kind for kind in np.unique(kinds)} if len(set(kinds)) > 1 else {}
-    found |= {f"yaw {low} to {high}": (yaw >= low) & (yaw < high) for low, high in YAW_BINS}
-    return {title: chosen for title, chosen in found.items() if chosen.any()}
+    titles = dict.fromkeys(title for result in results for title in result["sections"])
+    found = {title: np.array([title in result["sections"] for result in results]) for title in titles}
+    return {"all": np.ones(len(results), bool)} | {title: chosen for title, chosen in found.items() if not chosen.all()}
 
 
 def summaries(results):
@@ -103,6 +112,11 @@ def shown_measures(table):
     return [name for name in MEASURES if any(row[name].count for row in table.values())]
 
 
+def solved(row):
+    """How many pictures a method has a number for: name -> `Summary`."""
+    return max(value.count for value in row.values())
+
+
 def text_table(table, total):
     """The table of one section as lines of text.
 
@@ -113,7 +127,7 @@ def text_table(table, total):
     names = shown_measures(table)
     head = ["method", "pictures", *(f"{MEASURES[name][0]}, {MEASURES[name][1]}" for name in names)]
     rows = [
-        [method, f"{row[MAIN].count} of {total}", *(_number(row[name], name) for name in names)]
+        [method, f"{solved(row)} of {total}", *(_number(row[name], name) for name in names)]
         for method, row in table.items()
     ]
     return "\n\n".join(_columns(part) for part in _folded(head, rows))
@@ -151,6 +165,18 @@ def comparison_text(found, first, second):
     return _columns(rows)
 
 
+def pooled_text(points):
+    """`evaluation.pooled` as lines of text; empty if there is nothing."""
+    if not points:
+        return ""
+    rows = [["all points together, mm", "points", "median", "mean", "std"]]
+    for method, found in points.items():
+        for title, row in found.items():
+            numbers = (f"{row[name]:.3f}" for name in ("median", "mean", "std"))
+            rows.append([f"{method}, {title}", str(row["points"]), *numbers])
+    return _columns(rows)
+
+
 def csv_text(results):
     """One row for each method and picture."""
     file = io.StringIO()
@@ -161,7 +187,8 @@ def csv_text(results):
         numbers = np.stack([values_of(rows, name) for name in MEASURES], 1)
         for row, values in zip(rows, numbers, strict=True):
             cells = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
-            writer.writerow([method, row["picture"], row["group"], *row["angles"], *cells, row["reason"] or ""])
+            angles = row["angles"] or [""] * 3
+            writer.writerow([method, row["picture"], row["group"], *angles, *cells, row["reason"] or ""])
     return file.getvalue()
 
 
@@ -194,7 +221,7 @@ def error_colors(errors):
     return np.where(np.isfinite(errors)[:, None], colors, 0.75)
 
 
-def html_report(name, results, table, comparisons, pictures, versions):
+def html_report(name, results, table, comparisons, pictures, versions, remark=""):
     """The report, one self-contained page.
 
     Args:
@@ -204,61 +231,69 @@ def html_report(name, results, table, comparisons, pictures, versions):
       comparisons: (first, second) -> `comparison`.
       pictures: (method, result) -> list of [H, W, 3] uint8: photo, prediction, error map.
       versions: name -> text.
+      remark: text below the title.
     """
     total = len(next(iter(results.values())))
     parts = [f"<h1>{html.escape(name)}</h1><p>{total} pictures, {len(results)} methods. "]
     parts.append("Means over solved pictures, below them 95 % bootstrap intervals that draw whole persons, and the ")
-    parts.append("standard deviation of the pictures.</p>")
+    parts.append(f"standard deviation of the pictures.</p><pre>{html.escape(remark)}</pre>")
     for title, section in table.items():
         parts.append(f"<h2>{html.escape(title)}</h2>{_html_table(section)}")
     for (first, second), found in comparisons.items():
         parts.append(f"<h2>{html.escape(f'{first} against {second}')}</h2><p>Paired differences, and p of a sign-flip ")
         parts.append(f"test by person.</p><pre>{html.escape(comparison_text(found, first, second))}</pre>")
-    unit = MEASURES[MAIN][1]
-    main = f"{MEASURES[MAIN][0]}, {unit}"
-    parts.append(f"<h2>Cumulative error</h2>{_curves(cumulative(results), main, '% of pictures')}")
-    parts.append(f"<h2>Error against yaw</h2>{_curves(by_yaw(results), 'yaw, degrees', main)}")
-    scale = np.tile(error_colors(np.linspace(0, SCALE_END, 240))[None], (14, 1, 1))
-    parts.append(f"<h2>Best and worst</h2><p>Photo, reconstruction, and error on the truth: 0 {_image(scale * 255)} ")
-    parts.append(f"{SCALE_END:g} mm; grey: not measured or not covered.</p>")
-    for method, rows in results.items():
-        errors = values_of(rows, MAIN)
-        order = [int(i) for i in np.argsort(errors) if np.isfinite(errors[i])]
-        worst = order[3:][-3:][::-1]
-        for title, chosen in (("best", order[:3]), ("worst", worst)):
-            parts.append(f"<h3>{html.escape(method)}: {title}</h3><div class='cases'>")
-            for i in chosen:
-                images = "".join(_image(picture) for picture in pictures(method, rows[i]))
-                caption = f"{html.escape(rows[i]['picture'])}: {errors[i]:.2f} {unit}"
-                parts.append(f"<figure><div class='row'>{images}</div><figcaption>{caption}</figcaption></figure>")
-            parts.append("</div>")
-        failed = [f"{row['picture']}: {row['reason']}" for row in rows if row["reason"]]
-        if failed:
-            parts.append(f"<p>No result for {html.escape('; '.join(failed))}.</p>")
+    measure = shown_measures(table["all"])[:1]
+    parts.append("".join(_graphics(results, *measure, pictures)) if measure else "<p>No result.</p>")
     parts.append("<p>" + html.escape(", ".join(f"{key} {value}" for key, value in versions.items())) + "</p>")
     head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(name)}</title>"
     return f"{head}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
 
 
-def cumulative(results):
+def _graphics(results, measure, pictures):
+    """Curves of the main number, the best and worst cases, and what failed."""
+    title, unit = MEASURES[measure][:2]
+    main = f"{title}, {unit}"
+    yield f"<h2>Cumulative error</h2>{_curves(cumulative(results, measure), main, '% of pictures')}"
+    yaws = by_yaw(results, measure)
+    if any(len(yaw) for yaw, _ in yaws.values()):
+        yield f"<h2>Error against yaw</h2>{_curves(yaws, 'yaw, degrees', main)}"
+    scale = np.tile(error_colors(np.linspace(0, SCALE_END, 240))[None], (14, 1, 1))
+    yield "<h2>Best and worst</h2><p>Photo and reconstruction; for a truth with a surface, the error on it: 0 "
+    yield f"{_image(scale * 255)} {SCALE_END:g} mm; grey: not measured or not covered.</p>"
+    for method, rows in results.items():
+        errors = values_of(rows, measure)
+        order = [int(i) for i in np.argsort(errors) if np.isfinite(errors[i])]
+        for kind, chosen in (("best", order[:3]), ("worst", order[3:][-3:][::-1])):
+            yield f"<h3>{html.escape(method)}: {kind}</h3><div class='cases'>"
+            for i in chosen:
+                images = "".join(_image(picture) for picture in pictures(method, rows[i]))
+                caption = f"{html.escape(rows[i]['picture'])}: {errors[i]:.2f} {unit}"
+                yield f"<figure><div class='row'>{images}</div><figcaption>{caption}</figcaption></figure>"
+            yield "</div>"
+        failed = [f"{row['picture']}: {row['reason']}" for row in rows if row["reason"]]
+        if failed:
+            yield f"<p>No result for {html.escape('; '.join(failed))}.</p>"
+
+
+def cumulative(results, measure):
     """Method -> (errors [n] ascending, share [n] of all pictures, in %, that has no larger error)."""
     found = {}
     for method, rows in results.items():
-        errors = values_of(rows, MAIN)
+        errors = values_of(rows, measure)
         errors = np.sort(errors[np.isfinite(errors)])
         found[method] = (errors, 100 * np.arange(1, len(errors) + 1) / len(rows))
     return found
 
 
-def by_yaw(results, width=20):
-    """Method -> (yaw [n] in degrees, mean error [n]), in bins of `width` degrees."""
+def by_yaw(results, measure, width=20):
+    """Method -> (yaw [n] in degrees, mean error [n]), in bins of `width` degrees, where the pose is known."""
     found = {}
     for method, rows in results.items():
-        errors = values_of(rows, MAIN)
-        bins = np.round(np.array([row["angles"][1] for row in rows]) / width).astype(int)
-        bins = np.where(np.isfinite(errors), bins, 10**6)
-        kept = [b for b in np.unique(bins) if b != 10**6]
-        found[method] = (np.array(kept) * float(width), np.array([errors[bins == b].mean() for b in kept]))
+        known = [row for row in rows if row["angles"]]
+        errors = values_of(known, measure)
+        bins = np.round(np.array([row["angles"][1] for row in known]) / width).astype(int)
+        kept = np.unique(bins[np.isfinite(errors)])
+        found[method] = (kept * float(width), np.array([np.nanmean(errors[bins == b]) for b in kept]))
     return found
 
 
@@ -268,7 +303,7 @@ def _html_table(section):
     heads = "".join(f"<th>{title}<small>{unit}</small></th>" for title, unit in titles)
     lines = [f"<table><tr><th>method</th><th>solved</th>{heads}</tr>"]
     for method, row in section.items():
-        cells = [f"<td>{html.escape(method)}</td><td>{row[MAIN].count}</td>"]
+        cells = [f"<td>{html.escape(method)}</td><td>{solved(row)}</td>"]
         for name in names:
             value, digits = row[name], MEASURES[name][3]
             mean, low, high, std = (f"{x:.{digits}f}" for x in (value.mean, value.low, value.high, value.std))

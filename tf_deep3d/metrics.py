@@ -20,6 +20,7 @@ from tf_deep3d import geometry, renderer
 CROP_RADIUS = 95.0  # mm around the nose tip
 TRIMMED = 0.97  # share of the nearest pairs that move the mesh during ICP
 FACING = 0.3  # cosine of the angle between the normals of a pair, from which it moves the mesh
+ICP_STEPS = 60  # at most
 VIEWS = ((0.0, 0.0), (0.0, 45.0), (0.0, -45.0))  # pitch, yaw in degrees, from which the surface of a face is seen
 DEPTH_TOLERANCE = 1.0  # mm
 BOOTSTRAPS, SEED = 2000, 7
@@ -128,7 +129,7 @@ def _rank(points):
     return np.linalg.matrix_rank(points - points.mean(0), 1e-6 * (np.ptp(points) + 1))
 
 
-def icp(vertices, normals, points, point_normals, start, scale=True, steps=60, tolerance=1e-4):
+def icp(vertices, normals, points, point_normals, start, scale=True, steps=ICP_STEPS, tolerance=1e-4):
     """Moves a mesh onto the points of the truth: point-to-plane ICP by Gauss-Newton (Chen and Medioni 1992).
 
     Each point is paired with its nearest vertex. Pairs whose normals disagree and the farthest few do not count, so
@@ -279,6 +280,32 @@ def landmark_nme(predicted, truth, normalization="box"):
 def pose_errors(predicted, truth):
     """Absolute differences of angles in degrees, the short way round: [N, 3] from [N, 3]."""
     return np.abs((np.asarray(predicted, np.float64) - truth + 180) % 360 - 180)
+
+
+def cosine(first, second):
+    """Cosine of the angle between two descriptors [D]."""
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    return float(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12))
+
+
+def set_consistency(shapes):
+    """How far each of several shapes of one person is from their mean.
+
+    Args:
+      shapes: [N, P, 3] mm, N > 1, points that correspond. They are moved onto their mean first, with scale.
+
+    Returns:
+      [N] mm, root mean square distances, times sqrt(N / (N - 1)), so that they do not depend on N on average.
+    """
+    shapes = np.asarray(shapes, np.float64)
+    count, goal = len(shapes), shapes[0]
+    for _ in range(3):
+        moved = np.stack([similarity_from_landmarks(shape, goal).apply(shape) for shape in shapes])
+        goal = moved.mean(0)
+        # Without this the mean would shrink from round to round.
+        goal = (goal - goal.mean(0)) * np.sqrt((shapes[0].std(0) ** 2).sum() / (goal.std(0) ** 2).sum())
+    spread = moved - moved.mean(0)
+    return np.sqrt((spread**2).sum(-1).mean(-1) * count / (count - 1))
 
 
 def summarize(values, groups=None):

@@ -27,7 +27,7 @@ CODECS = ("libx264", "mpeg4")  # the first that this build of FFmpeg has writes 
 QUALITY = "20"  # constant rate factor of x264; 18 cannot be told from the original
 TICKS = 90_000  # per second, of written times
 # FFmpeg's names of containers; playlists (hls, dash, concat, ..) and scripts are not among them.
-_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,gif,apng,ogg,asf,h264,hevc,m4v"
+_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,gif,apng,ogg,asf,h264,hevc,m4v,mjpeg"
 
 
 class VideoError(ValueError):

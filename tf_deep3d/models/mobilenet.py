@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from tf_deep3d import archive
+from tf_deep3d.camera import IMAGE_SIZE
 
 START = Path(__file__).parent.parent / "assets" / "faceres.npz"
 SCHEMA = 1
@@ -47,6 +48,21 @@ def features(images, dtype=None):
         if f"conv_pw_{index}" == STAGE:
             stage = x
     return stage, keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pooled")(x)
+
+
+def build_descriptor(path=None):
+    """FaceRes as it was trained, to judge by: aligned photos [B, 224, 224, 3], RGB in [0, 1] -> [B, 1024].
+
+    No loss uses it. R-Net's MobileNet starts from its weights, though, and goes its own way from there.
+
+    Args:
+      path: see `load_start`.
+    """
+    images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="float32", name="images")
+    network = keras.Model(images, features(images, "float32")[1], name="descriptor")
+    load_start(network, path)
+    network.trainable = False
+    return network
 
 
 def kernel_shapes():

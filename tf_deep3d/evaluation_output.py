@@ -1,0 +1,87 @@
+"""Writes what `evaluation` measured: a table to the terminal, and files for programs, papers and people."""
+
+import json
+
+import keras
+import numpy as np
+from PIL import Image
+
+import tf_deep3d
+from tf_deep3d import evaluation, photos
+from tf_deep3d import evaluation_report as report
+from tf_deep3d.files import writing
+
+FILES = ("results.json", "pictures.csv", "table.tex", "report.html")
+
+
+def write(out, name, results, compare=(), remark="", pooled=False):
+    """Prints the tables and writes `FILES`.
+
+    Args:
+      out: folder of `evaluation.run`.
+      name: of the benchmark.
+      results: of `evaluation.run`.
+      compare: pairs of methods.
+      remark: what is to be known of the benchmark.
+      pooled: also sum up the distances of all points together.
+    """
+    table = report.summaries(results)
+    compared = {(first, second): report.comparison(results, first, second) for first, second in compare}
+    total = len(next(iter(results.values())))
+    points = evaluation.pooled(out, results) if pooled else {}
+    remark = "\n\n".join(text for text in (remark, report.pooled_text(points)) if text)
+    print(f"{name}, {total} cases; means and 95 % intervals\n")
+    for title, chosen in report.sections(next(iter(results.values()))).items():
+        head = f"{title}:\n" if len(table) > 1 else ""
+        print(f"{head}{report.text_table(table[title], int(chosen.sum()))}\n")
+    for (first, second), found in compared.items():
+        print(f"{report.comparison_text(found, first, second)}\n")
+    print(remark + "\n" * bool(remark))
+    versions = {"tf_deep3d": tf_deep3d.__version__, "keras": keras.__version__, "numpy": np.__version__}
+    record = {
+        "benchmark": name,
+        "remark": remark,
+        "versions": versions,
+        "units": {key: measure[1] for key, measure in report.MEASURES.items()},
+        "summary": {
+            title: {
+                method: {key: value._asdict() for key, value in row.items() if value.count}
+                for method, row in section.items()
+            }
+            for title, section in table.items()
+        },
+        "pooled": points,
+        "comparisons": [
+            {
+                "methods": pair,
+                "numbers": {
+                    key: {"difference": each.difference._asdict(), "p_value": each.p_value}
+                    for key, each in found.items()
+                },
+            }
+            for pair, found in compared.items()
+        ],
+        "pictures": results,
+    }
+    page = report.html_report(name, results, table, compared, _shower(out), versions, remark)
+    latex = "\n".join(report.latex_table(section, f"{name}, {title}") for title, section in table.items())
+    text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    for file_name, content in zip(FILES, (text, report.csv_text(results), latex, page), strict=True):
+        with writing(out / file_name, overwrite=True) as file:
+            file.write(content.encode())
+    print(out / FILES[-1])
+
+
+def _shower(out):
+    """What the report shows of a method's result: photo, and the stored picture."""
+
+    def pictures(method, result):
+        shown = evaluation.read_details(evaluation.result_folder(out, method), result["picture"])[1]
+        try:
+            photo = Image.fromarray(photos.read_photo(result["photo"]))
+        except (photos.PhotoError, OSError):  # moved since
+            return [shown]
+        width = round(photo.width * shown.shape[0] / photo.height)
+        return [np.asarray(photo.resize((max(width, 1), shown.shape[0]))), shown]
+
+    return pictures
