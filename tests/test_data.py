@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tests.prepared import write_records
-from tf_deep3d import data, records
+from tf_deep3d import data, mixture, records
 from tf_deep3d.augmentation import Augmentation
 from tf_deep3d.training import DataSettings
 
@@ -21,7 +21,7 @@ def folders(tmp_path_factory, tiny_model):
 
 def _batches(folders, tiny_model, count, start=0, seed=1, batch=4, **options):
     settings = DataSettings(records=folders, batch=batch, **options)
-    sources = data.open_sources(settings)
+    sources = mixture.open_sources(settings)
     total = tiny_model.layout().total
     dataset = data.training_batches(settings, sources, total, MIRROR, seed, start).take(count)
     return list(dataset.as_numpy_iterator())
@@ -61,7 +61,7 @@ def test_the_batch_size_changes_nothing_else(folders, tiny_model):
 
 def test_the_callers_seed_changes_nothing(folders):
     settings = DataSettings(records=folders)
-    sources = data.open_sources(settings)
+    sources = mixture.open_sources(settings)
     try:
         orders = []
         for seed in (0, 5):
@@ -74,7 +74,7 @@ def test_the_callers_seed_changes_nothing(folders):
 
 def test_every_record_once_in_each_pass(folders):
     settings = DataSettings(records=folders[:1])
-    sources = data.open_sources(settings)
+    sources = mixture.open_sources(settings)
     names = data.names_of(settings, sources, 3, 0, 30)
     for start in (0, 10, 20):
         assert sorted(names[start : start + 10]) == sorted(f"face 0-{i}" for i in range(10))
@@ -84,7 +84,7 @@ def test_every_record_once_in_each_pass(folders):
 
 def test_shares_decide_the_mixture(folders):
     settings = DataSettings(records=folders, shares=(1.0, 3.0))
-    sources = data.open_sources(settings)
+    sources = mixture.open_sources(settings)
     names = data.names_of(settings, sources, 0, 0, 1000)
     assert sum(name.startswith("face 50") for name in names) == 750
     assert data.names_of(settings, sources, 0, 2345, 40) == data.names_of(settings, sources, 0, 0, 2385)[2345:]
@@ -103,14 +103,14 @@ def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_mod
 
 def test_coefficients_of_another_model_are_refused(folders):
     settings = DataSettings(records=folders[1:])
-    dataset = data.training_batches(settings, data.open_sources(settings), 999, MIRROR, 0)
+    dataset = data.training_batches(settings, mixture.open_sources(settings), 999, MIRROR, 0)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have 999 coefficients"):
         next(iter(dataset))
 
 
 def test_validation_takes_turns_and_is_the_same_every_time(folders, tiny_model):
     settings = DataSettings(records=folders, batch=2, validation=4)
-    sources = data.open_sources(settings, "validation")
+    sources = mixture.open_sources(settings, "validation")
     dataset = data.validation_batches(settings, sources, tiny_model.layout().total)
     first, again = (list(dataset.as_numpy_iterator()) for _ in range(2))
     assert len(first) == dataset.cardinality() == 2
@@ -121,9 +121,9 @@ def test_validation_takes_turns_and_is_the_same_every_time(folders, tiny_model):
 
 def test_settings_that_cannot_be(folders):
     with pytest.raises(records.RecordsError, match="name the folders of records"):
-        data.open_sources(DataSettings())
+        mixture.open_sources(DataSettings())
     with pytest.raises(records.RecordsError, match="one number for each of 2 folders"):
-        data.open_sources(DataSettings(records=folders, shares=(1.0,)))
+        mixture.open_sources(DataSettings(records=folders, shares=(1.0,)))
     with pytest.raises(ValueError, match="shares must be above 0"):
         DataSettings(shares=(0.0,))
     with pytest.raises(ValueError, match="batch and validation"):

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tests.prepared import write_records
 from tests.synthetic import MODES
-from tf_deep3d import data, face, losses, morphable_model, training
+from tf_deep3d import data, face, losses, mixture, morphable_model, training
 from tf_deep3d.augmentation import Augmentation
 from tf_deep3d.losses import LossWeights
 from tf_deep3d.models.rnet import RNet
@@ -45,7 +45,7 @@ def _reconstructor(settings, model_file, replicas=1):
 
 
 def _batch(settings, model, number=0):
-    sources = data.open_sources(settings.data)
+    sources = mixture.open_sources(settings.data)
     batches = data.training_batches(settings.data, sources, model.layout().total, np.arange(478), 0, number)
     return next(iter(batches))
 
@@ -139,7 +139,7 @@ REPLICAS = """
 import sys, json, numpy as np, keras, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.test_training import _settings, _batch, training, data, morphable_model
+from tests.test_training import _settings, _batch, training, data, mixture, morphable_model
 folder, model_file, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 settings = _settings(folder, model_file)
 model = morphable_model.load(model_file, 0)
@@ -150,7 +150,7 @@ with strategy.scope():
     # plain descent: the weights' change is the gradient itself
     built.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
 before = [w.numpy() for w in built.rnet.trainable_weights]
-sources = data.open_sources(settings.data)
+sources = mixture.open_sources(settings.data)
 batches = data.training_batches(settings.data, sources, model.layout().total, np.arange(478), 0)
 built.fit(batches, steps_per_epoch=2, epochs=1, verbose=0)
 moved = [w.numpy() - b for w, b in zip(built.rnet.trainable_weights, before)]

@@ -4,36 +4,13 @@ Record number n of a training is always the same record with the same augmentati
 wherever the training was interrupted. So a position in the data is one number.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from tf_deep3d import augmentation, records
-
-SHUFFLE = 2048  # records drawn from at once, besides the shuffling of the shards
-CYCLE = 4  # shards read in turn
-TURNS = 1000  # records after which the folders take turns in the same order again
+from tf_deep3d.mixture import COEFFICIENTS, CYCLE, SHUFFLE, finish_batch, schedule
 
 
-def open_sources(settings, split="train"):
-    """The `records.Records` of every folder in `settings`.
-
-    Args:
-      settings: `training.DataSettings`.
-      split: "train" or "validation".
-
-    Raises:
-      records.RecordsError: if there are none, a folder cannot be used, or the shares do not fit.
-    """
-    if not settings.records:
-        raise records.RecordsError("name the folders of records, e.g. --set data.records=[records]. Received: none")
-    if settings.shares and len(settings.shares) != len(settings.records):
-        raise records.RecordsError(
-            f"data.shares must have one number for each of {len(settings.records)} folders. Received: {settings.shares}"
-        )
-    return [records.open_records(folder, split, settings.strict) for folder in settings.records]
-
-
-def training_batches(settings, sources, coefficients, dense_mirror, seed, start=0, drop_remainder=True):
+def training_batches(settings, sources, coefficients, dense_mirror, seed, start=0, part=(0, 1)):
     """Endless batches in the order that `seed` decides.
 
     Args:
@@ -43,15 +20,14 @@ def training_batches(settings, sources, coefficients, dense_mirror, seed, start=
       dense_mirror: see `augmentation.augment`.
       seed: whole number.
       start: number of the record to begin with.
-      drop_remainder: give batches a static size.
+      part: (i, n) for every n-th record from the i-th one on, where n workers share the records.
 
     Returns:
-      `tf.data.Dataset` of dicts: inputs, images, skin, landmarks, dense as of `augmentation.augment`, dense_known [B],
-      coefficients [B, K] and known [B], 1 where they are exact.
+      `tf.data.Dataset` of dicts, see `mixture.finish_batch`.
     """
-    numbered = _serialized(settings, sources, seed, start)
+    numbered = _serialized(settings, sources, seed, start).shard(part[1], part[0])
     ready = numbered.map(lambda number, serialized: (number, parse(serialized, coefficients)), tf.data.AUTOTUNE)
-    batched = ready.batch(settings.batch, drop_remainder=drop_remainder)
+    batched = ready.batch(settings.batch, drop_remainder=True)
 
     def finish(numbers, batch):
         dice = tf.map_fn(
@@ -112,23 +88,11 @@ def mix(settings, sources, seed, start):
     Returns:
       `tf.data.Dataset` of (number, element).
     """
-    turns = _turns(settings, [count for _, count, _ in sources], seed)
-    rounds, part = divmod(start, len(turns))
-    streams = [
-        _stream(*source, seed + 7919 * index, rounds * np.sum(turns == index) + np.sum(turns[:part] == index))
-        for index, source in enumerate(sources)
-    ]
-    choices = tf.data.Dataset.from_tensor_slices(np.roll(turns, -part)).repeat()
+    turns, before = schedule(settings, [count for _, count, _ in sources], seed, start)
+    streams = [_stream(*source, seed + 7919 * index, before[index]) for index, source in enumerate(sources)]
+    choices = tf.data.Dataset.from_tensor_slices(turns).repeat()
     chosen = tf.data.Dataset.choose_from_datasets(streams, choices, stop_on_empty_dataset=True)
     return chosen.enumerate(start)
-
-
-def _turns(settings, counts, seed):
-    """[TURNS] indices into `sources`, in random order, each as often as its share asks for; then they repeat."""
-    shares = np.asarray(settings.shares or counts, np.float64)
-    edges = np.round(np.cumsum(shares) / shares.sum() * TURNS).astype(int)
-    turns = np.searchsorted(edges, np.arange(TURNS), side="right")
-    return np.random.default_rng(seed).permutation(turns).astype(np.int64)
 
 
 def _stream(source, count, make_pass, seed, start):
@@ -141,7 +105,7 @@ def _stream(source, count, make_pass, seed, start):
         order = tf.random.experimental.stateless_shuffle(tf.range(len(source.shards)), seed=throw)
         return make_pass(order, throw[0])
 
-    passes, part = divmod(int(start), count)
+    passes, part = divmod(start, count)
     return tf.data.Dataset.counter(passes).flat_map(one_pass).skip(part)
 
 
@@ -151,7 +115,7 @@ def shards(source, order=None, finish=lambda records: records):
     counts = tf.constant([shard.count for shard in source.shards], tf.int64)
     order = tf.range(len(source.shards)) if order is None else order
     return tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(counts, order))).interleave(
-        lambda path, count: finish(tf.data.TFRecordDataset(path, "GZIP").take(count)), cycle_length=CYCLE
+        lambda path, count: finish(records.read_shard(path).take(count)), cycle_length=CYCLE
     )
 
 
@@ -162,27 +126,13 @@ def parse(serialized, coefficients):
     missing = coefficients - tf.size(given)
     check = tf.debugging.Assert(
         (missing == 0) | (missing == coefficients),
-        [f"a rendered face must have {coefficients} coefficients, as the face model. Received:", tf.size(given)],
+        [COEFFICIENTS.format(coefficients), tf.size(given)],
     )
     with tf.control_dependencies([check]):
         padded = tf.pad(given, [[0, tf.maximum(missing, 0)]])
     known = tf.cast(missing == 0, tf.float32)
     fields = {name: record[name] for name in ("image", "skin", "landmarks", "dense")}
     return {**fields, "coefficients": tf.ensure_shape(padded, [coefficients]), "known": known}
-
-
-def finish_batch(batch, pictures):
-    """The batch of `training_batches` from parsed records and what `augmentation` made of them."""
-    dense_known = tf.reduce_all(tf.math.is_finite(pictures["dense"]), axis=(1, 2))
-    # A mirrored face is another person: the shape modes are not all symmetric.
-    known = batch["known"] * (1.0 - pictures.pop("flipped"))
-    return {
-        **pictures,
-        "dense": tf.where(dense_known[:, None, None], pictures["dense"], 0.0),
-        "dense_known": tf.cast(dense_known, tf.float32),
-        "coefficients": batch["coefficients"],
-        "known": known,
-    }
 
 
 def with_options(dataset):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tf_deep3d import augmentation, data, records
+from tf_deep3d.mixture import finish_batch
+from tf_deep3d.mixture import open_sources as open_folders
 
 GROUP = 32  # photos of a person that one set is chosen from, at most
 SHUFFLE = 128  # sets drawn from at once
@@ -46,7 +48,7 @@ def open_sources(settings, sets, split="train"):
       records.RecordsError: if a folder cannot be used, or has no person with `sets.least` photos.
     """
     found = []
-    for opened, folder in zip(data.open_sources(settings, split), settings.records, strict=True):
+    for opened, folder in zip(open_folders(settings, split), settings.records, strict=True):
         count = sum(1 for _ in _groups(opened, sets).as_numpy_iterator())
         if not count:
             raise records.RecordsError(
@@ -57,7 +59,7 @@ def open_sources(settings, sets, split="train"):
     return found
 
 
-def training_batches(settings, sets, sources, coefficients, dense_mirror, seed, start=0):
+def training_batches(settings, sets, sources, coefficients, dense_mirror, seed, start=0, part=(0, 1)):
     """Endless batches of sets in the order that `seed` decides.
 
     Args:
@@ -68,12 +70,13 @@ def training_batches(settings, sets, sources, coefficients, dense_mirror, seed, 
       dense_mirror: see `augmentation.augment`.
       seed: whole number.
       start: number of the set to begin with.
+      part: see `data.training_batches`.
 
     Returns:
       `tf.data.Dataset` of dicts of `data.training_batches`, [S, M, ..] each, and present [S, M]: 0 where a set has
       fewer photos. A set is mirrored as a whole.
     """
-    numbered = _numbered(settings, sets, sources, seed, start)
+    numbered = _numbered(settings, sets, sources, seed, start).shard(part[1], part[0])
 
     def ready(number, group):
         throws = tf.random.stateless_uniform([sets.photos, augmentation.DICE + 1], tf.stack([seed, number]))
@@ -189,6 +192,6 @@ def _flat(sets):
 
 
 def _finish(batch, flat, pictures, photos):
-    made = data.finish_batch(flat, pictures)
+    made = finish_batch(flat, pictures)
     made = {name: tf.reshape(values, [-1, photos, *values.shape[1:]]) for name, values in made.items()}
     return {**made, "present": batch["present"]}

@@ -1,7 +1,8 @@
 """Prepared faces on disk: compressed TFRecord shards beside a `dataset.json` that says what each of them holds.
 
-`SCHEMA` alone decides what a record is: `encode` writes by it and `parse` reads by it. A shard is a file with a count,
-a size and a SHA-256 in `dataset.json`; whatever is not listed there is never read.
+`SCHEMA` alone decides what a record is: `encode` writes by it, `parse` and `plain_records.parse` read by it. A shard is
+a file with a count, a size and a SHA-256 in `dataset.json`; whatever is not listed there is never read. TensorFlow
+writes records and reads them for `tf.data`; to open a folder it is not needed.
 
 Pixels of a record: x right, y down, centre of pixel (row i, column j) at (j + 0.5, i + 0.5), origin at the corner of
 the picture of `RECORD_SIZE` px; the network's picture of 224 px begins `MARGIN` px further in on either axis.
@@ -9,16 +10,16 @@ the picture of `RECORD_SIZE` px; the network's picture of 224 px begins `MARGIN`
 
 import hashlib
 import io
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
-from tf_deep3d import files
+from tf_deep3d import files, plain_records
 from tf_deep3d.camera import IMAGE_SIZE
 
 SCHEMA_VERSION = 1
@@ -27,11 +28,8 @@ RECORD_SIZE = IMAGE_SIZE + 2 * MARGIN
 QUALITY = 95  # of the JPEG pictures
 SPLITS = ("train", "validation")
 DATASET_FILE = "dataset.json"
-_COMPRESSION = tf.io.TFRecordOptions(
-    compression_type="GZIP", compression_level=1
-)  # the pictures are compressed already
+_COMPRESSION_LEVEL = 1  # the pictures are compressed already
 _READ_BUFFER = 256 * 1024  # bytes
-_FRAME = 16  # bytes of length and checksums around each record of a TFRecord file
 
 
 class RecordsError(ValueError):
@@ -133,9 +131,17 @@ def encode(record):
     Raises:
       ValueError: names other than those of `SCHEMA`, or a value of another shape or type.
     """
+    import tensorflow as tf
+
     if set(record) != set(SCHEMA):
         raise ValueError(f"a record needs exactly the fields {sorted(SCHEMA)}. Received: {sorted(record)}")
-    features = {name: _feature(name, field, record[name]) for name, field in SCHEMA.items()}
+    features = {}
+    for name, field in SCHEMA.items():
+        value = _stored(name, field, record[name])
+        if isinstance(value, bytes):
+            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        else:
+            features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=value))
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
 
 
@@ -151,7 +157,16 @@ def parse(serialized):
     Raises:
       tf.errors.InvalidArgumentError: if it is no record of this schema.
     """
-    parsed = tf.io.parse_single_example(serialized, {name: _parser(field) for name, field in SCHEMA.items()})
+    import tensorflow as tf
+
+    def parser(field):
+        if field.kind != "float32":
+            return tf.io.FixedLenFeature((), tf.string)
+        if None in field.shape:
+            return tf.io.FixedLenSequenceFeature((), tf.float32, allow_missing=True)
+        return tf.io.FixedLenFeature(field.shape, tf.float32)
+
+    parsed = tf.io.parse_single_example(serialized, {name: parser(field) for name, field in SCHEMA.items()})
     for name, field in SCHEMA.items():
         if field.kind == "jpeg":
             picture = tf.io.decode_jpeg(parsed[name], channels=field.shape[-1], dct_method="INTEGER_ACCURATE")
@@ -174,10 +189,13 @@ def write_shard(path, examples, overwrite=False):
       FileExistsError: if the file exists and `overwrite` is false.
       OSError: if it cannot be written.
     """
+    import tensorflow as tf
+
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=_COMPRESSION_LEVEL)
     count = 0
     with files.writing(path, overwrite) as file:
         try:
-            with tf.io.TFRecordWriter(file.name, _COMPRESSION) as writer:
+            with tf.io.TFRecordWriter(file.name, options) as writer:
                 for example in examples:
                     writer.write(example)
                     count += 1
@@ -188,8 +206,10 @@ def write_shard(path, examples, overwrite=False):
 
 
 def read_shard(path):
-    """The serialized records of one shard as a `tf.data.Dataset` of scalar strings."""
-    return tf.data.TFRecordDataset(str(path), compression_type="GZIP", buffer_size=_READ_BUFFER)
+    """The serialized records of one shard as a `tf.data.Dataset` of scalar strings; the path may be a tensor."""
+    import tensorflow as tf
+
+    return tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=_READ_BUFFER)
 
 
 def write_dataset_json(folder, shards, info, overwrite=False):
@@ -252,41 +272,29 @@ def open_records(folder, split="train", strict=False):
     return Records(tuple(shards), count, SCHEMA, info, tuple(damage))
 
 
-def _feature(name, field, value):
+def _stored(name, field, value):
+    """What a record holds for a value: bytes, or float32 [N]."""
     if field.kind == "string":
         if not isinstance(value, str | bytes):
             raise ValueError(f"{name} must be text. Received: {value!r}")
-        return _bytes_feature(value.encode() if isinstance(value, str) else value)
+        return value.encode() if isinstance(value, str) else value
     array = np.asarray(value)
     if field.kind == "jpeg":
         picture = array[..., None] if array.ndim == 2 else array
         if picture.shape != field.shape or picture.dtype != np.uint8:
             raise ValueError(f"{name} must be {field.shape} uint8. Received: {array.shape} {array.dtype}")
-        return _bytes_feature(_jpeg(picture))
+        return _jpeg(picture)
     if array.dtype.kind not in "fiu" or len(array.shape) != len(field.shape):
         raise ValueError(f"{name} must be {field.shape} numbers. Received: {array.shape} {array.dtype}")
     if any(size not in (None, given) for size, given in zip(field.shape, array.shape, strict=True)):
         raise ValueError(f"{name} must be {field.shape} numbers. Received: {array.shape} {array.dtype}")
-    numbers = array.astype(np.float32).reshape(-1)
-    return tf.train.Feature(float_list=tf.train.FloatList(value=numbers))
-
-
-def _bytes_feature(value):
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    return array.astype(np.float32).reshape(-1)
 
 
 def _jpeg(picture):
     stream = io.BytesIO()
     Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(stream, "JPEG", quality=QUALITY)
     return stream.getvalue()
-
-
-def _parser(field):
-    if field.kind != "float32":
-        return tf.io.FixedLenFeature((), tf.string)
-    if None in field.shape:
-        return tf.io.FixedLenSequenceFeature((), tf.float32, allow_missing=True)
-    return tf.io.FixedLenFeature(field.shape, tf.float32)
 
 
 def _digest(path):
@@ -335,8 +343,8 @@ def _check_shard(folder, listed):
         return Shard(path, listed["count"]), None
     good, offset = 0, 0
     try:
-        for example in read_shard(path).take(listed["count"]).as_numpy_iterator():
-            good, offset = good + 1, offset + len(example) + _FRAME
-    except tf.errors.OpError:
+        for example in itertools.islice(plain_records.read(path), listed["count"]):
+            good, offset = good + 1, offset + len(example) + plain_records.FRAME
+    except plain_records.DamageError:
         pass  # this is where the good ones end
     return Shard(path, good), Damage(path, good, offset, listed["count"] - good)

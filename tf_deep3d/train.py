@@ -40,12 +40,13 @@ def _parser():
 
 def _run(options):
     with console.quiet():
-        from tf_deep3d import config, run_folder, runs
+        from tf_deep3d import config, devices, run_folder, runs
         from tf_deep3d.training import TrainSettings
 
     settings = config.load(options.config, TrainSettings, options.set)
     folder = options.run or Path("runs", options.config.stem)
-    run_folder.open_folder(folder, settings, options.overwrite)
+    if devices.is_chief():
+        run_folder.open_folder(folder, settings, options.overwrite)
     return runs.train(folder, settings)
 
 

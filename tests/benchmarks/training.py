@@ -20,7 +20,7 @@ with console.quiet():
     import tensorflow as tf
 
     from tests.prepared import write_records
-    from tf_deep3d import data, morphable_model, training
+    from tf_deep3d import data, mixture, morphable_model, training
     from tf_deep3d.losses import LossWeights
     from tf_deep3d.models.recognition import build_recognition
     from tf_deep3d.training import DataSettings, Network, TrainSettings
@@ -86,7 +86,7 @@ def main(arguments=None):
                         loss=LossWeights(shape=0.02),
                         level=level,
                     )
-                    sources = data.open_sources(settings.data)
+                    sources = mixture.open_sources(settings.data)
                     total = model.layout().total
                     batches = iter(
                         data.training_batches(settings.data, sources, total, training.dense_mirror(model), 0)

@@ -1,0 +1,56 @@
+"""Where a training runs: on this machine's devices, or together with other machines where TF_CONFIG names them."""
+
+import json
+import os
+
+import keras
+
+
+class ClusterError(ValueError):
+    """TF_CONFIG does not describe a cluster; the message says what was received."""
+
+
+def is_chief():
+    """Whether this process writes the files of a run; of several workers one does."""
+    cluster, task = _cluster()
+    if cluster is None:
+        return True
+    return task["type"] == "chief" or ("chief" not in cluster and task["type"] == "worker" and task["index"] == 0)
+
+
+def find_strategy():
+    """The `tf.distribute.Strategy` over all devices, or None under JAX, which uses one device.
+
+    Of several workers each waits here for the others.
+
+    Raises:
+      ClusterError: if TF_CONFIG is none of ours, or names workers for a backend that cannot have them.
+    """
+    cluster, _ = _cluster()
+    if keras.backend.backend() != "tensorflow":
+        if cluster is not None:
+            raise ClusterError(f"several workers need TensorFlow. Received: TF_CONFIG and {keras.backend.backend()}")
+        return None
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy() if cluster is None else tf.distribute.MultiWorkerMirroredStrategy()
+
+
+def _cluster():
+    """(kind of task -> addresses, {"type", "index"} of this process) of TF_CONFIG, (None, None) without."""
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        return None, None
+    try:
+        found = json.loads(text)
+        cluster, task = found.get("cluster"), found.get("task")
+        if not cluster:
+            return None, None
+        if not set(cluster) <= {"chief", "worker"} or not 0 <= task["index"] < len(cluster[task["type"]]):
+            raise ValueError(text)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ClusterError(
+            'TF_CONFIG must be JSON like {"cluster": {"worker": ["host:port", ..]}, "task": {"type": "worker", '
+            f'"index": 0}}}}. Received: {text}'
+        ) from None
+    return cluster, task
