@@ -111,9 +111,9 @@ def _lend(name, folder):
 
 
 def run(name, picture, folder=None):
-    """Runs the network `name` of `model_file` on [S, S, 3] float32; its outputs, flat, largest first."""
+    """Runs network `name` of `model_file` on [S, S, 3] float32; its outputs, flat, largest first."""
     with _lend(name, folder) as interpreter:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None].astype(np.float32, copy=False))
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.asarray(picture[None], np.float32))
         interpreter.invoke()
         outputs = [interpreter.get_tensor(d["index"]).reshape(-1) for d in interpreter.get_output_details()]
     return sorted(outputs, key=len, reverse=True)

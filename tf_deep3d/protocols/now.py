@@ -79,7 +79,7 @@ def now(folder, frame, unit=None, part="validation", submission=False):
 
 
 def submitting(out):
-    """A function for `evaluation.run` that writes predictions into `out`/submission/METHOD as the challenge reads them."""
+    """A function for `evaluation.run` that writes predictions into `out`/submission/METHOD as the challenge asks."""
 
     def write(method, case, prediction):
         subject, challenge = case.photos[0].parts[-3:-1]
