@@ -52,8 +52,6 @@ def _run(options):
     if not options.clip.exists():
         raise FileNotFoundError(f"there is no such clip. Received: {str(options.clip)!r}")
 
-    from tqdm import tqdm
-
     with console.quiet():
         from tf_deep3d import clip_results, clips, pipeline
 
@@ -63,16 +61,8 @@ def _run(options):
     refine = pipeline.REFINE if options.refine is None else options.refine
     choice = pipeline.Options(**chosen, method=method, refine=refine)
     models = pipeline.load_models(choice)
-    bars = {}
-
-    def show(stage, done, total):
-        if stage not in bars:
-            bars[stage] = tqdm(desc=f"{stage:8}", total=total, disable=None)
-        bars[stage].update(done - bars[stage].n)
-        if done == total:
-            bars[stage].close()
-
-    outcome = clip_results.reconstruct_clip(options.clip, options.out, settings, choice, models, show)
+    with console.stages() as show:
+        outcome = clip_results.reconstruct_clip(options.clip, options.out, settings, choice, models, show)
     print(_summary(options.clip, outcome))
     if outcome.cut:
         print(f"The clip is longer: only {outcome.frames} frames were used, see --max-frames.", file=sys.stderr)

@@ -61,8 +61,8 @@ def describe(photo, portrait, model, coefficients, face):
     pitch, yaw, roll = (float(angle) for angle in np.degrees(coefficients.angles[0]))
     return {
         "photo": photo,
-        "box": _numbers(portrait.detected.box),
-        "coefficients": {name: _numbers(group[0]) for name, group in coefficients._asdict().items()},
+        "box": numbers(portrait.detected.box),
+        "coefficients": {name: numbers(group[0]) for name, group in coefficients._asdict().items()},
         "pose": {"pitch_degrees": pitch, "yaw_degrees": yaw, "roll_degrees": roll},
         "camera": {"size_px": IMAGE_SIZE, "focal_px": FOCAL, "distance_dm": CAMERA_DISTANCE},
         "crop_from_photo": {
@@ -71,8 +71,8 @@ def describe(photo, portrait, model, coefficients, face):
             "translation_px": list(transform.translation),
             "share_outside_photo": float(portrait.crop.outside),
         },
-        "landmarks68_photo_px": _numbers(transform.inverse().apply(face.landmarks[0])),
-        "detected_landmarks68_photo_px": _numbers(portrait.detected.landmarks68),
+        "landmarks68_photo_px": numbers(transform.inverse().apply(face.landmarks[0])),
+        "detected_landmarks68_photo_px": numbers(portrait.detected.landmarks68),
         "model": {"name": model.name, "level": model.level, "licence": model.licence},
     }
 
@@ -83,5 +83,6 @@ def write_json(path, record):
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def _numbers(array):
+def numbers(array):
+    """An array as lists of numbers of six decimals, for JSON."""
     return np.round(np.asarray(array, np.float64), 6).tolist()

@@ -1,7 +1,8 @@
 """Analysis by synthesis: coefficients by gradient descent on the hybrid loss, for a batch of aligned photos at once.
 
 The pose starts from the landmarks, the rest from the mean face. The descent goes from coarse to fine levels of detail
-with Adam; the faces of a batch share each step but do not influence each other. Nothing is random.
+with Adam; the faces of a batch share each step but do not influence each other, unless groups of coefficients are
+shared: then they are photos of one person. Nothing is random.
 
 Letters: B batch, L landmarks.
 """
@@ -17,7 +18,7 @@ from scipy.optimize import least_squares
 from tf_deep3d import face as faces
 from tf_deep3d import geometry, losses, renderer
 from tf_deep3d.camera import Camera, to_pixels
-from tf_deep3d.coefficients import SCALES, Coefficients
+from tf_deep3d.coefficients import GROUPS, SCALES, Coefficients
 from tf_deep3d.losses import LossWeights
 from tf_deep3d.models.recognition import describe
 
@@ -55,6 +56,8 @@ class FitSettings:
       jaw: weight of the 17 contour points among the 68 landmarks.
       dense: weight of each of the 478 dense landmarks, where photo and model have them.
       hidden: factor of the weight of landmarks on the side turned away, where the detector can only guess.
+      shared: names of the groups of coefficients that all faces of a batch have in common.
+      fixed: names of the groups that stay as they are.
     """
 
     stages: tuple[Stage, ...] = (
@@ -67,6 +70,12 @@ class FitSettings:
     jaw: float = 0.2
     dense: float = 0.3
     hidden: float = 0.1
+    shared: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not {*self.shared, *self.fixed} <= {*GROUPS}:
+            raise ValueError(f"shared and fixed name groups of {GROUPS}. Received: {self.shared}, {self.fixed}")
 
     @property
     def steps(self):
@@ -112,7 +121,7 @@ class FaceFitter(keras.Model):
         Args:
           model: `MorphableModel` at the level to use.
           observation: `Observation`.
-          start: `Coefficients` to start from.
+          start: `Coefficients` to start from; shared groups start from their mean.
           settings: `FitSettings`.
           recognition: the perceptual network, or None to leave the perceptual term out.
         """
@@ -132,16 +141,18 @@ class FaceFitter(keras.Model):
             skin=ops.convert_to_tensor(model.regions["skin"]),
             features=None if recognition is None else describe(recognition, ops.convert_to_tensor(observation.images)),
         )
-        self.steps_taken = Coefficients(
-            *(
-                self.add_weight(value.shape, keras.initializers.Constant(value / scale), name=name)
-                for name, value, scale in zip(Coefficients._fields, start, SCALES, strict=True)
-            )
-        )
+        self.steps_taken = Coefficients(*map(self._add_group, GROUPS, start, SCALES))
+
+    def _add_group(self, name, start, scale):
+        start = np.mean(start, axis=0, keepdims=True) if name in self.settings.shared else start
+        initial = keras.initializers.Constant(start / scale)
+        return self.add_weight(start.shape, initial, name=name, trainable=name not in self.settings.fixed)
 
     def coefficients(self):
-        """The current `Coefficients`, as tensors."""
-        return Coefficients(*(weight * scale for weight, scale in zip(self.steps_taken, SCALES, strict=True)))
+        """The current `Coefficients` of the B faces, as tensors."""
+        faces_count = len(self.constants.images)
+        scaled = (weight * scale for weight, scale in zip(self.steps_taken, SCALES, strict=True))
+        return Coefficients(*(ops.broadcast_to(group, (faces_count, *group.shape[1:])) for group in scaled))
 
     def call(self, _):
         """The raw loss terms, name -> [B]; the argument is there because Keras wants one."""

@@ -128,13 +128,15 @@ def portraits_of(path, model, all_faces=False):
     found = detection.detect(photo)
     if not found:
         raise NoFaceError(f"no face found in {photo.shape[1]} x {photo.shape[0]} px")
+    return [portrait_of(path, photo, detected, model) for detected in (found if all_faces else found[:1])]
+
+
+def portrait_of(path, photo, detected, model):
+    """The `Portrait` of a face that was detected in a photo; arguments as in `portraits_of`."""
     points = faces.at_landmarks(model.landmarks["alignment5"], model.mean_shape[None])[0]
-    result = []
-    for detected in found if all_faces else found[:1]:
-        crop = alignment.align(photo, detected.points5, points)
-        window, corner = _window(photo, crop.transform)
-        result.append(Portrait(path, window, corner, crop, detected))
-    return result
+    crop = alignment.align(photo, detected.points5, points)
+    window, corner = _window(photo, crop.transform)
+    return Portrait(path, window, corner, crop, detected)
 
 
 class NoFaceError(ValueError):

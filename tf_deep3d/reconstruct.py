@@ -1,4 +1,5 @@
-"""Photos in, textured 3D faces out: `python -m tf_deep3d.reconstruct PHOTO... --out DIR`."""
+"""Photos in, textured 3D faces out: `python -m tf_deep3d.reconstruct PHOTO... --out DIR`, and one face of many photos
+with `--set`."""
 
 import argparse
 import os
@@ -14,6 +15,7 @@ examples:
   python -m tf_deep3d.reconstruct me.jpg --out faces           writes faces/me/face.obj, face.glb, overlay.png, ...
   python -m tf_deep3d.reconstruct holiday/ 'more/*.png' --all-faces --out faces
   python -m tf_deep3d.reconstruct me.jpg --out faces --level 1 --overwrite
+  python -m tf_deep3d.reconstruct --set photos/of/me --out faces       all photos of one person make one face: faces/me
 
 exit status: 0 if at least one face was written, 1 if none, 2 for a wrong command line.
 """
@@ -22,8 +24,8 @@ exit status: 0 if at least one face was written, 1 if none, 2 for a wrong comman
 def main(arguments=None):
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    if bool(options.photos) == options.demo:
-        print("Name at least one photo, or pass --demo, not both. --help shows examples.", file=sys.stderr)
+    if bool(options.photos) + options.demo + bool(options.set) != 1:
+        print("Name at least one photo, or pass --set or --demo, not both. --help shows examples.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as scratch:
         return console.run(_run, options, Path(scratch), interrupted="Interrupted; what was written is complete.")
@@ -37,6 +39,12 @@ def _parser():
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="*", metavar="PHOTO", help="photo, folder of photos, or quoted glob")
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        metavar="PHOTO",
+        help="photos of one person (a folder, photos, quoted globs): one neutral face",
+    )
     parser.add_argument("--demo", action="store_true", help="use a public-domain photo that comes with a package")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
@@ -52,6 +60,10 @@ def _parser():
     parser.add_argument("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
     parser.add_argument("--level", type=int, metavar="N", help="level of detail of the meshes (default: finest)")
     parser.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
+    parser.add_argument(
+        "--strategy", help="with --set: how the photos are weighed (default: elementwise if there is a C-Net)"
+    )
+    parser.add_argument("--keep-outliers", action="store_true", help="with --set: keep faces of other people")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     return parser
 
@@ -59,15 +71,10 @@ def _parser():
 def _run(options, scratch):
     from tf_deep3d import photos
 
-    paths = [_demo_photo(scratch)] if options.demo else photos.find_photos(options.photos)
-    if not paths:
-        raise ValueError(f"no photos found. Received: {' '.join(options.photos)}")
+    paths = [_demo_photo(scratch)] if options.demo else photos.find_photos(options.set or options.photos)
     options.out.mkdir(parents=True, exist_ok=True)
     if not os.access(options.out, os.W_OK):
         raise PermissionError(f"cannot write to {options.out}")
-
-    from tqdm import tqdm
-
     with console.quiet():
         from tf_deep3d import pipeline
 
@@ -75,6 +82,15 @@ def _run(options, scratch):
     method = options.method or ("fit" if options.model and not options.weights else "rnet")
     refine = pipeline.REFINE if options.refine is None else options.refine
     choice = pipeline.Options(**chosen, method=method, refine=refine)
+    return _album(paths, options, choice) if options.set else _photos(paths, options, choice)
+
+
+def _photos(paths, options, choice):
+    """A face for each photo."""
+    from tqdm import tqdm
+
+    from tf_deep3d import pipeline
+
     models = pipeline.load_models(choice)
     written = failed = 0
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
@@ -88,6 +104,21 @@ def _run(options, scratch):
                 bar.write(_summary(outcome))
     print(f"{written} faces written to {options.out}" + (f", {failed} failed" if failed else ""))
     return 0 if written else 1
+
+
+def _album(paths, options, choice):
+    """One face for all photos."""
+    with console.quiet():
+        from tf_deep3d import album_results, albums
+
+    settings = albums.AlbumSettings(options.strategy, options.keep_outliers)
+    folder = options.out / albums.album_name(options.set)
+    with console.stages() as show:
+        outcome = album_results.reconstruct_album(paths, folder, settings, choice, show)
+    for photo, reason in outcome.left_out():
+        print(f"{photo}: {reason}", file=sys.stderr)
+    print(outcome.summary())
+    return 0
 
 
 def _summary(outcome):

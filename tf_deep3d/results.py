@@ -48,30 +48,60 @@ def write_face(folder, portrait, model, atlas, coefficients, terms, overwrite=Fa
     """
     face = faces.reconstruct(model, coefficients)
     with writing_folder(folder, overwrite) as temporary:
-        _write_meshes(temporary, portrait, model, atlas, coefficients, face)
+        view = photograph(portrait, model, atlas, face)
+        skin = texture.complete([view], face.albedo[0], atlas)
+        write_meshes(temporary, portrait.folder, model, coefficients, skin.image)
         strip = pictures.overlay_strip(portrait.crop.image, face, model.triangles, detected=portrait.landmarks())
-        Image.fromarray(strip).save(temporary / "overlay.png", compress_level=meshio.PNG_LEVEL)
+        write_picture(temporary / "overlay.png", strip)
         error = float(landmark_error(face.landmarks, portrait.landmarks()[None])[0])
         record = {
             **face_files.describe(portrait.photo.name, portrait, model, coefficients, face),
             "losses": terms,
             "landmark_error": error,
             "method": "fit",
-            "versions": {"tf_deep3d": tf_deep3d.__version__, "keras": keras.__version__, "numpy": np.__version__},
+            "versions": versions(),
         }
         face_files.write_json(temporary / "coefficients.json", record)
     return error
 
 
-def _write_meshes(folder, portrait, model, atlas, coefficients, face):
-    """OBJ and PLY as in the photo but facing the viewer, GLB neutral with the photo's expression as a morph target."""
+def photograph(portrait, model, atlas, face):
+    """What the photo of a `pipeline.Portrait` shows of its `Face`: `texture.View`."""
     transform = portrait.crop.transform
     from_window = replace(transform, translation=tuple(transform.apply(portrait.corner)))
-    skin = texture.extract_texture(portrait.window, model, face, Camera(), from_window, atlas=atlas)
-    expressive, still, targets = face_files.meshes(model, coefficients, texture=skin.image)
-    name, terms = portrait.folder, model.licence
+    return texture.photograph(portrait.window, model, face, Camera(), from_window, atlas)
+
+
+def write_meshes(folder, name, model, coefficients, image):
+    """Writes OBJ, PLY and GLB of a face, facing the viewer.
+
+    OBJ and PLY have its expression. GLB is neutral, with the expression as a morph target where there is one.
+
+    Args:
+      folder: to write into.
+      name: of the face.
+      model: `MorphableModel`.
+      coefficients: `Coefficients` of this one face; its pose and light do not matter.
+      image: [S, S, 3] texture.
+    """
+    expressive, still, targets = face_files.meshes(model, coefficients, texture=image)
+    terms = model.licence
     meshio.write_obj(folder / "face.obj", expressive, name, terms, texture_name="texture.png")
-    colored = expressive._replace(texture=None, uv=None, uv_triangles=None, colors=np.clip(face.albedo[0], 0, 1))
+    colors = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
+    colored = expressive._replace(texture=None, uv=None, uv_triangles=None, colors=colors)
     meshio.write_ply(folder / "face.ply", colored, name, terms)
     weights = {face_files.PHOTO_EXPRESSION: 1.0}
+    if not np.any(coefficients.expression):
+        targets.pop(face_files.PHOTO_EXPRESSION)
+        weights = {}
     meshio.write_glb(folder / "face.glb", still, targets, name, terms, weights=weights)
+
+
+def write_picture(path, picture):
+    """Writes a picture [H, W, 3] as PNG."""
+    Image.fromarray(picture).save(path, compress_level=meshio.PNG_LEVEL)
+
+
+def versions():
+    """Versions of what made the results, name -> version."""
+    return {"tf_deep3d": tf_deep3d.__version__, "keras": keras.__version__, "numpy": np.__version__}

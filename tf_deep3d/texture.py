@@ -7,8 +7,8 @@ source after source (other photos, the mirrored other side of the face, the mode
 its difference to what is known already, spread smoothly into the unknown (pull-push: Gortler et al., "The Lumigraph",
 1996, section 3.4), so that it continues the shading and leaves no seam.
 
-The photo's light stays in the texture. Beyond the islands of the UV map colours go on smoothly, so that bilinear
-samples and mipmaps see no background.
+The photo's light stays in the texture; `texture_merging` joins many photos under one light. Beyond the islands of the
+UV map colours go on smoothly, so that bilinear samples and mipmaps see no background.
 
 Letters: S side of the texture, N texels that a triangle covers, V vertices, U texture points.
 """
@@ -21,7 +21,7 @@ from PIL import Image
 from scipy import ndimage, spatial
 
 from tf_deep3d import camera as cameras
-from tf_deep3d import geometry, renderer
+from tf_deep3d import fields, geometry, renderer
 
 DEPTH_MAP_SIZE = 512  # px, longer side of the depth map that decides visibility
 DEPTH_BIAS = 0.01  # dm; a texel this far behind the depth map still counts as seen
@@ -31,7 +31,6 @@ BORDER_DISTANCES = (0.5, 4.5)  # px of the photo, the same from its border
 COSINES = (0.2, 0.6)  # of the angle to the viewing direction, between which the weight rises from 0 to 1
 DEVIATIONS = (0.3, 0.7)  # of log colours from what is expected, between which a slanted texel loses its weight
 FEATHER = 1 / 512  # share of S over which weights rise from the borders of what is seen
-FIELD_SIZE = 128  # about this many cells on a side hold what one source differs from another
 MIRROR_TOLERANCE = 0.01  # dm; mirrored vertices farther than this from a vertex have no counterpart
 DARKEST = 0.02  # added to colours before the logarithm
 LARGEST_PART = 4096  # px, side of the part of the photo that is sampled
@@ -64,10 +63,26 @@ class View(NamedTuple):
     Attributes:
       colors: [N, 3] float32 RGB in [0, 1], of the atlas' texels; meaningless where the weight is 0.
       weight: [N] float32 in [0, 1], how well the photo shows the texel.
+      facing: [N] float32, cosine of the angle between normal and viewing direction; 0 where the weight is 0.
     """
 
     colors: Any
     weight: Any
+    facing: Any
+
+
+class Canvas(NamedTuple):
+    """What a texture is completed with.
+
+    Attributes:
+      source: [S, S, 3] float32, logarithm of the model's albedo.
+      covered: [S, S, 1] float32, 1 on the islands of the UV map, else 0.
+      eyes: [S, S] bool, on an eyeball.
+    """
+
+    source: Any
+    covered: Any
+    eyes: Any
 
 
 class Texture(NamedTuple):
@@ -127,22 +142,23 @@ def photograph(photo, model, face, camera, transform, atlas):
     if face.vertices.shape[1] != len(model.mean_shape):
         raise ValueError(f"face and model must be of one level. Received: {face.vertices.shape}, level {model.level}")
     surface = np.concatenate([np.asarray(face.vertices)[0], np.asarray(face.normals)[0]], axis=1)
-    points, normals = np.split(_at_texels(atlas, surface), 2, axis=1)
+    points, normals = np.split(at_texels(atlas, surface), 2, axis=1)
     normals = geometry.normalize(normals)
     toward = geometry.normalize(np.float32([0, 0, camera.distance]) - points)
     cosine = np.einsum("nc,nc->n", normals, toward)
     front = np.flatnonzero(cosine > COSINES[0])
     pixels, depth = (a[0] for a in cameras.to_pixels(camera, points[None, front]))
-    weight = _ramp(cosine[front], COSINES)
+    weight = fields.ramp(cosine[front], COSINES)
     weight *= _visibility(face, model.triangles, camera, pixels, depth)
     back = transform.inverse().matrix.astype(np.float32)
     places = pixels @ back[:, :2].T + back[:, 2]
     border = np.minimum(places, np.float32(photo.shape[1::-1]) - places)
-    weight *= _ramp(np.minimum(border[:, 0], border[:, 1]), BORDER_DISTANCES)
+    weight *= fields.ramp(np.minimum(border[:, 0], border[:, 1]), BORDER_DISTANCES)
     seen = np.flatnonzero(weight > 0)
-    view = View(np.zeros((len(atlas.texels), 3), np.float32), np.zeros(len(atlas.texels), np.float32))
+    view = View(*(np.zeros((len(atlas.texels), *shape), np.float32) for shape in ((3,), (), ())))
     view.colors[front[seen]] = _sample_photo(photo, places[seen])
     view.weight[front[seen]] = weight[seen]
+    view.facing[front[seen]] = cosine[front[seen]]
     return view
 
 
@@ -158,44 +174,80 @@ def complete(views, albedo, atlas, mirror=True):
     Returns:
       `Texture`; its light is that of the view that shows most.
     """
-    source = np.log(np.maximum(_at_texels(atlas, albedo), 0.0) + DARKEST)
-    source, covered = _on_texture(atlas, source), _on_texture(atlas, np.ones(len(atlas.texels), np.float32))
-    eyes = _on_texture(atlas, atlas.eyes)[..., 0] > 0
-    value, weight = np.zeros_like(source), np.zeros_like(covered)
+    canvas = prepare_canvas(albedo, atlas)
+    value, weight = np.zeros_like(canvas.source), np.zeros_like(canvas.covered)
     for view in sorted(views, key=lambda view: -float(view.weight.sum())):
-        shown = _on_texture(atlas, np.log(view.colors + DARKEST))
-        trust = _trust(shown, _on_texture(atlas, view.weight), source, covered, eyes)
-        value, weight = _continue_with(shown, trust, value, weight, eyes)
+        shown = on_texture(atlas, np.log(view.colors + DARKEST))
+        known = trust(shown, on_texture(atlas, view.weight), canvas)
+        value, weight = _continue_with(shown, known, value, weight, canvas.eyes)
+    return finish(value, weight, canvas, atlas, mirror)
+
+
+def prepare_canvas(albedo, atlas):
+    """`Canvas` of the albedo [V, 3] of the model's vertices."""
+    source = on_texture(atlas, np.log(np.maximum(at_texels(atlas, albedo), 0.0) + DARKEST))
+    covered = on_texture(atlas, np.ones(len(atlas.texels), np.float32))
+    return Canvas(source, covered, on_texture(atlas, atlas.eyes)[..., 0] > 0)
+
+
+def finish(value, weight, canvas, atlas, mirror=True):
+    """Completes a texture that is known in part.
+
+    Args:
+      value: [S, S, 3], logarithms of colours + `DARKEST`.
+      weight: [S, S, 1] in [0, 1], how well each texel is known.
+      canvas: `Canvas`.
+      atlas: `Atlas`.
+      mirror: use the mirrored other side of the face before the albedo.
+
+    Returns:
+      `Texture`.
+    """
     seen = weight
     if mirror:
-        value, weight = _continue_with(*_mirrored(atlas, value, weight), value, weight, eyes)
-    value, _ = _continue_with(source, covered, value, weight, eyes)
+        value, weight = _continue_with(*_mirrored(atlas, value, weight), value, weight, canvas.eyes)
+    value, _ = _continue_with(canvas.source, canvas.covered, value, weight, canvas.eyes)
     image = np.clip(np.exp(value) - DARKEST, 0.0, 1.0)
-    return Texture(_pull_push(image, covered), seen[..., 0])
+    return Texture(fields.pull_push(image, canvas.covered), seen[..., 0])
 
 
-def _trust(value, weight, source, covered, eyes):
-    """Weight [S, S, 1] of a view for completion.
+def trust(value, weight, canvas):
+    """Weight [S, S, 1] of a view (`value` [S, S, 3], logarithms, and `weight` [S, S, 1]) for completion.
 
     Feathered at its borders within the islands, and without slanted texels whose colour does not go on from what is
     seen from the front: hair, a collar or the background beside a face that was fitted too wide. Eyes may look aside.
     """
+    covered = canvas.covered
     side = 2 * round(FEATHER * len(weight)) + 1
-    inner = _mean_around(weight + 1.0 - covered, side)
+    inner = fields.mean_around(weight + 1.0 - covered, side)
     weight = np.minimum(weight, np.clip(2.0 * inner - 1.0, 0.0, 1.0))
-    sure = _ramp(weight, (0.8, 1.0))
-    offset = value - source
-    deviation = np.abs(offset - _spread(offset, np.square(sure)))
+    sure = fields.ramp(weight, (0.8, 1.0))
+    offset = value - canvas.source
+    deviation = np.abs(offset - fields.spread(offset, np.square(sure)))
     deviation = np.maximum.reduce([deviation[..., i : i + 1] for i in range(3)]) * covered
-    deviation[eyes] = 0.0
-    deviation = _mean_around(deviation, 4 * side) / np.maximum(_mean_around(covered, 4 * side), 1e-6)
-    return weight * np.maximum(1.0 - _ramp(deviation, DEVIATIONS), sure)
+    deviation[canvas.eyes] = 0.0
+    deviation = fields.mean_around(deviation, 4 * side) / np.maximum(fields.mean_around(covered, 4 * side), 1e-6)
+    return weight * np.maximum(1.0 - fields.ramp(deviation, DEVIATIONS), sure)
+
+
+def at_texels(atlas, attributes):
+    """Vertex attributes [V, C] at the atlas' texels: [N, C] float32."""
+    attributes = np.asarray(attributes, np.float32)
+    return sum(attributes[atlas.corners[:, i]] * atlas.weights[:, i, None] for i in range(3))
+
+
+def on_texture(atlas, values):
+    """Values of the texels, [N] or [N, C], as a picture [S, S, C], 0 elsewhere."""
+    values = values.reshape(len(atlas.texels), -1)
+    picture = np.zeros((atlas.size * atlas.size, values.shape[1]), np.float32)
+    picture[atlas.texels] = values
+    return picture.reshape(atlas.size, atlas.size, -1)
 
 
 def _continue_with(source, trust, value, weight, eyes):
     """Continues `value` [S, S, 3], known with `weight` [S, S, 1], by `source`, known with `trust`; all logarithms."""
     both = np.square(weight * trust)
-    offset = _spread(value - source, both)
+    offset = fields.spread(value - source, both)
     # The irises of two sources do not lie on each other: one offset for the eyes, from white to white.
     seen = eyes & (both[..., 0] > 0.5)
     if seen.any():
@@ -227,11 +279,11 @@ def _mirrored(atlas, value, weight):
     usable = np.isfinite(atlas.mirror[:, 0]) & (weight.reshape(-1)[atlas.texels] < 1.0)
     usable = np.flatnonzero(usable & ~atlas.eyes)  # both eyes look the same way
     places = atlas.mirror[usable]
-    mirrored = _bilinear(np.concatenate([value * weight, weight], axis=-1), places)
+    mirrored = fields.bilinear(np.concatenate([value * weight, weight], axis=-1), places)
     found = np.zeros((len(atlas.texels), 4), np.float32)
     found[usable, :3] = mirrored[:, :3] / np.maximum(mirrored[:, 3:], 1e-6)
     found[usable, 3] = mirrored[:, 3]
-    return _on_texture(atlas, found[:, :3]), _on_texture(atlas, found[:, 3])
+    return on_texture(atlas, found[:, :3]), on_texture(atlas, found[:, 3])
 
 
 def _visibility(face, triangles, camera, pixels, depth):
@@ -254,9 +306,9 @@ def _visibility(face, triangles, camera, pixels, depth):
     jump[:-1] |= down
     distance = ndimage.distance_transform_edt(~jump).astype(np.float32)
     places = ((pixels - low) * scale).astype(np.float32)
-    distance = _bilinear(distance[..., None], places)[:, 0] / scale
+    distance = fields.bilinear(distance[..., None], places)[:, 0] / scale
     reach = 1.5 * _spacing(pixels)  # of the filters that sample the photo
-    smooth = _ramp(distance - reach, np.multiply(EDGE_DISTANCES, camera.focal / cameras.FOCAL))
+    smooth = fields.ramp(distance - reach, np.multiply(EDGE_DISTANCES, camera.focal / cameras.FOCAL))
     # The farthest of the four pixels around, so that a steep surface does not hide itself.
     column, row = np.clip((places - 0.5).astype(np.int32), 0, [width - 2, height - 2]).T
     behind = np.maximum.reduce([nearest[row + i, column + j] for i in (0, 1) for j in (0, 1)])
@@ -277,7 +329,7 @@ def _sample_photo(photo, places):
     target = np.clip(np.round((high - low) / _spacing(places)), 1, LARGEST_PART).astype(int)
     part = Image.fromarray(np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]]))
     part = np.asarray(part.resize(tuple(target.tolist()), Image.Resampling.BICUBIC), np.float32) / 255
-    return _bilinear(part, ((places - low) * (target / (high - low))).astype(np.float32))
+    return fields.bilinear(part, ((places - low) * (target / (high - low))).astype(np.float32))
 
 
 def _spacing(places):
@@ -285,82 +337,3 @@ def _spacing(places):
     if len(places) < 2:
         return 1.0
     return max(float(np.median(np.linalg.norm(places[1::2] - places[:-1:2], axis=-1))), 1e-3)
-
-
-def _at_texels(atlas, attributes):
-    """Vertex attributes [V, C] at the atlas' texels: [N, C] float32."""
-    attributes = np.asarray(attributes, np.float32)
-    return sum(attributes[atlas.corners[:, i]] * atlas.weights[:, i, None] for i in range(3))
-
-
-def _on_texture(atlas, values):
-    """Values of the texels, [N] or [N, C], as a picture [S, S, C], 0 elsewhere."""
-    values = values.reshape(len(atlas.texels), -1)
-    picture = np.zeros((atlas.size * atlas.size, values.shape[1]), np.float32)
-    picture[atlas.texels] = values
-    return picture.reshape(atlas.size, atlas.size, -1)
-
-
-def _mean_around(image, side):
-    """Means of `image` [H, W, 1] over squares of `side` px."""
-    return ndimage.uniform_filter(image[..., 0], side, mode="nearest")[..., None]
-
-
-def _ramp(x, limits):
-    """0 below limits[0], 1 above limits[1], smooth between."""
-    x = np.clip((x - limits[0]) / (limits[1] - limits[0]), 0.0, 1.0)
-    return x * x * (3.0 - 2.0 * x)
-
-
-def _bilinear(image, places):
-    """Values [N, C] of `image` [H, W, C] at `places` [N, 2] px, the centre of the first pixel at (0.5, 0.5)."""
-    height, width = image.shape[:2]
-    x = np.clip(places[:, 0] - 0.5, 0, width - 1)
-    y = np.clip(places[:, 1] - 0.5, 0, height - 1)
-    left, top = x.astype(np.int32), y.astype(np.int32)
-    x, y = (x - left)[:, None], (y - top)[:, None]
-    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    flat = image.reshape(height * width, -1)
-    upper = flat[top * width + left] * (1 - x) + flat[top * width + right] * x
-    lower = flat[bottom * width + left] * (1 - x) + flat[bottom * width + right] * x
-    return upper * (1 - y) + lower * y
-
-
-def _pull_push(value, weight):
-    """Fills `value` [H, W, C] where `weight` [H, W, 1] in [0, 1] is below 1 from its surroundings, smoothly."""
-    height, width = weight.shape[:2]
-    if max(height, width) == 1:
-        return value
-    pad = [(0, height % 2), (0, width % 2), (0, 0)]
-    sums = np.concatenate([value * weight, weight], axis=-1)
-    sums = np.pad(sums, pad) if height % 2 or width % 2 else sums
-    sums = sums[0::2] + sums[1::2]
-    sums = sums[:, 0::2] + sums[:, 1::2]
-    total = sums[..., -1:]
-    coarse = _pull_push(sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total, 1.0))
-    spread = _double(_double(coarse, 0), 1)[:height, :width]
-    return value * weight + spread * (1.0 - weight)
-
-
-def _spread(value, weight):
-    """A smooth field [H, W, C] through `value` [H, W, C] where `weight` [H, W, 1] is high, filled elsewhere."""
-    height, width = weight.shape[:2]
-    halvings = max(0, round(np.log2(max(height, width) / FIELD_SIZE)))
-    block = 2**halvings
-    sums = np.concatenate([value * weight, weight], axis=-1)
-    sums = np.pad(sums, [(0, -height % block), (0, -width % block), (0, 0)])
-    rows, columns = (n // block for n in sums.shape[:2])
-    sums = sums.reshape(rows, block, -1).sum(axis=1).reshape(rows, columns, block, -1).sum(axis=2)
-    total = sums[..., -1:]
-    field = _pull_push(sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total / block**2, 1.0))
-    for _ in range(halvings):
-        field = _double(_double(field, 0), 1)
-    return field[:height, :width]
-
-
-def _double(image, axis):
-    """`image` at twice the resolution along `axis`, linearly interpolated."""
-    before = np.concatenate([image.take([0], axis), image.take(range(image.shape[axis] - 1), axis)], axis)
-    after = np.concatenate([image.take(range(1, image.shape[axis]), axis), image.take([-1], axis)], axis)
-    fine = np.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=axis + 1)
-    return fine.reshape(*image.shape[:axis], -1, *image.shape[axis + 1 :])
