@@ -12,6 +12,7 @@ from tf_deep3d import aggregation, album_pictures, albums, pictures, pipeline, r
 from tf_deep3d import face as faces
 from tf_deep3d.coefficients import Coefficients
 from tf_deep3d.files import refuse_existing
+from tf_deep3d.sightings import portrait_again
 
 OVERLAYS = "overlays"  # folder with a picture of each photo
 FILES = (
@@ -111,6 +112,7 @@ def write_album(folder, album, options, models, on_progress=None):
         (temporary / OVERLAYS).mkdir()
         views = _photo_by_photo(temporary / OVERLAYS, album, models, records, on_progress)
         skin = texture_merging.merge(views, faces.albedo(model, fused.albedo)[0], models.atlas)
+        skin = texture_merging.expose(skin, album.coefficients.illumination, importance(album))
         results.write_meshes(temporary, folder.name, model, fused, skin.image)
         portraits = album_pictures.turned_views(model, fused.identity[0], skin.image)
         picture = album_pictures.confidence_picture(folder.name, _lines(album), portraits, _rows(album))
@@ -138,7 +140,7 @@ def _photo_by_photo(folder, album, models, records, on_progress):
     weights = importance(album)
     for index, sighting in enumerate(album.sightings):
         mine = Coefficients(*(group[index : index + 1] for group in album.coefficients))
-        portrait = albums.portrait_again(sighting, models)
+        portrait = portrait_again(sighting, models)
         face = faces.reconstruct(coarse, mine)
         detected = portrait.landmarks()
         strip = pictures.overlay_strip(portrait.crop.image, face, coarse.triangles, OVERLAY_SCALE, detected)

@@ -1,12 +1,9 @@
 """From an album of one person to one face (Deng et al. 2019, section 4).
 
-Once through the photos, in batches: faces are found, described by the recognition network, regressed, and judged by
-C-Net. Of each face only numbers and a thumbnail are kept, so that an album may be long; what needs more pixels reads
-the photo again. The person is whoever appears in most photos; from each photo comes the face that is most like theirs.
 The photos' identities become one (`aggregation`), and each photo gets its own pose and expression of it from its
 landmarks, and its own light. `refine` improves all of them together by gradient descent.
 
-Letters: P photos of the person, F faces, D numbers of a descriptor, K identity coefficients.
+Letters: P photos of the person, K identity coefficients.
 """
 
 import glob
@@ -15,24 +12,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from keras import ops
-from PIL import Image
 
-from tf_deep3d import aggregation, detection, fitting, motion, photos, pipeline, relighting, skin
+from tf_deep3d import aggregation, fitting, motion, pipeline, relighting, skin
 from tf_deep3d import face as faces
 from tf_deep3d.camera import IMAGE_SIZE, Camera
 from tf_deep3d.coefficients import Coefficients
-from tf_deep3d.meshio import to_uint8
 from tf_deep3d.models import cnet as cnets
-from tf_deep3d.models.recognition import describe
+from tf_deep3d.sightings import (
+    LIKENESS,
+    THUMBNAIL,
+    Sighting,
+    find_person,
+    in_batches,
+    look_through,
+    portrait_again,
+)
 
-# Cosine to the mean descriptor of the person's other photos, below which a face is another person's. In albums of 5
-# photos of one LFW person with 2 of others (220 people) it loses 2.1 % of the person's photos, part of which LFW has
-# under a wrong name, and lets 2.9 % of the others in; with 2 photos and 1 of another, 8.4 % and 2.0 %.
-LIKENESS = 0.45
-CANDIDATES = 512  # faces, evenly spread, among which the typical one is sought
-FACES = 12  # of one photo that are looked at, the largest
-THUMBNAIL = 112  # px, side of the picture that is kept
 LIGHT_LEVEL = 1  # level of detail at which the light is found, counted from the finest
 SHARED = ("identity", "albedo")  # groups that all photos of a person have in common
 
@@ -56,32 +51,6 @@ class AlbumSettings:
         if self.strategy is not None and self.strategy not in aggregation.STRATEGIES:
             known = ", ".join(aggregation.STRATEGIES)
             raise ValueError(f"strategy must be one of {known}. Received: {self.strategy!r}")
-
-
-class Sighting(NamedTuple):
-    """A face in a photo, without the photo.
-
-    Attributes:
-      photo: path of the photo.
-      name: of the photo among the results.
-      detected: `detection.Detection`, px of the photo.
-      scale: px of the aligned crop over px of the photo.
-      thumbnail: [112, 112, 3] uint8, the aligned crop.
-      descriptor: [D], of unit length.
-      landmarks: [L, 2], the 68 and the dense ones, px of the aligned crop.
-      coefficients: `Coefficients` of this one face, batch of 1.
-      confidence: [K or 1], or None without a C-Net.
-    """
-
-    photo: Path
-    name: str
-    detected: detection.Detection
-    scale: float
-    thumbnail: Any
-    descriptor: Any
-    landmarks: Any
-    coefficients: Coefficients
-    confidence: Any
 
 
 class Stranger(NamedTuple):
@@ -178,7 +147,7 @@ def assemble(paths, settings, options, models, cnet=None, on_progress=None):
     """
     progress = on_progress or (lambda stage, done, total: None)
     strategy = choose_strategy(settings, cnet)
-    seen, failures = _look_through(paths, options, models, cnet, progress)
+    seen, failures = look_through(paths, options, models, cnet, on_progress)
     if not seen:
         reasons = f"; the first: {failures[0].photo.name}: {failures[0].reason}" if failures else ""
         raise pipeline.NoFaceError(f"no face found in {len(paths)} photos{reasons}")
@@ -193,37 +162,6 @@ def assemble(paths, settings, options, models, cnet=None, on_progress=None):
     album = Album(sightings, likeness[known], strangers, tuple(failures), strategy, weights, coefficients)
     album = _settle(album, models, progress)
     return refine(album, options, models, progress) if options.refine else album
-
-
-def find_person(descriptors, photo):
-    """Who the album is about, and which face of each photo is theirs.
-
-    The typical face is the one that is like a face of the most photos. The person is the mean of the descriptors that
-    are like it, one from each photo.
-
-    Args:
-      descriptors: [F, D], of unit length.
-      photo: [F] int, the photo that each face is in, 0 to P - 1.
-
-    Returns:
-      chosen [P], the face of each photo that is most like the person; its likeness [P], the cosine to the mean without
-      itself, and 1 where nobody else is like the typical face.
-    """
-    count = int(photo.max()) + 1
-    step = max(1, -(-len(descriptors) // CANDIDATES))
-    cosines = descriptors[::step] @ descriptors.T  # [candidates, F]
-    best = np.full((len(cosines), count), -1.0)
-    np.maximum.at(best, (slice(None), photo), cosines)
-    support = (best >= LIKENESS).sum(1) + best.mean(1) / 2  # the mean decides between equal numbers
-    person = descriptors[::step][np.argmax(support)]
-    order = np.lexsort((-(descriptors @ person), photo))
-    chosen = order[np.unique(photo[order], return_index=True)[1]]
-    mine = descriptors[chosen]
-    members = (mine @ person >= LIKENESS)[:, None] * mine
-    others = members.sum(0) - members
-    length = np.linalg.norm(others, axis=1)
-    likeness = np.einsum("pd,pd->p", mine, others) / np.maximum(length, 1e-9)
-    return chosen, np.where(length > 1e-6, likeness, mine @ person)
 
 
 def fuse(sightings, strategy):
@@ -250,7 +188,7 @@ def refine(album, options, models, on_progress=None):
     progress = on_progress or (lambda stage, done, total: None)
     chosen = spread(album, pipeline.BATCH)
     rest = np.setdiff1d(np.arange(len(album.sightings)), chosen)
-    batches = [chosen, *_parts(rest)]
+    batches = [chosen, *in_batches(rest)]
     groups = Coefficients(*(group.copy() for group in album.coefficients))
     stage = replace(pipeline.REFINEMENT, steps=options.refine)
     done = [0]
@@ -283,60 +221,6 @@ def spread(album, count):
     return np.sort([part[np.argmax(trust[part])] for part in parts])
 
 
-def portrait_again(sighting, models):
-    """The `pipeline.Portrait` of a `Sighting`, from its photo."""
-    photo = photos.read_photo(sighting.photo)
-    return pipeline.portrait_of(sighting.photo, photo, sighting.detected, models.levels[0])
-
-
-def _look_through(paths, options, models, cnet, progress):
-    """The `Sighting`s of all faces, and the `pipeline.Failure`s."""
-    seen, failures, waiting = [], [], []
-    for number, (path, name) in enumerate(zip(paths, pipeline.folder_names(paths), strict=True), 1):
-        try:
-            found = pipeline.portraits_of(path, models.levels[0], all_faces=True)[:FACES]
-            waiting += [portrait._replace(folder=name) for portrait in found]
-        except (photos.PhotoError, pipeline.NoFaceError, OSError) as error:
-            failures.append(pipeline.Failure(path, str(error)))
-        if len(waiting) >= pipeline.BATCH or number == len(paths):
-            for part in _parts(waiting):
-                seen += _sight(part, options, models, cnet)
-            waiting = []
-        progress("looking", number, len(paths))
-    return seen, failures
-
-
-def _sight(portraits, options, models, cnet):
-    """The `Sighting`s of a batch of portraits."""
-    images = np.stack([portrait.crop.image for portrait in portraits])
-    descriptors = ops.convert_to_numpy(describe(models.recognition, images))
-    descriptors = descriptors / np.maximum(np.linalg.norm(descriptors, axis=-1, keepdims=True), 1e-9)
-    confidence = [None] * len(images)
-    if models.rnet is None:
-        found = pipeline.solve(pipeline.observe(portraits), options, models).coefficients
-    else:
-        found, features = models.rnet.regress(images)
-        found = Coefficients(*map(ops.convert_to_numpy, found))
-        confidence = confidence if cnet is None else ops.convert_to_numpy(cnet(features))
-    return [
-        Sighting(
-            photo=portrait.photo,
-            name=portrait.folder,
-            detected=portrait.detected,
-            scale=portrait.crop.transform.scale,
-            thumbnail=_thumbnail(portrait.crop),
-            descriptor=descriptors[index],
-            landmarks=portrait.crop.transform.apply(
-                np.concatenate([portrait.detected.landmarks68, portrait.detected.landmarks478[:, :2]])
-            ),
-            coefficients=Coefficients(*(group[index : index + 1] for group in found)),
-            confidence=confidence[index],
-        )
-        for index, portrait in enumerate(portraits)
-        if all(np.isfinite(group[index]).all() for group in found)
-    ]
-
-
 def _settle(album, models, progress):
     """An `Album` with each photo's pose and expression of the fused identity by its landmarks, and its light."""
     model = models.levels[min(LIGHT_LEVEL, len(models.levels) - 1)]
@@ -359,13 +243,3 @@ def _light(sighting, coefficients, model):
     face = faces.reconstruct(model, coefficients)
     face = face._replace(pixels=face.pixels * (THUMBNAIL / IMAGE_SIZE))
     return relighting.find_light(image, attention, model, face, coefficients.illumination[0])
-
-
-def _parts(sequence):
-    """A list or array in slices of a batch."""
-    return [sequence[start : start + pipeline.BATCH] for start in range(0, len(sequence), pipeline.BATCH)]
-
-
-def _thumbnail(crop):
-    picture = Image.fromarray(to_uint8(crop.image))
-    return np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS))

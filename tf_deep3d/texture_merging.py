@@ -82,3 +82,16 @@ def merge(views, albedo, atlas, mirror=True):
     if eyes is not None:
         value[canvas.eyes] = eyes
     return texture.finish(value, seen, canvas, atlas, mirror)
+
+
+def expose(skin, illumination, importance):
+    """A `texture.Texture` of albedo as bright as the photos: an even light of their mean strength from the front.
+
+    Args:
+      skin: `texture.Texture`.
+      illumination: [P, C, 9] of the photos.
+      importance: [P], weights of the mean.
+    """
+    front = np.tile(np.float32([[[0, 0, 1]]]), (len(illumination), 1, 1))
+    strength = np.average(lighting.irradiance(front, illumination).mean((1, 2)), weights=importance)
+    return skin._replace(image=np.clip(skin.image * max(strength, SHADES[0]), 0.0, 1.0))
