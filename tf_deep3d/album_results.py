@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_deep3d import aggregation, album_pictures, albums, pictures, pipeline, results, texture_merging
+from tf_deep3d import aggregation, album_pictures, albums, face_files, pictures, pipeline, results, texture_merging
 from tf_deep3d import face as faces
 from tf_deep3d.coefficients import Coefficients
-from tf_deep3d.files import refuse_existing
+from tf_deep3d.files import refuse_existing, writing_folder
 from tf_deep3d.sightings import portrait_again
 
 OVERLAYS = "overlays"  # folder with a picture of each photo
@@ -108,7 +108,7 @@ def write_album(folder, album, options, models, on_progress=None):
     model = models.written
     fused = _neutral(album, model)
     records = []
-    with results.appearing(folder, options.overwrite) as temporary:
+    with writing_folder(folder, options.overwrite) as temporary:
         (temporary / OVERLAYS).mkdir()
         views = _photo_by_photo(temporary / OVERLAYS, album, models, records, on_progress)
         skin = texture_merging.merge(views, faces.albedo(model, fused.albedo)[0], models.atlas)
@@ -117,7 +117,7 @@ def write_album(folder, album, options, models, on_progress=None):
         portraits = album_pictures.turned_views(model, fused.identity[0], skin.image)
         picture = album_pictures.confidence_picture(folder.name, _lines(album), portraits, _rows(album))
         results.write_picture(temporary / "confidence.png", picture)
-        results.write_numbers(temporary / "coefficients.json", _record(album, records, fused, options, model))
+        face_files.write_json(temporary / "coefficients.json", _record(album, records, options))
     errors = np.array([record["landmark_error"] for record in records])
     texels = skin.weight.reshape(-1)[models.atlas.texels]
     return AlbumOutcome(folder, album, errors, float(texels.mean()))
@@ -141,13 +141,23 @@ def _photo_by_photo(folder, album, models, records, on_progress):
     for index, sighting in enumerate(album.sightings):
         mine = Coefficients(*(group[index : index + 1] for group in album.coefficients))
         portrait = portrait_again(sighting, models)
-        face = faces.reconstruct(coarse, mine)
-        detected = portrait.landmarks()
-        strip = pictures.overlay_strip(portrait.crop.image, face, coarse.triangles, OVERLAY_SCALE, detected)
-        results.write_picture(folder / f"{sighting.name}.png", strip)
-        error = float(results.landmark_error(face.landmarks, detected[None])[0])
-        records.append({**results.photo_record(portrait, mine, face, {}, error), "overlay": f"{sighting.name}.png"})
         face = faces.reconstruct(models.written, mine)
+        name = f"{sighting.name}.png"
+        detected = portrait.landmarks()
+        shown = faces.reconstruct(coarse, mine)
+        strip = pictures.overlay_strip(portrait.crop.image, shown, coarse.triangles, OVERLAY_SCALE, detected)
+        results.write_picture(folder / name, strip)
+        records.append(
+            {
+                **face_files.describe(sighting.photo.name, portrait, models.written, mine, face),
+                "landmark_error": float(results.landmark_error(face.landmarks, detected[None])[0]),
+                "overlay": f"{OVERLAYS}/{name}",
+                "likeness": float(album.likeness[index]),
+                "confidence": None if sighting.confidence is None else face_files.numbers(sighting.confidence),
+                "mean_confidence": _trust(sighting),
+                "weights": face_files.numbers(album.weights[index]),
+            }
+        )
         view = results.photograph(portrait, models.written, models.atlas, face)
         view = texture_merging.reflectance(view, face, mine.illumination[0], models.atlas)
         if on_progress:
@@ -199,25 +209,23 @@ def _trust(sighting):
     return None if sighting.confidence is None else float(np.mean(sighting.confidence))
 
 
-def _record(album, records, fused, options, model):
-    """The content of coefficients.json."""
-    for index, (sighting, record) in enumerate(zip(album.sightings, records, strict=True)):
-        record["coefficients"] = {
-            name: values for name, values in record["coefficients"].items() if name not in albums.SHARED
-        }
-        del record["losses"]
-        record |= {
-            "likeness": float(album.likeness[index]),
-            "confidence": None if sighting.confidence is None else results.numbers(sighting.confidence),
-            "mean_confidence": _trust(sighting),
-            "weights": results.numbers(album.weights[index]),
-        }
+def _record(album, records, options):
+    """The content of coefficients.json; what all photos have in common leaves their `records`."""
+    first = records[0]
+    shared = {name: first["coefficients"][name] for name in albums.SHARED}
+    origin = {name: first[name] for name in ("camera", "model")}
+    for record in records:
+        for name in origin:
+            del record[name]
+        for name in shared:
+            del record["coefficients"][name]
     return {
         "strategy": album.strategy,
         "refine": options.refine,
         "method": options.method,
-        "coefficients": {name: results.numbers(getattr(fused, name)[0]) for name in albums.SHARED},
-        **results.origin(model),
+        "coefficients": shared,
+        **origin,
+        "versions": results.versions(),
         "photos": records,
         "left_out": [
             *({"photo": s.sighting.photo.name, "reason": str(s), "likeness": s.likeness} for s in album.strangers),

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tf_deep3d import console
+from tf_deep3d import console, progress
 
 EXAMPLES = """
 examples:
@@ -61,7 +61,7 @@ def _run(options):
     refine = pipeline.REFINE if options.refine is None else options.refine
     choice = pipeline.Options(**chosen, method=method, refine=refine)
     models = pipeline.load_models(choice)
-    with console.stages() as show:
+    with progress.stages() as show:
         outcome = clip_results.reconstruct_clip(options.clip, options.out, settings, choice, models, show)
     print(_summary(options.clip, outcome))
     if outcome.cut:

@@ -53,28 +53,3 @@ def quiet(streams=(2,)):
             os.dup2(original, stream)
             os.close(original)
         os.close(sink)
-
-
-@contextmanager
-def stages():
-    """Progress bars on stderr, one for each stage of a command.
-
-    Yields:
-      Function of (name of the stage, steps done, steps in all or None).
-    """
-    from tqdm import tqdm
-
-    bars = {}
-
-    def show(stage, done, total):
-        if stage not in bars:
-            bars[stage] = tqdm(desc=f"{stage:8}", total=total, disable=None)
-        bars[stage].update(done - bars[stage].n)
-        if done == total:
-            bars[stage].close()
-
-    try:
-        yield show
-    finally:
-        for bar in bars.values():
-            bar.close()

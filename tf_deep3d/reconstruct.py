@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tf_deep3d import console
+from tf_deep3d import console, progress
 
 EXAMPLES = """
 examples:
@@ -113,7 +113,7 @@ def _album(paths, options, choice):
 
     settings = albums.AlbumSettings(options.strategy, options.keep_outliers)
     folder = options.out / albums.album_name(options.set)
-    with console.stages() as show:
+    with progress.stages() as show:
         outcome = album_results.reconstruct_album(paths, folder, settings, choice, show)
     for photo, reason in outcome.left_out():
         print(f"{photo}: {reason}", file=sys.stderr)

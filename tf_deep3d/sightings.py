@@ -16,6 +16,7 @@ from PIL import Image
 
 from tf_deep3d import detection, photos, pipeline
 from tf_deep3d.coefficients import Coefficients
+from tf_deep3d.files import folder_names
 from tf_deep3d.meshio import to_uint8
 from tf_deep3d.models.recognition import describe
 
@@ -68,7 +69,7 @@ def look_through(paths, options, models, cnet=None, on_progress=None):
       The `Sighting`s of all faces, the largest of a photo first, and the `pipeline.Failure`s of photos without one.
     """
     seen, failures, waiting = [], [], []
-    for number, (path, name) in enumerate(zip(paths, pipeline.folder_names(paths), strict=True), 1):
+    for number, (path, name) in enumerate(zip(paths, folder_names(paths), strict=True), 1):
         try:
             found = pipeline.portraits_of(path, models.levels[0], all_faces=True)[:FACES]
             waiting += [portrait._replace(folder=name) for portrait in found]
