@@ -15,6 +15,8 @@ STRATEGIES = {
     "best": "S3: the photo with the largest sum alone",
     "elementwise": "S4: every coefficient has its own confidence",
 }
+# Of albums whose user names none, where there is a C-Net that serves it; else they are averaged.
+DEFAULT = "average"
 _LEAST = 1e-12  # of a sum of weights that is divided by
 
 

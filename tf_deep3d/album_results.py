@@ -19,6 +19,7 @@ FILES = (
     *("face.obj", "face.mtl", "texture.png", "face.glb", "face.ply"),
     *("confidence.png", "coefficients.json", OVERLAYS),
 )
+TEXTURED = 16  # photos at most that make up the texture
 OVERLAY_LEVEL = 1  # level of detail of the overlays, counted from the finest
 OVERLAY_SCALE = 1  # px of a panel over px of the aligned crop
 FINEST = 4.0  # px of a photo over px of its aligned crop from which more show nothing more in the texture
@@ -137,7 +138,8 @@ def importance(album):
 def _photo_by_photo(folder, album, models, records, on_progress):
     """Yields what `texture_merging.merge` wants; writes overlays and fills `records` on the way."""
     coarse = models.levels[min(OVERLAY_LEVEL, len(models.levels) - 1)]
-    weights = importance(album)
+    value = importance(album)
+    textured = albums.spread(album, value, TEXTURED)
     for index, sighting in enumerate(album.sightings):
         mine = Coefficients(*(group[index : index + 1] for group in album.coefficients))
         portrait = portrait_again(sighting, models)
@@ -158,11 +160,11 @@ def _photo_by_photo(folder, album, models, records, on_progress):
                 "weights": face_files.numbers(album.weights[index]),
             }
         )
-        view = results.photograph(portrait, models.written, models.atlas, face)
-        view = texture_merging.reflectance(view, face, mine.illumination[0], models.atlas)
+        if index in textured:
+            view = results.photograph(portrait, models.written, models.atlas, face)
+            yield texture_merging.reflectance(view, face, mine.illumination[0], models.atlas), float(value[index])
         if on_progress:
-            on_progress("merging", index + 1, len(album.sightings))
-        yield view, float(weights[index])
+            on_progress("writing", index + 1, len(album.sightings))
 
 
 def _neutral(album, model):

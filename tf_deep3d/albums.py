@@ -37,7 +37,8 @@ class AlbumSettings:
     """What to make of an album.
 
     Attributes:
-      strategy: name in `aggregation.STRATEGIES`; None for the confidences where there is a C-Net, else the average.
+      strategy: name in `aggregation.STRATEGIES`; None for `aggregation.DEFAULT` where the C-Net serves it, else the
+        average.
       keep_outliers: fuse faces that look like another person's, too.
 
     Raises:
@@ -114,16 +115,21 @@ def load_cnet(options, models):
 
 
 def choose_strategy(settings, cnet):
-    """The strategy of `AlbumSettings`, or the best one for which there are confidences.
+    """The strategy of `AlbumSettings`; `cnet` is the `CNet` or None.
 
     Raises:
       ValueError: if it needs confidences of another kind than `cnet` gives.
     """
-    own = {None: "average", 1: "scalar"}.get(cnet and cnet.confidences, "elementwise")
-    wanted = settings.strategy or own
-    if wanted != "average" and (cnet is None or (wanted == "scalar") != (own == "scalar")):
-        have = "no C-Net" if cnet is None else f"a C-Net for {own!r}"
-        raise ValueError(f"the strategy {wanted!r} needs a C-Net trained for it; use 'average'. Received: {have}")
+    if cnet is None:
+        usable = ("average",)
+    elif cnet.confidences == 1:
+        usable = ("average", "scalar")
+    else:
+        usable = tuple(name for name in aggregation.STRATEGIES if name != "scalar")
+    wanted = settings.strategy or (aggregation.DEFAULT if aggregation.DEFAULT in usable else "average")
+    if wanted not in usable:
+        have = "no C-Net" if cnet is None else f"a C-Net with {cnet.confidences} confidences"
+        raise ValueError(f"with {have} the strategy can be {', '.join(usable)}. Received: {wanted!r}")
     return wanted
 
 
@@ -186,7 +192,7 @@ def refine(album, options, models, on_progress=None):
     follow with their own coefficients.
     """
     progress = on_progress or (lambda stage, done, total: None)
-    chosen = spread(album, pipeline.BATCH)
+    chosen = spread(album, album.weights.mean(1), pipeline.BATCH)
     rest = np.setdiff1d(np.arange(len(album.sightings)), chosen)
     batches = [chosen, *in_batches(rest)]
     groups = Coefficients(*(group.copy() for group in album.coefficients))
@@ -213,12 +219,17 @@ def refine(album, options, models, on_progress=None):
     return album._replace(coefficients=groups)
 
 
-def spread(album, count):
-    """Indices of at most `count` photos of an `Album`: the most trusted of each of equally large ranges of yaw."""
+def spread(album, value, count):
+    """Indices of at most `count` photos of an `Album`, all around: the most valuable of each of as many ranges of yaw.
+
+    Args:
+      album: `Album`.
+      value: [P], larger is better.
+      count: of ranges with about equally many photos.
+    """
     order = np.argsort(album.coefficients.angles[:, 1], kind="stable")
-    trust = album.weights.mean(1)
     parts = np.array_split(order, min(count, len(order)))
-    return np.sort([part[np.argmax(trust[part])] for part in parts])
+    return np.sort([part[np.argmax(value[part])] for part in parts])
 
 
 def _settle(album, models, progress):

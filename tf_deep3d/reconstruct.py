@@ -80,7 +80,8 @@ def _run(options, scratch):
 
     chosen = {name: getattr(options, name) for name in ("model", "level", "all_faces", "overwrite", "weights")}
     method = options.method or ("fit" if options.model and not options.weights else "rnet")
-    refine = pipeline.REFINE if options.refine is None else options.refine
+    usual = 0 if options.set else pipeline.REFINE
+    refine = usual if options.refine is None else options.refine
     choice = pipeline.Options(**chosen, method=method, refine=refine)
     return _album(paths, options, choice) if options.set else _photos(paths, options, choice)
 

@@ -3,11 +3,14 @@
 What a photo shows is divided by the light that was found for it, and compared with the model's albedo in the logarithm
 of the colours. That difference is taken apart in two bands (Burt and Adelson, "A Multiresolution Spline With
 Application to Image Mosaics", 1983). The coarse one, what is left of the photo's light and the person's complexion, is
-averaged over wide and smooth weights, so that no border of a photo shows in it. The fine one, detail, comes from the
-photos that see a texel best, so that it stays sharp. The eyes come from one photo, because they look somewhere.
+averaged over wide and smooth weights, so that no border of a photo shows in it; a photo that contradicts the others
+somewhere, by a hand or a collar, counts less there. The fine one, detail, comes from the photos that see a texel best,
+so that it stays sharp. The eyes come from one photo, because they look somewhere.
 
-Only sums are kept: memory does not grow with the photos, and their order does not matter.
+Letters: N photos, S side of the texture in px, h, w size of the coarse band.
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -17,7 +20,27 @@ from tf_deep3d import fields, lighting, texture
 SHARPNESS = 8  # power of the weights of the fine band: a photo that is trusted half as much counts 1/256
 REACH = 4.0  # cells of the coarse band, standard deviation of the smoothing of its weights
 SHADES = (0.15, 0.5)  # of the photo's median light, between which a texel rises from unusable to well lit
+DISAGREEMENT = 0.3  # of log colours from what the photos agree on, at which a photo counts half
+ROUNDS = 3  # in which they agree
 LUMINANCE = np.float32([0.299, 0.587, 0.114])
+
+
+class _Layer(NamedTuple):
+    """What one photo adds to the model's albedo, in logarithms.
+
+    Attributes:
+      difference: [S, S, 3] float16.
+      weight: [S, S, 1] float16 in [0, 1], how well it shows each texel, without its importance.
+      coarse: [h, w, 3], the coarse band of the difference, filled where the photo shows nothing.
+      reach: [h, w, 1], weight of the coarse band, with the photo's importance.
+      importance: of the photo.
+    """
+
+    difference: Any
+    weight: Any
+    coarse: Any
+    reach: Any
+    importance: float
 
 
 def reflectance(view, face, illumination, atlas):
@@ -47,7 +70,8 @@ def merge(views, albedo, atlas, mirror=True):
     """Merges what photos show and completes the rest.
 
     Args:
-      views: iterable of (`texture.View` of `reflectance`, importance of the photo in (0, 1]); read once.
+      views: iterable of at least one (`texture.View` of `reflectance`, importance of the photo in (0, 1]); read once,
+        and about 8 MB are kept of each.
       albedo: [V, 3] RGB in [0, 1], of the model's vertices.
       atlas: `texture.Atlas`.
       mirror: complete what no photo shows from the other side of the face before the albedo.
@@ -56,32 +80,61 @@ def merge(views, albedo, atlas, mirror=True):
       `texture.Texture`.
     """
     canvas = texture.prepare_canvas(albedo, atlas)
-    seen = np.zeros_like(canvas.covered)
-    fine, fine_total = np.zeros_like(canvas.source), np.zeros_like(canvas.covered)
-    coarse = coarse_total = np.float32(0)
-    eyes, best = None, 0.0
+    seen, layers, eyes, best = np.zeros_like(canvas.covered), [], None, 0.0
     for view, importance in views:
         shown = texture.on_texture(atlas, np.log(view.colors + texture.DARKEST))
         known = texture.trust(shown, texture.on_texture(atlas, view.weight), canvas)
-        difference = shown - canvas.source
-        facing = known * texture.on_texture(atlas, view.facing)
-        field = fields.pull_push(*fields.shrink(difference, known))
-        reach = fields.shrink(facing, facing)
-        reach = importance * ndimage.gaussian_filter(reach[0] * reach[1], (REACH, REACH, 0))
-        coarse, coarse_total = coarse + reach * field, coarse_total + reach
-        sharp = (importance * facing) ** SHARPNESS
-        fine += sharp * (difference - fields.grow(field, *known.shape[:2]))
-        fine_total += sharp
         seen = np.maximum(seen, known)
-        score = importance * float(facing[canvas.eyes].sum())
+        weight = known * texture.on_texture(atlas, view.facing)
+        layers.append(_layer(shown - canvas.source, known, weight, importance))
+        score = importance * float(weight[canvas.eyes].sum())
         if score > best:
             eyes, best = shown[canvas.eyes], score
-    value = canvas.source + fine / np.maximum(fine_total, 1e-30)
-    if np.max(coarse_total) > 0:
-        value += fields.grow(coarse / np.maximum(coarse_total, 1e-30), *seen.shape[:2])
+    coarse, agreement = agree(np.stack([x.coarse for x in layers]), np.stack([x.reach for x in layers]))
+    value = canvas.source + fields.grow(coarse, *seen.shape[:2]) + _details(layers, agreement)
     if eyes is not None:
         value[canvas.eyes] = eyes
     return texture.finish(value, seen, canvas, atlas, mirror)
+
+
+def agree(coarse, reach):
+    """What photos agree on, and how far each of them does: a mean whose weights fall with the distance from it.
+
+    The first of `ROUNDS` starts from one colour for all, so that of two photos the one counts that looks like skin.
+
+    Args:
+      coarse: [N, h, w, 3], logarithms of colours over those expected.
+      reach: [N, h, w, 1], weights.
+
+    Returns:
+      [h, w, 3], and [N, h, w, 1] in (0, 1].
+    """
+    common = np.sum(coarse * reach, axis=(0, 1, 2)) / max(float(reach.sum()), 1e-30)
+    for _ in range(ROUNDS):
+        distance = np.linalg.norm(coarse - common, axis=-1, keepdims=True)
+        agreement = 1.0 / (1.0 + np.square(distance / DISAGREEMENT))
+        weights = ndimage.gaussian_filter(agreement * reach, (0, REACH, REACH, 0))
+        common = np.sum(coarse * weights, axis=0) / np.maximum(weights.sum(0), 1e-30)
+    return common, agreement
+
+
+def _layer(difference, known, weight, importance):
+    """`_Layer` of a difference [S, S, 3] that is `known` [S, S, 1], and its weight [S, S, 1]."""
+    reach = fields.shrink(weight, weight)
+    coarse = fields.pull_push(*fields.shrink(difference, known))
+    return _Layer(np.float16(difference), np.float16(weight), coarse, importance * reach[0] * reach[1], importance)
+
+
+def _details(layers, agreement):
+    """The fine band [S, S, 3], of the `_Layer`s that see a texel best and agree [N, h, w, 1] with the others."""
+    size = layers[0].weight.shape[:2]
+    total, details = np.zeros((*size, 1), np.float32), np.zeros((*size, 3), np.float32)
+    for layer, agreed in zip(layers, agreement, strict=True):
+        weight = np.float32(layer.weight) * fields.grow(agreed, *size) * layer.importance
+        weight **= SHARPNESS
+        details += weight * (layer.difference - fields.grow(layer.coarse, *size))
+        total += weight
+    return details / np.maximum(total, 1e-30)
 
 
 def expose(skin, illumination, importance):
