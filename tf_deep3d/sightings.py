@@ -81,6 +81,8 @@ def look_through(paths, options, models, cnet=None, on_progress=None):
             waiting = []
         if on_progress:
             on_progress("looking", number, len(paths))
+    known = {each.photo for each in seen} | {failure.photo for failure in failures}
+    failures += [pipeline.Failure(path, "the fit of its face diverged") for path in paths if path not in known]
     return seen, failures
 
 
