@@ -95,7 +95,12 @@ def test_one_good_photo_among_bad_ones(tmp_path, quick, capsys):
     ("arguments", "status", "message"),
     [
         ([], 2, "Name at least one photo"),
-        (["--demo", "x.jpg"], 2, "not both"),
+        (["--demo", "x.jpg"], 2, "just one"),
+        (["--set", "photos", "--demo"], 2, "just one"),
+        (["--strategy", "best", "x.jpg"], 2, "--strategy and --keep-outliers need --set"),
+        (["--keep-outliers", "--demo"], 2, "--strategy and --keep-outliers need --set"),
+        (["--all-faces", "--set", "x"], 2, "--all-faces"),
+        (["--set", "missing"], 1, "missing"),
         (["missing.jpg"], 1, "missing.jpg"),
         (["--demo", "--level", "9"], 1, "Received: 9"),
         (["--demo", "--model", "missing.npz"], 1, "missing.npz"),
@@ -134,8 +139,49 @@ def test_unusable_models_are_named_before_any_work(tmp_path, capsys, kind):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.fixture
+def album(tmp_path):
+    """Two photos of one face, one of a landscape, a damaged one."""
+    folder = tmp_path / "me"
+    folder.mkdir()
+    photo = data.astronaut()[:260, 100:340]
+    Image.fromarray(photo).save(folder / "a.png")
+    Image.fromarray(photo[:, ::-1]).save(folder / "b.png")
+    Image.new("RGB", (64, 64), "grey").save(folder / "c.png")
+    (folder / "d.jpg").write_bytes(b"hello")
+    return folder
+
+
+def test_an_album_becomes_one_face(tmp_path, album, capsys):
+    out = tmp_path / "out"
+    command = ["--set", str(album), "--out", str(out), "--level", "0"]
+    assert reconstruct.main(command) == 0
+    said = capsys.readouterr()
+    assert "2 photos ->" in said.out
+    assert "c.png: no face found" in said.err
+    assert "d.jpg: not a picture" in said.err
+    record = json.loads((out / "me" / "coefficients.json").read_text(encoding="utf-8"))
+    assert [photo["photo"] for photo in record["photos"]] == ["a.png", "b.png"]
+    assert all(photo["likeness"] > 0.8 for photo in record["photos"])
+    assert sum(photo["pose"]["yaw_degrees"] for photo in record["photos"]) == pytest.approx(0, abs=8)  # mirrored
+
+    assert reconstruct.main([*command, "--strategy", "scalar"]) == 1  # refused before any work
+    errors = capsys.readouterr().err
+    assert "me" in errors
+    assert "overwrite" in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_an_album_without_photos(tmp_path, capsys):
+    (tmp_path / "me").mkdir()
+    assert reconstruct.main(["--set", str(tmp_path / "me"), "--out", str(tmp_path / "out")]) == 1
+    assert "the directory holds no file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_shows_examples():
     command = [sys.executable, "-m", "tf_deep3d.reconstruct", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "examples:" in shown
     assert "--all-faces" in shown
+    assert "--set photos/of/me" in shown

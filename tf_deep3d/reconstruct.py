@@ -1,5 +1,7 @@
-"""Photos in, textured 3D faces out: `python -m tf_deep3d.reconstruct PHOTO... --out DIR`, and one face of many photos
-with `--set`."""
+"""Photos in, textured 3D faces out: `python -m tf_deep3d.reconstruct PHOTO... --out DIR`.
+
+With `--set` all photos show one person and become one face.
+"""
 
 import argparse
 import os
@@ -7,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tf_deep3d import console, progress
+from tf_deep3d import aggregation, console, progress
 
 EXAMPLES = """
 examples:
@@ -16,6 +18,7 @@ examples:
   python -m tf_deep3d.reconstruct holiday/ 'more/*.png' --all-faces --out faces
   python -m tf_deep3d.reconstruct me.jpg --out faces --level 1 --overwrite
   python -m tf_deep3d.reconstruct --set photos/of/me --out faces       all photos of one person make one face: faces/me
+  python -m tf_deep3d.reconstruct --set 'trip/*.jpg' --out faces --strategy average --refine 40 --keep-outliers
 
 exit status: 0 if at least one face was written, 1 if none, 2 for a wrong command line.
 """
@@ -25,7 +28,13 @@ def main(arguments=None):
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     if bool(options.photos) + options.demo + bool(options.set) != 1:
-        print("Name at least one photo, or pass --set or --demo, not both. --help shows examples.", file=sys.stderr)
+        print("Name at least one photo, or pass --set or --demo: just one of them. See --help.", file=sys.stderr)
+        return 2
+    if not options.set and (options.strategy or options.keep_outliers):
+        print("--strategy and --keep-outliers need --set. See --help.", file=sys.stderr)
+        return 2
+    if options.set and options.all_faces:
+        print("--set looks at all faces to find one person: leave --all-faces out. See --help.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as scratch:
         return console.run(_run, options, Path(scratch), interrupted="Interrupted; what was written is complete.")
@@ -42,8 +51,8 @@ def _parser():
     parser.add_argument(
         "--set",
         nargs="+",
-        metavar="PHOTO",
-        help="photos of one person (a folder, photos, quoted globs): one neutral face",
+        metavar="DIR",
+        help="photos of one person (a folder, photos, quoted globs), which make one neutral face",
     )
     parser.add_argument("--demo", action="store_true", help="use a public-domain photo that comes with a package")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
@@ -56,14 +65,23 @@ def _parser():
     parser.add_argument(
         "--weights", type=Path, metavar="RUN", help="folder of a training or .keras file (default: the shipped R-Net)"
     )
-    parser.add_argument("--refine", type=int, metavar="N", help="steps of the fit after R-Net (default: 20)")
+    parser.add_argument(
+        "--refine",
+        type=int,
+        metavar="N",
+        help="steps of the fit after R-Net (default: 20; with --set, of all photos together: 0)",
+    )
     parser.add_argument("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
     parser.add_argument("--level", type=int, metavar="N", help="level of detail of the meshes (default: finest)")
     parser.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
     parser.add_argument(
-        "--strategy", help="with --set: how the photos are weighed (default: elementwise if there is a C-Net)"
+        "--strategy",
+        choices=list(aggregation.STRATEGIES),
+        help=f"with --set: how the photos are weighed; all but average need a C-Net (default: {aggregation.DEFAULT})",
     )
-    parser.add_argument("--keep-outliers", action="store_true", help="with --set: keep faces of other people")
+    parser.add_argument(
+        "--keep-outliers", action="store_true", help="with --set: fuse photos that look like another person, too"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     return parser
 
