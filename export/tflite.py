@@ -21,8 +21,10 @@ from tf_deep3d import console
 
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 SIGNATURE = "serving_default"
-# Operations that int8 leaves in float32.
+# What int8 leaves in float32: these operations, and the layers of these names. MobileNet's first two cost a third of all
+# the error, and less than 0.2 ms.
 _FLOAT = ("INPUT", "OUTPUT", "MUL", "FULLY_CONNECTED", "MEAN", "RESHAPE", "LOGISTIC", "CONCATENATION")
+_FLOAT_LAYERS = r"/(normalize|rescaling|conv1|conv_dw_1)(_\d+)?/"
 
 
 class Variant(NamedTuple):
@@ -113,6 +115,7 @@ def _recipe(quantization):
         for name in _FLOAT:
             kind = qtyping.TFLOperationName[name]
             manager.add_quantization_config(".*", kind, algorithm_key=AlgorithmName.NO_QUANTIZE)
+        manager.add_quantization_config(_FLOAT_LAYERS, everything, algorithm_key=AlgorithmName.NO_QUANTIZE)
     return manager.get_quantization_recipe()
 
 
