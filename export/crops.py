@@ -8,7 +8,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from tf_deep3d import detection, morphable_model, photos, records
+from tf_deep3d import morphable_model, photos, records
 from tf_deep3d.records import MARGIN
 
 COUNT = 96  # crops that are enough
@@ -81,7 +81,9 @@ def split(crops, source="an iterable"):
     """`gather` of an iterable of crops [224, 224, 3] uint8."""
     crops = np.stack([*crops, np.zeros((224, 224, 3), np.uint8)])[:-1]
     if len(crops) < LEAST:
-        raise ValueError(f"at least {LEAST} faces are needed to calibrate and to check. Received: {len(crops)} of {source}")
+        raise ValueError(
+            f"at least {LEAST} faces are needed to calibrate and to check. Received: {len(crops)} of {source}"
+        )
     check = np.arange(len(crops)) % CHECKED == 0
     return crops[~check], crops[check]
 

@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+from keras import ops
 
+from export.device_bundle import CONFIDENCE
 from tf_deep3d.camera import IMAGE_SIZE
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
 
 INPUT = "images"
-CONFIDENCE = "confidence"
 
 
 class Networks(NamedTuple):
@@ -21,7 +22,7 @@ class Networks(NamedTuple):
 
 
 def load_networks(run=None, face_model=None):
-    """Loads what a training left.
+    """Loads what a training left, with its own C-Net, or else the shipped one where that belongs to the same R-Net.
 
     Args:
       run: folder of a training, with its `rnet.keras` and perhaps a `cnet.keras`; or a `.keras` file of an R-Net; None
@@ -39,16 +40,33 @@ def load_networks(run=None, face_model=None):
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"the export needs KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()!r}")
     rnet = rnets.load_rnet(run or rnets.SHIPPED, rnets.fingerprint(face_model))
-    path = Path(run) / cnets.WEIGHTS if run else cnets.SHIPPED
-    return Networks(rnet, cnets.load_cnet(path, rnet) if path.is_file() else None)
+    if run and Path(run, cnets.WEIGHTS).is_file():
+        return Networks(rnet, cnets.load_cnet(run, rnet))
+    shipped = cnets.load_cnet(cnets.SHIPPED) if cnets.SHIPPED.is_file() else None
+    return Networks(rnet, shipped if shipped is not None and shipped.rnet == rnet.signature() else None)
 
 
 def regress(networks, images):
-    """Name -> what the networks say of aligned photos [B, 224, 224, 3] in [0, 1]: the groups of `Coefficients`, and
-    `CONFIDENCE` [B, K] where there is a C-Net, which reads the features of R-Net's one run."""
+    """What the networks say of aligned photos.
+
+    C-Net reads the features of R-Net's one run. Where it has one confidence for each photo, that is said Ki times, so
+    that all aggregate alike.
+
+    Args:
+      networks: `Networks`.
+      images: [B, 224, 224, 3] RGB in [0, 1].
+
+    Returns:
+      Name -> tensor: the groups of `Coefficients`, and `CONFIDENCE` [B, Ki] where there is a C-Net.
+    """
     coefficients, features = networks.rnet.regress(images)
-    confidence = {} if networks.cnet is None else {CONFIDENCE: networks.cnet(features)}
-    return {**coefficients._asdict(), **confidence}
+    found = coefficients._asdict()
+    if networks.cnet is not None:
+        confidence = networks.cnet(features)
+        if networks.cnet.confidences == 1:
+            confidence = ops.repeat(confidence, networks.rnet.layout.identity, axis=-1)
+        found[CONFIDENCE] = confidence
+    return found
 
 
 def input_shape(batch=None):
@@ -58,5 +76,6 @@ def input_shape(batch=None):
 
 def output_shapes(networks):
     """Name -> shape of one photo's output, in the order of `regress`."""
-    confidence = {} if networks.cnet is None else {CONFIDENCE: (networks.cnet.confidences,)}
-    return {**networks.rnet.layout.shapes._asdict(), **confidence}
+    layout = networks.rnet.layout
+    confidence = {} if networks.cnet is None else {CONFIDENCE: (layout.identity,)}
+    return {**layout.shapes._asdict(), **confidence}

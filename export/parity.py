@@ -9,13 +9,15 @@ from typing import NamedTuple
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from export.networks import CONFIDENCE, regress
+from export.device_bundle import CONFIDENCE
+from export.networks import regress
 from export.tflite import SIGNATURE, as_input
 from tf_deep3d import face as faces
 from tf_deep3d.coefficients import GROUPS, Coefficients
 
 MILLIMETRES = 100.0  # in a dm
 BATCH = 16  # crops at once
+MEASURES = ("shape_mm", "posed_mm", "landmark_px")
 
 
 class Bound(NamedTuple):
@@ -23,26 +25,61 @@ class Bound(NamedTuple):
 
     Attributes:
       coefficient: of any coefficient or confidence.
+      confidence: of a confidence, mean.
       shape: mm, mean over the vertices.
-      landmark: px, of any of the 68 landmarks.
+      landmark: px, mean over the 68 landmarks of any one photo.
     """
 
     coefficient: float | None
+    confidence: float
     shape: float
     landmark: float
 
 
 BOUNDS = {
-    "saved_model": Bound(1e-4, 0.001, 0.01),
-    "float32": Bound(1e-4, 0.001, 0.01),
-    "float16": Bound(None, 0.02, 0.1),
-    "dynamic": Bound(None, 0.3, 1.0),
-    "int8": Bound(None, 0.3, 1.0),
+    "saved_model": Bound(1e-4, 1e-4, 0.001, 0.01),
+    "float32": Bound(1e-4, 1e-4, 0.001, 0.01),
+    "float16": Bound(None, 0.005, 0.02, 0.1),
+    "dynamic": Bound(None, 0.05, 0.3, 1.0),
+    "int8": Bound(None, 0.05, 0.3, 1.0),
+    "device": Bound(None, 0.05, 0.3, 1.0),  # and its face model is stored in half precision
 }
+
+
+class Outcome(NamedTuple):
+    """What a model says of the crops.
+
+    Attributes:
+      answers: name -> [B, ...], the groups of `Coefficients` and perhaps the confidence.
+      shape_mm: [B, V, 3], unposed.
+      posed_mm: [B, V, 3], before the camera.
+      landmark_px: [B, 68, 2], of the crop.
+    """
+
+    answers: dict
+    shape_mm: np.ndarray
+    posed_mm: np.ndarray
+    landmark_px: np.ndarray
 
 
 class ParityError(ValueError):
     """An exported model answers otherwise than Keras; the message says which, and by how much."""
+
+
+def outcome(model, answers, face=None):
+    """The `Outcome` of answers.
+
+    Args:
+      model: `MorphableModel`.
+      answers: name -> [B, ...].
+      face: (vertices [B, V, 3] dm, landmarks [B, 68, 2] px) where somebody else has built it.
+    """
+    coefficients = Coefficients(*(answers[name] for name in GROUPS))
+    shape = faces.unposed_shape(model, coefficients.identity, coefficients.expression)
+    if face is None:
+        built = faces.reconstruct(model, coefficients)
+        face = built.vertices, built.landmarks
+    return Outcome(answers, MILLIMETRES * shape, MILLIMETRES * face[0], face[1])
 
 
 def keras_answers(networks, crops):
@@ -66,33 +103,35 @@ def tflite_answers(model, crops):
     return {name: np.concatenate([answer[name] for answer in found]) for name in found[0]}
 
 
-def compare(model, reference, answers):
-    """The differences of two sets of answers.
+def compare(reference, found):
+    """The differences of two outcomes.
 
     Args:
-      model: `MorphableModel`.
-      reference, answers: name -> [B, ...]; `answers` may lack the confidence.
+      reference, found: `Outcome`; `found` may lack the confidence.
 
     Returns:
-      Plain data: "coefficients", group -> {"mean", "max"} of the absolute difference; and {"mean", "max"} of
-      "shape_mm", between vertices of the unposed face, "posed_mm", of the face before the camera, and "landmark_px".
+      Plain data: "coefficients", name -> {"mean", "max"} of the absolute difference; and for each "shape_mm",
+      "posed_mm" and "landmark_px" the distance's "mean", "photo", the greatest mean of one photo, and "max".
     """
-    names = [*GROUPS, CONFIDENCE] if CONFIDENCE in answers else GROUPS
-    coefficients = {name: _summary(np.abs(answers[name] - reference[name])) for name in names}
-    here, there = (_geometry(model, Coefficients(*(found[name] for name in GROUPS))) for found in (reference, answers))
-    measures = ("shape_mm", "posed_mm", "landmark_px")
-    distances = (np.linalg.norm(a - b, axis=-1) for a, b in zip(here, there, strict=True))
-    return {"coefficients": coefficients, **dict(zip(measures, map(_summary, distances), strict=True))}
+    difference = {
+        "coefficients": {
+            name: _summary(np.abs(values - reference.answers[name])) for name, values in found.answers.items()
+        }
+    }
+    for name in MEASURES:
+        difference[name] = _summary(np.linalg.norm(getattr(found, name) - getattr(reference, name), axis=-1), True)
+    return difference
 
 
 def violations(name, difference):
     """What of a difference of `compare` is beyond the bound `BOUNDS[name]`, as texts."""
     bound = BOUNDS[name]
-    worst = max(each["max"] for each in difference["coefficients"].values())
+    confidence = difference["coefficients"].get(CONFIDENCE, {"mean": 0.0})["mean"]
     measured = {
-        "a coefficient by": (worst, bound.coefficient, ""),
+        "a coefficient by": (_worst(difference), bound.coefficient, ""),
+        "the confidences by a mean of": (confidence, bound.confidence, ""),
         "the shape by a mean of": (difference["shape_mm"]["mean"], bound.shape, " mm"),
-        "a landmark by": (difference["landmark_px"]["max"], bound.landmark, " px"),
+        "a photo's landmarks by a mean of": (difference["landmark_px"]["photo"], bound.landmark, " px"),
     }
     return [
         f"{what} {value:.4g}{unit} (at most {limit:g})"
@@ -101,21 +140,19 @@ def violations(name, difference):
     ]
 
 
-def refuse(differences, kinds):
+def refuse(found):
     """Raises ParityError if a model differs too much.
 
     Args:
-      differences: file -> difference of `compare`.
-      kinds: file -> name in `BOUNDS`.
+      found: file -> texts of `violations`.
     """
-    found = {file: violations(kinds[file], difference) for file, difference in differences.items()}
     bad = [f"{file} differs in {' and '.join(texts)}" for file, texts in found.items() if texts]
     if bad:
         raise ParityError(f"refused, --force writes it all the same. Received: {'; '.join(bad)}")
 
 
 def latency(model, threads, repeats=30, warm=5):
-    """{"least", "median"} ms of a run of a TFLite model, bytes or path, on this machine."""
+    """ms of the fastest of `repeats` runs of a TFLite model, bytes or path, on this machine."""
     interpreter = _interpreter(model, threads)
     details = interpreter.get_input_details()[0]
     noise = np.random.default_rng(0).integers(0, 256, details["shape"], np.uint8)
@@ -125,23 +162,27 @@ def latency(model, threads, repeats=30, warm=5):
         start = time.perf_counter()
         interpreter.invoke()
         times.append(1e3 * (time.perf_counter() - start))
-    return {"least": round(min(times[warm:]), 2), "median": round(float(np.median(times[warm:])), 2)}
+    return round(min(times[warm:]), 2)
 
 
-def table(differences, sizes=None, latencies=None):
-    """The differences, and size and latency where known, as text for people."""
-    head = f"{'':<24}{'MB':>7}{'shape mm':>10}{'max':>7}{'posed mm':>10}{'px':>8}{'max':>7}{'coef max':>10}"
-    lines = [head + (f"{'1 / 2 threads, ms':>20}" if latencies else "")]
+def table(differences, sizes, latencies):
+    """The differences, with sizes in bytes and latencies where they are known, as lines of a Markdown table."""
+    lines = [
+        "| file | MB | shape mm, mean (max) | landmarks px, mean (worst photo, max) | coefficient | ms, 1 / 2 threads |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for file, difference in differences.items():
-        size = f"{sizes[file] / 1e6:.1f}" if sizes and file in sizes else ""
-        shape, posed, points = (difference[name] for name in ("shape_mm", "posed_mm", "landmark_px"))
-        worst = max(each["max"] for each in difference["coefficients"].values())
-        line = f"{file:<24}{size:>7}{shape['mean']:>10.4f}{shape['max']:>7.3f}{posed['mean']:>10.4f}"
-        line += f"{points['mean']:>8.4f}{points['max']:>7.3f}{worst:>10.2g}"
-        if latencies and file in latencies:
-            line += f"{' / '.join(str(each['least']) for each in latencies[file].values()):>20}"
-        lines.append(line)
-    return "\n".join(lines)
+        shape, points = difference["shape_mm"], difference["landmark_px"]
+        cells = (
+            file,
+            f"{sizes[file] / 1e6:.1f}" if file in sizes else "",
+            f"{shape['mean']:.2g} ({shape['max']:.2g})",
+            f"{points['mean']:.2g} ({points['photo']:.2g}, {points['max']:.2g})",
+            f"{_worst(difference):.2g}",
+            " / ".join(f"{each:.1f}" for each in latencies.get(file, {}).values()),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _interpreter(model, threads=1):
@@ -151,12 +192,12 @@ def _interpreter(model, threads=1):
     return interpreter
 
 
-def _geometry(model, coefficients):
-    """Unposed vertices mm, vertices mm, landmarks px."""
-    shape = faces.unposed_shape(model, coefficients.identity, coefficients.expression)
-    face = faces.reconstruct(model, coefficients)
-    return MILLIMETRES * shape, MILLIMETRES * face.vertices, face.landmarks
+def _worst(difference):
+    return max(each["max"] for each in difference["coefficients"].values())
 
 
-def _summary(values):
-    return {"mean": float(np.mean(values)), "max": float(np.max(values))}
+def _summary(values, photos=False):
+    summary = {"mean": float(np.mean(values)), "max": float(np.max(values))}
+    if photos:
+        summary["photo"] = float(np.max(np.mean(values, axis=1)))
+    return {name: float(f"{value:.4g}") for name, value in summary.items()}

@@ -13,7 +13,8 @@ NaN and its `error` says why.
 import tensorflow as tf
 from keras import ops
 
-from export.networks import CONFIDENCE, INPUT, input_shape, output_shapes, regress
+from export.device_bundle import CONFIDENCE
+from export.networks import INPUT, input_shape, output_shapes, regress
 from tf_deep3d import face as faces
 from tf_deep3d.aggregation import aggregate
 from tf_deep3d.camera import IMAGE_SIZE
@@ -23,6 +24,15 @@ from tf_deep3d.files import writing
 MAX_BYTES = 16 << 20  # of an encoded picture
 MAX_PIXELS = 25_000_000  # of a decoded one
 BYTES, ERROR, PRESENT = "image_bytes", "error", "present"
+EXTRA = "assets.extra"  # the folder that the server reads besides the model
+WARM_UP, BATCHING = f"{EXTRA}/tf_serving_warmup_requests", f"{EXTRA}/batching_params.pbtxt"
+# Requests of many clients become one batch. Measured on 2 cores: more than 8 gain nothing (tests.benchmarks.export).
+BATCHING_PARAMETERS = """\
+max_batch_size { value: 8 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 64 }
+num_batch_threads { value: 2 }
+"""
 FACE = ("vertices", "normals", "colors", "landmarks")  # fields of `face.Face` that the signature `face` gives
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
@@ -58,9 +68,7 @@ class Service(tf.Module):
 
     def aggregate(self, identity, present, confidence=None):
         """Signature `aggregate`."""
-        strategy = "average"
-        if self.cnet is not None:
-            strategy = "scalar" if self.cnet.confidences == 1 else "elementwise"
+        strategy = "average" if confidence is None else "elementwise"
         return {"identity": aggregate(identity, confidence, present, strategy, xp=ops)}
 
     def signatures(self):
@@ -97,7 +105,9 @@ def write_saved_model(folder, networks, model, warm_up):
         tf.saved_model.save(service, str(folder), signatures=service.signatures())
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {folder}: {error.message}") from error
-    with writing(folder / "assets.extra" / "tf_serving_warmup_requests") as file:
+    with writing(folder / BATCHING) as file:
+        file.write(BATCHING_PARAMETERS.encode())
+    with writing(folder / WARM_UP) as file:
         try:
             with tf.io.TFRecordWriter(file.name) as writer:
                 for signature, inputs in warm_up:

@@ -7,8 +7,6 @@ Heads and what stands around them stay in single precision under int8: one scale
 range costs ten times the error, and they are one per cent of the work.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import tensorflow as tf
 from litert_quantizer import calibrator, qtyping, quantizer, recipe, recipe_manager
@@ -19,46 +17,11 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from export.networks import INPUT, input_shape, regress
 from tf_deep3d import console
 
-QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 SIGNATURE = "serving_default"
-# What int8 leaves in float32: these operations, and the layers of these names. MobileNet's first two cost a third of all
-# the error, and less than 0.2 ms.
+# What int8 leaves in float32: these operations, and the layers of these names. MobileNet's first two make a third of
+# all the error, and take less than 0.2 ms.
 _FLOAT = ("INPUT", "OUTPUT", "MUL", "FULLY_CONNECTED", "MEAN", "RESHAPE", "LOGISTIC", "CONCATENATION")
 _FLOAT_LAYERS = r"/(normalize|rescaling|conv1|conv_dw_1)(_\d+)?/"
-
-
-class Variant(NamedTuple):
-    """One TFLite file.
-
-    Attributes:
-      network: "rnet", or "cnet" for both networks in one.
-      quantization: name in `QUANTIZATIONS`.
-      dtype: of the input, "float32" or "uint8".
-    """
-
-    network: str
-    quantization: str
-    dtype: str = "float32"
-
-    @property
-    def file(self):
-        """Name of its file."""
-        return f"{self.network}_{self.quantization}{'_uint8' if self.dtype == 'uint8' else ''}.tflite"
-
-
-def variants(networks, quantizations=QUANTIZATIONS):
-    """The `Variant`s to write, those of int8 also with an input of bytes.
-
-    Raises:
-      ValueError: for an unknown name, or none.
-    """
-    unknown = [name for name in quantizations if name not in QUANTIZATIONS]
-    if unknown or not quantizations:
-        raise ValueError(f"quantisations must be some of {', '.join(QUANTIZATIONS)}. Received: {unknown or 'none'}")
-    kinds = [(name, "float32") for name in QUANTIZATIONS if name in quantizations]
-    kinds += [("int8", "uint8")] if "int8" in quantizations else []
-    names = ["rnet"] if networks.cnet is None else ["rnet", "cnet"]
-    return [Variant(name, *kind) for name in names for kind in kinds]
 
 
 def convert(networks, dtype="float32"):
@@ -66,7 +29,7 @@ def convert(networks, dtype="float32"):
 
     Args:
       networks: `Networks`; without C-Net the model has no confidence.
-      dtype: of the input, see `Variant`.
+      dtype: of the input, see `variants.Variant`.
     """
     spec = tf.TensorSpec(input_shape(1), dtype, INPUT)
 
@@ -91,7 +54,7 @@ def quantize(model, quantization, crops=()):
 
     Args:
       model: bytes.
-      quantization: name in `QUANTIZATIONS`.
+      quantization: name in `variants.QUANTIZATIONS`.
       crops: iterable of aligned photos [224, 224, 3] uint8, by which "int8" chooses the ranges of the activations.
     """
     if quantization == "float32":
