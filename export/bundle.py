@@ -40,7 +40,7 @@ ROOT = Path(device.__file__).parent.parent
 LEVEL = 1  # of detail, where nobody asks for another
 THREADS = (1, 2)
 POINTS5 = ("right eye", "left eye", "nose tip", "right mouth corner", "left mouth corner")  # the person's right
-PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "numpy")
+PACKAGES = ("tensorflow", "keras", "ai_edge_litert", "litert_quantizer", "numpy")
 SAVED = "saved_model/1"
 
 
@@ -112,7 +112,8 @@ def write_bundle(out, subject, crops, quantizations, force=False, overwrite=Fals
         _copy(folder, subject)
         manifest = _describe(subject, made)
         face_files.write_json(folder / MANIFEST, manifest)
-        runtime = device.load(folder, confidence=True)
+        with console.quiet():
+            runtime = device.load(folder, confidence=True)
         found["device runtime"] = _device_outcome(runtime, check)
         differences = {file: parity.compare(reference, each) for file, each in found.items()}
         kinds = {variant.file: variant.quantization for variant in made}

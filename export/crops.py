@@ -8,7 +8,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from tf_deep3d import morphable_model, photos, records
+from tf_deep3d import console, morphable_model, photos, records
 from tf_deep3d.records import MARGIN
 
 COUNT = 96  # crops that are enough
@@ -42,13 +42,14 @@ def of_records(folder, count=COUNT):
 
 
 def of_photos(paths, model, count=COUNT):
-    """The largest face of each photo, at most `count`; photos without one are named on standard error."""
+    """The largest face of each of `count` photos, evenly spread; those without one are named on standard error."""
     from tf_deep3d.pipeline import NoFaceError, portraits_of
 
-    for path in tqdm(paths[:count], "aligning", disable=None):
+    for path in tqdm(paths[:: max(len(paths) // count, 1)][:count], "aligning", disable=None):
         try:
-            portrait = portraits_of(path, model)[0]
-        except (photos.PhotoError, NoFaceError) as error:
+            with console.quiet():
+                portrait = portraits_of(path, model)[0]
+        except (photos.PhotoError, NoFaceError, OSError) as error:
             tqdm.write(f"{path}: {error}", file=sys.stderr)
             continue
         yield np.rint(255 * portrait.crop.image).astype(np.uint8)

@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 from export.device_bundle import CONFIDENCE
 from export.networks import regress
 from export.tflite import SIGNATURE, as_input
+from tf_deep3d import console
 from tf_deep3d import face as faces
 from tf_deep3d.coefficients import GROUPS, Coefficients
 
@@ -168,7 +169,7 @@ def latency(model, threads, repeats=30, warm=5):
 def table(differences, sizes, latencies):
     """The differences, with sizes in bytes and latencies where they are known, as lines of a Markdown table."""
     lines = [
-        "| file | MB | shape mm, mean (max) | landmarks px, mean (worst photo, max) | coefficient | ms, 1 / 2 threads |",
+        "| file | MB | shape mm, mean (max) | landmarks px, mean (one photo, max) | numbers, max | ms, 1 / 2 threads |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for file, difference in differences.items():
@@ -187,8 +188,9 @@ def table(differences, sizes, latencies):
 
 def _interpreter(model, threads=1):
     source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
-    interpreter = Interpreter(**source, num_threads=threads)
-    interpreter.allocate_tensors()
+    with console.quiet():
+        interpreter = Interpreter(**source, num_threads=threads)
+        interpreter.allocate_tensors()
     return interpreter
 
 
