@@ -22,3 +22,11 @@ def model_file(tmp_path_factory):
 def tiny_model(model_file):
     """The synthetic model at its finest level."""
     return morphable_model.load(model_file)
+
+
+@pytest.fixture(scope="session")
+def exported(model_file, tmp_path_factory):
+    """A whole bundle of the synthetic model (`tests.exported`)."""
+    from tests.exported import export
+
+    return export(tmp_path_factory.mktemp("exported"), model_file)

@@ -1,0 +1,182 @@
+"""Asks TensorFlow Serving for faces, by REST or gRPC. Copy what you need: nothing of this file is used elsewhere.
+
+    python client.py http://localhost:8501 aligned.png                  REST, pictures that are aligned already
+    python client.py localhost:8500 aligned.png                         gRPC: pip install tensorflow-serving-api
+    python client.py http://localhost:8501 me.jpg --align BUNDLE        any photo: BUNDLE's detector aligns it here
+    python client.py http://localhost:8501 a.jpg b.jpg --align BUNDLE --one-person
+
+Prints a line of JSON for each picture: the coefficients and the 68 landmarks, in px of the picture that was sent.
+BUNDLE is the folder that `python -m export` wrote. exit status: 0 if every picture has a face, 1 if not.
+
+Letters: B pictures, M pictures of one person, K identity coefficients.
+"""
+
+import argparse
+import base64
+import io
+import json
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+MODEL = "face"
+BATCH = 8  # pictures of one request
+SET = 8  # pictures of one person fill a multiple of this, so that the server can batch the requests of many clients
+TIMEOUT = 30  # s
+GROUPS = ("identity", "expression", "albedo", "angles", "illumination", "translation")
+
+
+class ServerError(ValueError):
+    """The server did not answer; the message is its own."""
+
+
+def predict(address, signature, inputs):
+    """Asks a server.
+
+    Args:
+      address: "http://HOST:8501" for REST, "HOST:8500" for gRPC.
+      signature: "coefficients", "serving_default", "face" or "aggregate".
+      inputs: name -> array of numbers, or list of bytes.
+
+    Returns:
+      name -> array.
+
+    Raises:
+      ServerError: if the server refuses, or cannot be reached.
+    """
+    return (_rest if address.startswith(("http://", "https://")) else _grpc)(address, signature, inputs)
+
+
+def _rest(address, signature, inputs):
+    def plain(value):
+        if isinstance(value, list):
+            return [{"b64": base64.b64encode(item).decode()} for item in value]
+        return np.asarray(value).tolist()
+
+    asked = {"signature_name": signature, "inputs": {name: plain(value) for name, value in inputs.items()}}
+    url = f"{address.rstrip('/')}/v1/models/{MODEL}:predict"
+    request = urllib.request.Request(url, json.dumps(asked).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+            outputs = json.load(answer)["outputs"]
+    except urllib.error.HTTPError as error:
+        raise ServerError(f"{url}: {error.code} {error.read()[:500].decode(errors='replace')}") from error
+    except OSError as error:
+        raise ServerError(f"{url}: {error}") from error
+    if not isinstance(outputs, dict):  # the server leaves out the name of a signature's only output
+        outputs = {"identity": outputs}
+    return {name: np.array(value) for name, value in outputs.items()}
+
+
+def _grpc(address, signature, inputs):
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = MODEL, signature
+    for name, value in inputs.items():
+        value = value if isinstance(value, list) else np.asarray(value, np.float32)
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(address, unlimited) as channel:
+        try:
+            answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, TIMEOUT)
+        except grpc.RpcError as error:
+            raise ServerError(f"{address}: {error.code().name} {error.details()}") from error
+    return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
+
+
+def reconstruct(address, pictures):
+    """Coefficients of encoded pictures of aligned faces.
+
+    Args:
+      address: see `predict`.
+      pictures: list of the bytes of JPEG or PNG files.
+
+    Returns:
+      (name -> array [B, ...], list of B errors, "" where there is none; the numbers of the others are NaN).
+    """
+    parts = [
+        predict(address, "serving_default", {"image_bytes": pictures[start : start + BATCH]})
+        for start in range(0, len(pictures), BATCH)
+    ]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return found, [text.decode() if isinstance(text, bytes) else str(text) for text in found.pop("error")]
+
+
+def share_identity(address, found):
+    """`found` of `reconstruct` with one identity for all, which are pictures of one person."""
+    count = len(found["identity"])
+    padding = [(0, -count % SET), (0, 0)]
+    names = [name for name in ("identity", "confidence") if name in found]
+    sets = {name: np.pad(found[name], padding, mode="edge")[None] for name in names}
+    present = (np.arange(count + padding[0][1]) < count).astype(np.float32)[None]
+    shared = predict(address, "aggregate", {**sets, "present": present})["identity"]
+    return {**found, "identity": np.repeat(shared, count, axis=0)}
+
+
+def align(photo, bundle):
+    """The aligned face of a photo as the bytes of a PNG file; ValueError if it shows none."""
+    sys.path.insert(0, str(Path(bundle, "python")))
+    from PIL import Image
+
+    from tf_deep3d import alignment, detection, photos
+
+    manifest = json.loads(Path(bundle, "manifest.json").read_text(encoding="utf-8"))
+    image = photos.read_photo(photo)
+    found = detection.nearest(image, folder=Path(bundle, "detector"))
+    if found is None:
+        raise ValueError("no face found")
+    crop = alignment.align(image, found.points5, manifest["input"]["alignment"]["model_points5"])
+    stream = io.BytesIO()
+    Image.fromarray(np.rint(255 * crop.image).astype(np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def main(arguments=None):
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("address", help="http://HOST:8501 for REST, HOST:8500 for gRPC")
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="JPEG or PNG file")
+    parser.add_argument("--align", type=Path, metavar="BUNDLE", help="find and align the face of each photo first")
+    parser.add_argument("--one-person", action="store_true", help="all pictures show one person: one shape for all")
+    options = parser.parse_args(arguments)
+    paths, pictures, failed = [], [], 0
+    for path in options.pictures:
+        try:
+            pictures.append(align(path, options.align) if options.align else path.read_bytes())
+            paths.append(path)
+        except (ValueError, OSError) as error:
+            failed += _report(path, error)
+    if not pictures:
+        return 1
+    try:
+        found, errors = reconstruct(options.address, pictures)
+        failed += sum(_report(path, error) for path, error in zip(paths, errors, strict=True) if error)
+        good = [index for index, error in enumerate(errors) if not error]
+        found = {name: value[good] for name, value in found.items()}
+        if good and options.one_person:
+            found = share_identity(options.address, found)
+        if good:
+            face = predict(options.address, "face", {name: found[name] for name in GROUPS})
+    except ServerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for row, index in enumerate(good):
+        numbers = {name: value[row].tolist() for name, value in found.items()}
+        line = {"picture": str(paths[index]), **numbers, "landmarks": face["landmarks"][row].tolist()}
+        print(json.dumps(line))
+    return 1 if failed else 0
+
+
+def _report(path, error):
+    print(f"{path}: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Aligned faces to calibrate and to check exported models with.
+
+Real photos are best: the ranges of the activations are chosen by them. Without any, rendered people serve.
+"""
+
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from tf_deep3d import console, morphable_model, photos, records
+from tf_deep3d.records import MARGIN
+
+COUNT = 96  # crops that are enough
+LEAST = 24  # crops without which int8 is guesswork
+CHECKED = 3  # every third crop checks what the others calibrate
+SEED = 20260
+
+
+def rendered(count=COUNT):
+    """`count` crops of random rendered people (`synthetic`), iterable of [224, 224, 3] uint8."""
+    from tf_deep3d import rendered_people, synthetic
+
+    model = morphable_model.load(level=synthetic.LEVEL)
+    head = rendered_people.load_head(model)
+    for record in tqdm(synthetic.render_people(count, SEED, model, head), "rendering", count, disable=None):
+        yield _center(record["image"])
+
+
+def of_records(folder, count=COUNT):
+    """The first `count` faces of a folder of records, in turns of its shards."""
+    found = records.open_records(folder)
+    serialized = [iter(records.read_shard(shard.path).take(shard.count).as_numpy_iterator()) for shard in found.shards]
+    while serialized and count > 0:
+        for shard in list(serialized):
+            example = next(shard, None)
+            if example is None:
+                serialized.remove(shard)
+            elif count > 0:
+                count -= 1
+                yield _center(records.parse(example)["image"].numpy())
+
+
+def of_photos(paths, model, count=COUNT):
+    """The largest face of each of `count` photos, evenly spread; those without one are named on standard error."""
+    from tf_deep3d.pipeline import NoFaceError, portraits_of
+
+    for path in tqdm(paths[:: max(len(paths) // count, 1)][:count], "aligning", disable=None):
+        try:
+            with console.quiet():
+                portrait = portraits_of(path, model)[0]
+        except (photos.PhotoError, NoFaceError, OSError) as error:
+            tqdm.write(f"{path}: {error}", file=sys.stderr)
+            continue
+        yield np.rint(255 * portrait.crop.image).astype(np.uint8)
+
+
+def gather(source, model):
+    """Crops to calibrate with and crops to check with, no photo in both.
+
+    Args:
+      source: folder of records or of photos; None for rendered people.
+      model: `MorphableModel`, by whose five points photos are aligned.
+
+    Returns:
+      (calibration [N, 224, 224, 3] uint8, check [M, 224, 224, 3] uint8).
+
+    Raises:
+      ValueError: if there are fewer than `LEAST`.
+      FileNotFoundError: if there is no such folder, or no photo in it.
+    """
+    if source is None:
+        found = rendered()
+    elif (source / records.DATASET_FILE).is_file():
+        found = of_records(source)
+    else:
+        found = of_photos(photos.find_photos(source), model)
+    return split(found, source)
+
+
+def split(crops, source="an iterable"):
+    """`gather` of an iterable of crops [224, 224, 3] uint8."""
+    crops = np.stack([*crops, np.zeros((224, 224, 3), np.uint8)])[:-1]
+    if len(crops) < LEAST:
+        raise ValueError(
+            f"at least {LEAST} faces are needed to calibrate and to check. Received: {len(crops)} of {source}"
+        )
+    check = np.arange(len(crops)) % CHECKED == 0
+    return crops[~check], crops[check]
+
+
+def _center(picture):
+    return picture[MARGIN:-MARGIN, MARGIN:-MARGIN]

@@ -1,0 +1,202 @@
+"""The SavedModel that TensorFlow Serving loads: four signatures, any batch size, and requests to warm up with.
+
+    coefficients      images [B, 224, 224, 3] of aligned faces -> the groups of `Coefficients`, confidence
+    serving_default   image_bytes [B], JPEG or PNG files of aligned faces -> the same, and error [B]
+    face              the groups -> vertices, normals, colors, landmarks
+    aggregate         identity [B, M, K], confidence [B, M, K], present [B, M] of sets of photos -> identity [B, K]
+
+The alignment is not in the graph: it needs a detector. Pictures of another size are resized, which is no substitute.
+A picture that cannot be read spoils no other one of its batch, which may hold those of other clients: its numbers are
+NaN and its `error` says why.
+"""
+
+import tensorflow as tf
+from keras import ops
+
+from export.device_bundle import CONFIDENCE
+from export.networks import INPUT, input_shape, output_shapes, regress
+from tf_deep3d import face as faces
+from tf_deep3d.aggregation import aggregate
+from tf_deep3d.camera import IMAGE_SIZE
+from tf_deep3d.coefficients import Coefficients
+from tf_deep3d.files import writing
+
+MAX_BYTES = 16 << 20  # of an encoded picture
+MAX_PIXELS = 25_000_000  # of a decoded one
+BYTES, ERROR, PRESENT = "image_bytes", "error", "present"
+EXTRA = "assets.extra"  # the folder that the server reads besides the model
+WARM_UP, BATCHING = f"{EXTRA}/tf_serving_warmup_requests", f"{EXTRA}/batching_params.pbtxt"
+# Requests of many clients become one batch. Measured on 2 cores: more than 8 gain nothing (tests.benchmarks.export).
+BATCHING_PARAMETERS = """\
+max_batch_size { value: 8 }
+batch_timeout_micros { value: 2000 }
+max_enqueued_batches { value: 64 }
+num_batch_threads { value: 2 }
+"""
+FACE = ("vertices", "normals", "colors", "landmarks")  # fields of `face.Face` that the signature `face` gives
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+
+
+class Service(tf.Module):
+    """The networks and a face model, with the functions of the signatures."""
+
+    def __init__(self, networks, model):
+        """Holds `networks` (`Networks`) and `model` (`MorphableModel`), whose arrays become variables."""
+        super().__init__(name="service")
+        self._networks = networks
+        self.rnet, self.cnet = networks
+        self.held = []
+        self._model = model.on_backend(self._hold)
+
+    def _hold(self, array):
+        self.held.append(tf.Variable(array, trainable=False))
+        return self.held[-1]
+
+    def coefficients(self, images):
+        """Signature `coefficients`."""
+        return regress(self._networks, tf.ensure_shape(images, input_shape()))
+
+    def encoded(self, image_bytes):
+        """Signature `serving_default`."""
+        images, error = decode(image_bytes)
+        return {**_blank(regress(self._networks, images), error == ""), ERROR: error}
+
+    def face(self, **groups):
+        """Signature `face`."""
+        found = faces.reconstruct(self._model.on_backend(tf.convert_to_tensor), Coefficients(**groups), xp=ops)
+        return {name: getattr(found, name) for name in FACE}
+
+    def aggregate(self, identity, present, confidence=None):
+        """Signature `aggregate`."""
+        strategy = "average" if confidence is None else "elementwise"
+        return {"identity": aggregate(identity, confidence, present, strategy, xp=ops)}
+
+    def signatures(self):
+        """Name -> concrete function."""
+        shapes = output_shapes(self._networks)
+        groups = {name: _spec(shapes[name], name) for name in Coefficients._fields}
+        sets = {"identity": tf.TensorSpec((None, None, *shapes["identity"]), name="identity")}
+        if CONFIDENCE in shapes:
+            sets[CONFIDENCE] = tf.TensorSpec((None, None, *shapes[CONFIDENCE]), name=CONFIDENCE)
+        sets[PRESENT] = tf.TensorSpec((None, None), name=PRESENT)
+        concrete = tf.function(self.encoded).get_concrete_function(tf.TensorSpec([None], tf.string, BYTES))
+        return {
+            "serving_default": concrete,
+            "coefficients": tf.function(self.coefficients).get_concrete_function(_spec(input_shape()[1:], INPUT)),
+            "face": tf.function(self.face).get_concrete_function(**groups),
+            "aggregate": tf.function(self.aggregate).get_concrete_function(**sets),
+        }
+
+
+def write_saved_model(folder, networks, model, warm_up):
+    """Writes a SavedModel.
+
+    Args:
+      folder: to create; its name is the version, a number.
+      networks: `Networks`.
+      model: `MorphableModel` of the signature `face`.
+      warm_up: list of (signature, dict of NumPy inputs) that the server runs before it answers.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
+    service = Service(networks, model)
+    try:
+        tf.saved_model.save(service, str(folder), signatures=service.signatures())
+    except tf.errors.OpError as error:
+        raise OSError(f"cannot write {folder}: {error.message}") from error
+    with writing(folder / BATCHING) as file:
+        file.write(BATCHING_PARAMETERS.encode())
+    with writing(folder / WARM_UP) as file:
+        try:
+            with tf.io.TFRecordWriter(file.name) as writer:
+                for signature, inputs in warm_up:
+                    writer.write(prediction_log(signature, inputs))
+        except tf.errors.OpError as error:
+            raise OSError(f"cannot write {folder}: {error.message}") from error
+
+
+def decode(image_bytes):
+    """Reads JPEG and PNG files, each on its own.
+
+    Args:
+      image_bytes: [B] string tensor.
+
+    Returns:
+      (images [B, 224, 224, 3] float32 RGB in [0, 1], black where unreadable; error [B] text, empty where readable).
+    """
+    count = tf.size(image_bytes)
+    size = tf.strings.length(image_bytes)
+    known = (tf.strings.substr(image_bytes, 0, len(_JPEG)) == _JPEG) | _is_png(image_bytes)
+    numbered = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes, known & (size <= MAX_BYTES)))
+    read = numbered.filter(lambda _, __, usable: usable).map(_read, tf.data.AUTOTUNE).ignore_errors()
+    # One more, so that there is at least one:
+    rest = tf.data.Dataset.from_tensors((count, tf.zeros(input_shape()[1:])))
+    rows, pictures = read.concatenate(rest).batch(tf.cast(count, tf.int64) + 1).get_single_element()
+    images = tf.scatter_nd(rows[:, None], pictures, tf.stack([count + 1, *input_shape()[1:]]))[:count]
+    found = tf.scatter_nd(rows[:, None], tf.ones_like(rows), [count + 1])[:count] > 0
+    error = tf.where(found, "", f"the picture is damaged, or has more than {MAX_PIXELS} pixels")
+    error = tf.where(known, error, "neither a JPEG nor a PNG file")
+    error = tf.where(size > MAX_BYTES, f"a picture may have {MAX_BYTES} bytes at most", error)
+    received = tf.strings.join([". Received: ", tf.strings.as_string(size), " bytes"])
+    return tf.ensure_shape(images, input_shape()), tf.where(error == "", "", tf.strings.join([error, received]))
+
+
+def prediction_log(signature, inputs, model="face"):
+    """Bytes of a `tensorflow.serving.PredictionLog` that asks for `signature` with NumPy `inputs`.
+
+    The message's few fields are written by hand, so that the package tensorflow-serving-api is not needed.
+    """
+    spec = _field(1, model.encode()) + _field(3, signature.encode())
+    entries = (
+        _field(1, name.encode()) + _field(2, tf.make_tensor_proto(value).SerializeToString())
+        for name, value in inputs.items()
+    )
+    request = _field(1, spec) + b"".join(_field(2, entry) for entry in entries)
+    return _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request
+
+
+def _spec(shape, name):
+    return tf.TensorSpec((None, *shape), tf.float32, name)
+
+
+def _is_png(image_bytes):
+    return tf.strings.substr(image_bytes, 0, len(_PNG)) == _PNG
+
+
+def _read(number, image_bytes, _):
+    """(number, image [224, 224, 3]) of one file; fails if it is damaged or too large."""
+    png = _is_png(image_bytes)
+
+    def png_size():  # in the header, at a fixed place
+        return tf.io.decode_raw(tf.strings.substr(image_bytes, 16, 8), tf.int32, little_endian=False)
+
+    extent = tf.cond(png, png_size, lambda: tf.image.extract_jpeg_shape(image_bytes)[:2])
+    pixels = tf.reduce_prod(tf.cast(extent, tf.int64))
+    with tf.control_dependencies([tf.debugging.Assert((pixels > 0) & (pixels <= MAX_PIXELS), [extent])]):
+        image_bytes = tf.identity(image_bytes)
+    picture = tf.cond(
+        png,
+        lambda: tf.io.decode_png(image_bytes, channels=3),
+        lambda: tf.io.decode_jpeg(image_bytes, channels=3, dct_method="INTEGER_ACCURATE"),
+    )
+    resized = tf.image.resize(picture, [IMAGE_SIZE, IMAGE_SIZE], antialias=True)
+    return number, tf.ensure_shape(tf.clip_by_value(resized / 255.0, 0.0, 1.0), input_shape()[1:])
+
+
+def _blank(found, keep):
+    """`found` with NaN where `keep` [B] is false."""
+    return {
+        name: tf.where(tf.reshape(keep, [-1] + [1] * (len(value.shape) - 1)), value, float("nan"))
+        for name, value in found.items()
+    }
+
+
+def _field(number, payload):
+    """A length-delimited field of a protocol buffer."""
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _varint(value):
+    low = bytes([value & 0x7F | (0x80 if value > 0x7F else 0)])
+    return low + (_varint(value >> 7) if value > 0x7F else b"")
