@@ -44,7 +44,9 @@ def test_darkness_scales_and_loses_steps(picture):
 def test_an_ellipse_covers_the_share_of_the_face(share):
     grey = np.full((224, 224, 3), 0.5, np.float32)
     for seed in range(5):
-        covered = (degradation.occluded(grey, share, np.random.default_rng(seed)) != degradation.darkened(grey, 1)).any(-1)
+        covered = (degradation.occluded(grey, share, np.random.default_rng(seed)) != degradation.darkened(grey, 1)).any(
+            -1
+        )
         assert covered.sum() == pytest.approx(share * (degradation.FACE * 224) ** 2, rel=0.03)
         rows, columns = np.nonzero(covered)
         middle = np.array([columns.mean(), rows.mean()]) / 224

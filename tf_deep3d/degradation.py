@@ -38,8 +38,8 @@ def occluded(image, share, rng, box=None):
       image: [H, W, 3].
       share: of the box's area that the ellipse covers.
       rng: random generator of its place, form and colour.
-      box: (x0, y0, x1, y1) px of the face; by default that of an aligned picture. The ellipse lies inside it as far as it
-        can: a larger one is centred.
+      box: (x0, y0, x1, y1) px of the face; by default that of an aligned picture. The ellipse lies inside it as far as
+        it can: a larger one is centred.
 
     Returns:
       [H, W, 3].

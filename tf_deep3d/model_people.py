@@ -12,6 +12,7 @@ from tf_deep3d.rendered_people import LUMINANCE, generator, sample_one
 
 SEED = 7411  # of no training
 KIND = "member"
+FIRST = 1000  # number of the first, for the seeds of its pictures
 
 
 def subjects(model, head, count, seed=SEED):
@@ -35,9 +36,7 @@ def subjects(model, head, count, seed=SEED):
         millimetres = shape * open_benchmark.MILLIMETRES
         near = metrics.within(millimetres, points[30] * open_benchmark.MILLIMETRES)
         region = near & metrics.visible(millimetres, whole.triangles)
-        yield open_benchmark.subject(
-            f"{KIND}{number:03d}", shape, whole.triangles, region, colors, points, exact=True
-        )
+        yield open_benchmark.subject(f"{KIND}{number:03d}", shape, whole.triangles, region, colors, points, exact=True)
 
 
 def skin_tone(who):
@@ -53,5 +52,5 @@ def typology_angle(who):
     srgb = np.median(who.colors[who.region], axis=0)
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
-    x, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089])  # skin is brighter than where the cube root becomes a line
+    _, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089])  # skin is brighter than where the cube root becomes a line
     return float(np.degrees(np.arctan2(116 * y - 16 - 50, 200 * (y - z))))

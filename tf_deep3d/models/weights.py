@@ -1,11 +1,9 @@
 """`.keras` files of our networks: written whole or not at all, read as untrusted."""
 
-import hashlib
 import zipfile
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from tf_deep3d.files import writing
 
@@ -14,14 +12,6 @@ MAX_BYTES = 1 << 30  # of a weights file
 
 class WeightsError(ValueError):
     """The file holds no weights that fit; the message says what was received."""
-
-
-def signature(network):
-    """16 hexadecimal digits that name the weights of a network, the same in single and half precision."""
-    digest = hashlib.sha256()
-    for values in network.get_weights():
-        digest.update(np.asarray(values, "<f2").tobytes())
-    return digest.hexdigest()[:16]
 
 
 def save(network, path, overwrite=False, half=False):
