@@ -63,7 +63,7 @@ def test_the_truth_has_no_error(tiny_model, landmarks, views):
     for name in ("nme_box", "nme_eyes", "pose", "albedo"):
         assert measured.numbers[name] == pytest.approx(0, abs=1e-6)
     assert measured.errors.shape == views[0].subject.region.shape
-    assert measured.picture.shape == (192, 384, 3)
+    assert measured.picture().shape == (192, 384, 3)
 
 
 def test_known_errors_are_found(tiny_model, landmarks, views):
@@ -110,10 +110,10 @@ def test_results_are_kept_and_not_measured_again(tiny_model, landmarks, views, c
     again = evaluation.run("tiny 1", cases, [method], tiny_model, tmp_path)
     assert calls == [[c.name for c in cases[:3]], [c.name for c in cases[3:]]]
     assert again["truth"][:3] == first["truth"]
-    errors, picture, neutral = evaluation.read_details(evaluation.result_folder(tmp_path, "truth"), cases[0].name)
-    assert errors.max() < 1e-2
-    assert picture.dtype == np.uint8
-    assert neutral is None
+    details = evaluation.read_details(evaluation.result_folder(tmp_path, "truth"), cases[0].name)
+    assert details.errors.max() < 1e-2
+    assert details.picture.dtype == np.uint8
+    assert details.neutral is details.confidence is None
 
     other = method_of(tiny_model, landmarks, views, calls, identity={"n": 2})
     with pytest.raises(ValueError, match="other settings"):

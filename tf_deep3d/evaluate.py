@@ -19,12 +19,16 @@ examples:
   python -m tf_deep3d.evaluate aflw2000 AFLW2000/ --methods rnet --out aflw2000
   python -m tf_deep3d.evaluate now NoW_Dataset/ --methods rnet --submission --part test --out now
   python -m tf_deep3d.evaluate csv mine.csv --methods mean,rnet --out mine     your own scans
+  python -m tf_deep3d.evaluate sets --cnet runs/cnet --compare elementwise average --out sets
 
 methods:
   mean     the mean face in the pose of the detected landmarks
   fit      analysis by synthesis from the mean face
   rnet     R-Net and --refine steps of the fit; rnet:N is R-Net and N steps
-Of several photos of one person the shapes are averaged.
+  average, scalar, summed, best, elementwise
+           R-Net alone; the photos of a set count the same, or as C-Net says: S1 (needs --scalar), S2, S3, S4
+  single   R-Net alone, the errors of a set's single photos averaged
+Of several photos of one person the first three average the shapes.
 
 Results are kept in DIR: an interrupted command goes on where it stopped, and more methods can join later.
 
@@ -33,6 +37,7 @@ exit status: 0 if every method solved a picture, 1 if not, 2 for a wrong command
 # Command -> what it is, and its options besides those of all.
 BENCHMARKS = {
     "open": ("rendered people and a scan that come with this package", ()),
+    "sets": ("sets of 20 and 5 photos of one person, clean and spoiled: table 5 of the paper", ("members",)),
     "micc": (
         "MICC Florence: videos of people with a scan; or its scans rendered",
         ("frames", "rendered", "together", "unit"),
@@ -46,6 +51,7 @@ BENCHMARKS = {
     "stirling": ("Stirling ESRC, as in the FG 2018 challenge", ("unit",)),
     "csv": ("your own photos and scans, from a .csv: photos,scan,landmarks,group,section", ("neutral", "unit")),
 }
+OWN = ("open", "sets")  # need no data
 
 
 def main(arguments=None):
@@ -65,7 +71,7 @@ def _parser():
     benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
     for name, (text, own) in BENCHMARKS.items():
         sub = benchmarks.add_parser(name, help=text, description=text, epilog=EXAMPLES, formatter_class=raw)
-        if name != "open":
+        if name not in OWN:
             what = "the list" if name == "csv" else "folder of the data set, as it is published"
             sub.add_argument("data", type=Path, metavar="FILE" if name == "csv" else "DATA", help=what)
         _add_options(sub)
@@ -75,11 +81,16 @@ def _parser():
 
 
 def _add_options(sub):
-    sub.add_argument("--methods", default="mean,fit,rnet", metavar="LIST", help="separated by commas (mean,fit,rnet)")
+    sub.add_argument("--methods", metavar="LIST", help="separated by commas (mean,fit,rnet; what suits a benchmark)")
     sub.add_argument("--meshes", action="append", default=[], type=_named, metavar="NAME=DIR", help="see the examples")
+    sub.add_argument(
+        "--bundle", action="append", default=[], type=_named, metavar="NAME=DIR", help="networks of python -m export"
+    )
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and results")
     sub.add_argument("--limit", type=int, metavar="N", help="evaluate N cases, evenly spread")
     sub.add_argument("--weights", type=Path, metavar="RUN", help="folder of a training or .keras file, for R-Net")
+    sub.add_argument("--cnet", type=Path, metavar="RUN", help="the same for C-Net")
+    sub.add_argument("--scalar", type=Path, metavar="RUN", help="the same for a C-Net with one confidence a photo")
     sub.add_argument("--refine", type=int, metavar="N", help="steps of the fit after R-Net (default: 20)")
     sub.add_argument("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
     sub.add_argument(
@@ -109,6 +120,9 @@ _OWN = {
     "images": lambda sub: sub.add_argument(
         "--images", metavar="NAME", help="folder in REALY_image (crop_image_frontal_512x512)"
     ),
+    "members": lambda sub: sub.add_argument(
+        "--members", type=int, metavar="N", help="people of the face model besides the others (default: 5)"
+    ),
     "neutral": _flag("neutral", "the scans are neutral: leave expressions out"),
 }
 
@@ -124,14 +138,20 @@ def _named(text):
     return name, Path(folder)
 
 
-def _run(options):
-    names = [name.strip() for name in options.methods.split(",") if name.strip()]
-    wanted = [*names, *(name for name, _ in options.meshes)]
+def _check_names(wanted, compare):
+    """Raises ValueError unless the methods differ and those to compare are among them."""
     if not wanted or len(set(wanted)) < len(wanted):
-        raise ValueError(f"--methods and --meshes must name different methods. Received: {', '.join(wanted) or 'none'}")
-    unknown = [name for pair in options.compare for name in pair if name not in wanted]
+        raise ValueError(f"the methods must have different names. Received: {', '.join(wanted) or 'none'}")
+    unknown = [name for pair in compare for name in pair if name not in wanted]
     if unknown:
         raise ValueError(f"--compare must name methods that are evaluated: {', '.join(wanted)}. Received: {unknown[0]}")
+
+
+def _run(options):
+    names = None if options.methods is None else [name.strip() for name in options.methods.split(",") if name.strip()]
+    others = [name for name, _ in options.meshes + options.bundle]
+    if names is not None:
+        _check_names(names + others, options.compare)
     if options.limit is not None and options.limit < 1:
         raise ValueError(f"limit must be at least 1. Received: {options.limit}")
     options.out.mkdir(parents=True, exist_ok=True)
@@ -144,13 +164,19 @@ def _run(options):
         from tf_deep3d import evaluation, evaluation_methods, evaluation_output, morphable_model
         from tf_deep3d.protocols import loading, now
 
-    folders = [evaluation.result_folder(options.out, name) for name in wanted]
+    if names is None:
+        names = evaluation_methods.usual(options.benchmark, options.cnet, options.scalar)
+        _check_names(names + others, options.compare)
+    folders = [evaluation.result_folder(options.out, name) for name in names + others]
     if len(set(folders)) < len(folders):
-        raise ValueError(f"the methods' names must differ in letters and digits. Received: {', '.join(wanted)}")
+        raise ValueError(f"the methods' names must differ in letters and digits. Received: {', '.join(names + others)}")
     levels = morphable_model.load_levels(options.model)[::-1]
     own = {name: getattr(options, name) for name in BENCHMARKS[options.benchmark][1]}
     protocol = loading.load(options.benchmark, getattr(options, "data", None), levels[0], own, options.limit)
-    methods = evaluation_methods.own_methods(names, levels, options.model, options.weights, options.refine)
+    methods = evaluation_methods.own_methods(
+        names, levels, options.model, options.weights, options.refine, options.cnet, options.scalar, protocol.detail
+    )
+    methods += [evaluation_methods.bundle(name, folder) for name, folder in options.bundle]
     methods += [evaluation_methods.mesh_folder(name, folder) for name, folder in options.meshes]
     submit = now.submitting(options.out) if own.get("submission") else None
     cases = protocol.cases(options.out / "pictures")
@@ -158,9 +184,11 @@ def _run(options):
     with tqdm(total=len(protocol.entries) * len(methods), bar_format=style, disable=None) as bar:
         results = evaluation.run(
             protocol.name, cases, methods, levels[0], options.out, options.overwrite, bar.update,
-            evaluation_methods.descriptor() if names else None, submit,
+            evaluation_methods.descriptor() if protocol.recognition and names + options.bundle else None, submit,
         )  # fmt: skip
-    evaluation_output.write(options.out, protocol.name, results, options.compare, protocol.remark, protocol.pooled)
+    if protocol.finish:
+        protocol.finish(options.out, results)
+    evaluation_output.write(options.out, protocol, results, options.compare)
     return 0 if all(any(row["numbers"] for row in rows) for rows in results.values()) else 1
 
 

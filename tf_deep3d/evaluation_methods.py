@@ -1,4 +1,7 @@
-"""The methods that `evaluation` compares: this project's own, and meshes that another program left in a folder."""
+"""The methods that `evaluation` compares: this project's own, exported ones, and meshes of other programs.
+
+Letters: V vertices, M photos of a case, K identity coefficients.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,35 +12,98 @@ from keras import ops
 from tf_deep3d import camera as cameras
 from tf_deep3d import face as faces
 from tf_deep3d import fitting, pipeline, renderer
+from tf_deep3d.aggregation import STRATEGIES, aggregate
 from tf_deep3d.coefficients import Coefficients
-from tf_deep3d.evaluation import Method, Prediction
+from tf_deep3d.evaluation import Method
+from tf_deep3d.measuring import Prediction
+from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import mobilenet, recognition, rnet
 from tf_deep3d.open_benchmark import MILLIMETRES
 from tf_deep3d.scans import ANCHORS, JAW, read_landmarks, read_mesh
 
+SINGLE = "single"  # method beside the strategies: every photo of a set for itself
+KEPT = 4096  # photos whose coefficients are in memory
 
-def own_methods(names, levels, model=None, weights=None, refine=None):
+
+def set_methods(cnet=None, scalar=None):
+    """`SINGLE` and those of the strategies that need no network or one that is there.
+
+    Args:
+      cnet: path of C-Net's weights, None for the shipped ones.
+      scalar: path of those of a C-Net with one confidence for each photo, or None.
+    """
+    there = {"average": True, "scalar": scalar is not None}
+    return [SINGLE, *(name for name in STRATEGIES if there.get(name, cnet is not None or cnets.SHIPPED.is_file()))]
+
+
+def usual(benchmark, cnet=None, scalar=None):
+    """The names of the methods that a benchmark compares if nobody says which; arguments as of `set_methods`."""
+    return ["mean", *set_methods(cnet, scalar)] if benchmark == "sets" else ["mean", "fit", "rnet"]
+
+
+def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None, scalar=None, detail=0):
     """Loads what the named methods need.
 
     Args:
-      names: see `own_method`.
+      names: see `own_method` and `set_method`.
       levels: the face model's levels of detail, the finest first.
       model: path of the face model, None for the open one.
       weights: R-Net's, or the folder of a training; None for the shipped ones.
       refine: steps of the fit after R-Net, None for the default.
+      cnet: C-Net's weights, or the folder of a training; None for the shipped ones.
+      scalar: the same of a C-Net with one confidence for each photo, for "scalar".
+      detail: number of the level of the shapes, 0 the finest.
 
     Returns:
       List of `Method`.
+
+    Raises:
+      FileNotFoundError: if a file is missing.
+      weights.WeightsError: if a file is unusable or the networks do not belong together.
     """
     network = version = None
-    if any(name.startswith("rnet") for name in names):
-        path = weights or rnet.SHIPPED
-        network = rnet.load_rnet(path, rnet.fingerprint(model))
-        version = rnet.fingerprint(path / rnet.WEIGHTS if path.is_dir() else path)
+    weighed = [name for name in names if name == SINGLE or name in STRATEGIES]
+    if weighed or any(name.startswith("rnet") for name in names):
+        network, version = (
+            rnet.load_rnet(weights or rnet.SHIPPED, rnet.fingerprint(model)),
+            _version(weights or rnet.SHIPPED, rnet.WEIGHTS),
+        )
     perceptual = recognition.build_recognition() if "fit" in names else None
-    models = pipeline.Models(levels, levels[0], None, perceptual, network)
+    shown = levels[min(detail, len(levels) - 1)]
+    models = pipeline.Models(levels, shown, None, perceptual, network)
     options = pipeline.Options(model=model, refine=pipeline.REFINE if refine is None else refine)
-    return [own_method(name, models, options, version) for name in names]
+    judges, versions = {}, {}
+    if set(weighed) & {"summed", "best", "elementwise"}:
+        path = cnet or cnets.SHIPPED
+        judges["elementwise"], versions["cnet"] = (
+            _judge(path, network, network.layout.identity),
+            _version(path, cnets.WEIGHTS),
+        )
+    if "scalar" in weighed:
+        if scalar is None:
+            raise ValueError("the method 'scalar' needs a C-Net of its own, --scalar. Received: none")
+        judges["scalar"], versions["scalar"] = _judge(scalar, network, 1), _version(scalar, cnets.WEIGHTS)
+    regress = regressor(network, judges)
+    identity = {"model": rnet.fingerprint(model), "weights": version, **versions}
+    return [
+        set_method(name, shown, regress, identity) if name in weighed else own_method(name, models, options, version)
+        for name in names
+    ]
+
+
+def _version(path, weights):
+    """Fingerprint of a weights file, or of the one named `weights` in the folder of a training."""
+    return rnet.fingerprint(Path(path) / weights if Path(path).is_dir() else path)
+
+
+def _judge(path, network, confidences):
+    """A C-Net of that R-Net, with so many confidences for each photo."""
+    judge = cnets.load_cnet(path, network)
+    if judge.confidences != confidences:
+        raise cnets.WeightsError(
+            f"{path} must hold a C-Net with {confidences} confidences for each photo. Received: {judge.confidences}"
+        )
+    return judge
 
 
 def descriptor():
@@ -52,7 +118,7 @@ def own_method(name, models, options, weights=None):
     Args:
       name: "mean", the mean face in the pose of the detected landmarks; "fit"; "rnet", or "rnet:N" with N steps of the
         fit after it.
-      models: `pipeline.Models`, with its R-Net if the name asks for it.
+      models: `pipeline.Models`, with its R-Net if the name asks for it; predictions are of its written level.
       options: `pipeline.Options`.
       weights: fingerprint of R-Net's weights, for the method's identity.
 
@@ -64,7 +130,10 @@ def own_method(name, models, options, weights=None):
     """
     kind, colon, steps = name.partition(":")
     if kind not in ("mean", "fit", "rnet") or (colon and (kind != "rnet" or not steps.isdigit())):
-        raise ValueError(f"a method must be 'mean', 'fit', 'rnet' or 'rnet:STEPS'. Received: {name!r}")
+        raise ValueError(
+            f"a method must be 'mean', 'fit', 'rnet', 'rnet:STEPS', '{SINGLE}' or one of {', '.join(STRATEGIES)}. "
+            f"Received: {name!r}"
+        )
     options = replace(options, method=kind, refine=int(steps) if steps else options.refine)
     settings = options.descent()
     if kind == "mean":
@@ -86,13 +155,111 @@ def own_method(name, models, options, weights=None):
         ends = np.cumsum([len(case.portraits) for case in cases])
         return [
             prediction(
-                models.levels[0], Coefficients(*(group[start:end] for group in rows)), case.portraits, case.neutral
+                models.written, Coefficients(*(group[start:end] for group in rows)), case.portraits, case.neutral
             )
             for case, start, end in zip(cases, np.r_[0, ends[:-1]], ends, strict=True)
         ]
 
     identity = {"method": kind, "settings": repr(settings), "model": rnet.fingerprint(options.model)}
     return Method(name, run, identity | ({"weights": weights} if kind == "rnet" else {}))
+
+
+def regressor(network, judges):
+    """A function `Portrait`s -> (`Coefficients` [M], name -> confidences [M, K or 1]) that remembers photos.
+
+    Args:
+      network: `RNet`.
+      judges: name -> `CNet` of it.
+    """
+    known = {}
+
+    def regress(portraits):
+        new = [portrait for portrait in portraits if portrait.photo not in known]
+        if len(known) + len(new) > KEPT:
+            known.clear()
+            new = portraits
+        for start in range(0, len(new), pipeline.BATCH):
+            batch = new[start : start + pipeline.BATCH]
+            coefficients, features = network.regress(np.stack([portrait.crop.image for portrait in batch]))
+            columns = [
+                ops.convert_to_numpy(each) for each in (*coefficients, *(judge(features) for judge in judges.values()))
+            ]
+            known.update((portrait.photo, row) for portrait, row in zip(batch, zip(*columns, strict=True), strict=True))
+        columns = [np.stack(column) for column in zip(*(known[portrait.photo] for portrait in portraits), strict=True)]
+        size = len(Coefficients._fields)
+        return Coefficients(*columns[:size]), dict(zip(judges, columns[size:], strict=True))
+
+    return regress
+
+
+def set_method(name, model, regress, identity):
+    """A way to make one shape of several photos with R-Net alone and C-Net.
+
+    Args:
+      name: `SINGLE`, the errors of the single photos' shapes are averaged; or of `aggregation.STRATEGIES`.
+      model: `MorphableModel` of the shapes.
+      regress: of `regressor`.
+      identity: plain data that changes when the networks do.
+
+    Returns:
+      `Method`.
+    """
+    kind = "scalar" if name == "scalar" else "elementwise"
+
+    def answer(case):
+        if not case.portraits:
+            return "no face found"
+        coefficients, confidences = regress(case.portraits)
+        if name == SINGLE:
+            rows = (Coefficients(*(group[i : i + 1] for group in coefficients)) for i in range(len(case.portraits)))
+            pairs = zip(rows, case.portraits, strict=True)
+            return [prediction(model, row, [portrait], case.neutral) for row, portrait in pairs]
+        weights = None if name == "average" else confidences[kind]
+        fused = aggregate(coefficients.identity[None], weights if weights is None else weights[None], None, name)[0]
+        found = prediction(model, coefficients, case.portraits, case.neutral, fused)
+        return found if weights is None else found._replace(confidence=weights.mean(0))
+
+    def run(cases):
+        everyone = {portrait.photo: portrait for case in cases for portrait in case.portraits}
+        if everyone:
+            regress(list(everyone.values()))
+        return [answer(case) for case in cases]
+
+    return Method(name, run, {"method": name, **identity})
+
+
+def bundle(name, folder, quantization=None):
+    """What `python -m export` wrote for devices: its networks on LiteRT, its face model, its way to weigh photos.
+
+    Args:
+      name: of the method.
+      folder: the bundle.
+      quantization: of the networks, None for the bundle's default.
+
+    Returns:
+      `Method`.
+
+    Raises:
+      ValueError, FileNotFoundError: if the folder is no usable bundle.
+    """
+    from export import device, device_bundle  # nothing else here needs it
+
+    runtime = device.load(folder, quantization, confidence=True)
+
+    def answer(case):
+        if not case.portraits:
+            return "no face found"
+        coefficients, weights = runtime.regress([portrait.crop.image for portrait in case.portraits])
+        if weights is None:
+            return prediction(runtime.model, coefficients, case.portraits, case.neutral)
+        fused = aggregate(coefficients.identity[None], weights[None])[0]
+        found = prediction(runtime.model, coefficients, case.portraits, case.neutral, fused)
+        return found._replace(confidence=weights.mean(0))
+
+    manifest = rnet.fingerprint(Path(folder) / device_bundle.MANIFEST)
+    return Method(
+        name, lambda cases: [answer(case) for case in cases], {"bundle": manifest, "quantization": quantization}
+    )
 
 
 def prediction(model, coefficients, portraits, neutral=False, identity=None):

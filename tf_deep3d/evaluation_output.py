@@ -9,29 +9,33 @@ from PIL import Image
 import tf_deep3d
 from tf_deep3d import evaluation, photos
 from tf_deep3d import evaluation_report as report
+from tf_deep3d.charts import draw
 from tf_deep3d.files import writing
 
+PHOTO = 192  # px, the height of pictures in the report
 FILES = ("results.json", "pictures.csv", "table.tex", "report.html")
 
 
-def write(out, name, results, compare=(), remark="", pooled=False):
-    """Prints the tables and writes `FILES`.
+def write(out, protocol, results, compare=()):
+    """Prints the tables and writes `FILES`, and the protocol's charts into the folder charts.
 
     Args:
       out: folder of `evaluation.run`.
-      name: of the benchmark.
+      protocol: `protocols.Protocol`.
       results: of `evaluation.run`.
       compare: pairs of methods.
-      remark: what is to be known of the benchmark.
-      pooled: also sum up the distances of all points together.
     """
+    name, brief = protocol.name, protocol.brief
+    charts = protocol.charts(out, results) if protocol.charts else ()
     table = report.summaries(results)
     compared = {(first, second): report.comparison(results, first, second) for first, second in compare}
     total = len(next(iter(results.values())))
-    points = evaluation.pooled(out, results) if pooled else {}
-    remark = "\n\n".join(text for text in (remark, report.pooled_text(points)) if text)
-    print(f"{name}, {total} cases; means and 95 % intervals\n")
-    for title, chosen in report.sections(next(iter(results.values()))).items():
+    points = evaluation.pooled(out, results) if protocol.pooled else {}
+    remark = "\n\n".join(text for text in (protocol.remark, report.pooled_text(points)) if text)
+    print(f"{name}, {total} cases; means and {'standard deviations' if brief else '95 % intervals'}\n")
+    if brief:
+        print(f"{report.brief_text(table, brief)}\n")
+    for title, chosen in report.sections(next(iter(results.values()))).items() if not brief else ():
         head = f"{title}:\n" if len(table) > 1 else ""
         print(f"{head}{report.text_table(table[title], int(chosen.sum()))}\n")
     for (first, second), found in compared.items():
@@ -63,8 +67,14 @@ def write(out, name, results, compare=(), remark="", pooled=False):
         ],
         "pictures": results,
     }
-    page = report.html_report(name, results, table, compared, _shower(out), versions, remark)
-    latex = "\n".join(report.latex_table(section, f"{name}, {title}") for title, section in table.items())
+    page = report.html_report(name, results, table, compared, _shower(out), versions, remark, brief, charts)
+    if brief:
+        latex = "\n".join(report.brief_latex(table, measure, name) for measure in brief)
+    else:
+        latex = "\n".join(report.latex_table(section, f"{name}, {title}") for title, section in table.items())
+    for chart in charts:
+        with writing(out / "charts" / f"{chart.name}.svg", overwrite=True) as file:
+            file.write(draw(chart).encode())
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     for file_name, content in zip(FILES, (text, report.csv_text(results), latex, page), strict=True):
         with writing(out / file_name, overwrite=True) as file:
@@ -76,12 +86,13 @@ def _shower(out):
     """What the report shows of a method's result: photo, and the stored picture."""
 
     def pictures(method, result):
-        shown = evaluation.read_details(evaluation.result_folder(out, method), result["picture"])[1]
+        shown = evaluation.read_details(evaluation.result_folder(out, method), result["picture"]).picture
+        beside = [] if shown is None else [shown]
         try:
             photo = Image.fromarray(photos.read_photo(result["photo"]))
         except (photos.PhotoError, OSError):  # moved since
-            return [shown]
-        width = round(photo.width * shown.shape[0] / photo.height)
-        return [np.asarray(photo.resize((max(width, 1), shown.shape[0]))), shown]
+            return beside
+        height = PHOTO if shown is None else shown.shape[0]
+        return [np.asarray(photo.resize((max(round(photo.width * height / photo.height), 1), height))), *beside]
 
     return pictures

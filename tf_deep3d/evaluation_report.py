@@ -8,16 +8,16 @@ import base64
 import csv
 import html
 import io
-import math
 import re
 
 import numpy as np
 from PIL import Image
 
 from tf_deep3d import metrics
+from tf_deep3d.charts import curves, draw
 
-# Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for what is covered. The first
-# that a benchmark has is its main one.
+# Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for `MORE`. The first that a
+# benchmark has is its main one.
 MEASURES = {
     "plane_rmse": ("point-to-plane RMSE", "mm", 1.0, 2),
     "point_mean": ("point-to-point mean", "mm", 1.0, 2),
@@ -36,14 +36,19 @@ MEASURES = {
     "pose": ("pose MAE", "degrees", 1.0, 2),
     "albedo": ("albedo MAE", "of 255", 255.0, 1),
     "recognition": ("identity, 1 - cosine", "FaceRes", 1.0, 3),
+    "same_person": ("to the person's other half", "mm", 1.0, 2),
+    "other_people": ("to other people", "mm", 1.0, 2),
+    "recognized": ("nearest is the same person", "%", 100.0, 1),
+    "confidence": ("mean confidence", "%", 100.0, 1),
+    "confidence_change": ("confidence against the clean photo", "%", 100.0, 1),
     "consistency": ("a person's shapes from their mean", "mm", 1.0, 2),
     "coverage": ("covered", "%", 100.0, 1),
     "seconds": ("time a picture", "s", 1.0, 2),
 }
+MORE = ("other_people", "recognized", "confidence", "confidence_change", "coverage")
 YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees
 SCALE_END = 4.0  # mm, the end of the error maps' scale
 _SCALE = np.array([[0.16, 0.24, 0.58], [0.25, 0.65, 0.72], [0.80, 0.87, 0.45], [0.95, 0.62, 0.23], [0.72, 0.12, 0.15]])
-_COLORS = ("#4269d0", "#efb118", "#ff725c", "#3ca951", "#a463f2", "#97bbf5", "#9c6b4e", "#6cc5b0")
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1060px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; margin: 1em 0 }
@@ -133,6 +138,38 @@ def text_table(table, total):
     return "\n\n".join(_columns(part) for part in _folded(head, rows))
 
 
+def brief_rows(table, name):
+    """One number of all sections: rows of text, sections down, methods across, means and standard deviations.
+
+    Args:
+      table: of `summaries`.
+      name: of the number.
+    """
+    digits = MEASURES[name][3]
+    shown = {title: section for title, section in table.items() if any(row[name].count for row in section.values())}
+    methods = [method for method in table["all"] if any(section[method][name].count for section in shown.values())]
+    rows = [[f"{MEASURES[name][0]}, {MEASURES[name][1]}", "cases", *methods]]
+    for title, section in shown.items():
+        values = [section[method][name] for method in methods]
+        cells = [f"{each.mean:.{digits}f} ± {each.std:.{digits}f}" if each.count else "-" for each in values]
+        rows.append([title, str(max(each.count for each in values)), *cells])
+    return rows
+
+
+def brief_text(table, names):
+    """`brief_rows` of several numbers as lines of text."""
+    return "\n\n".join(_columns(rows) for name in names if len(rows := brief_rows(table, name)) > 1)
+
+
+def brief_latex(table, name, title):
+    """`brief_rows` for a paper."""
+    head, *rows = brief_rows(table, name)
+    lines = [f"% {title}: mean and standard deviation", rf"\begin{{tabular}}{{l{'c' * (len(head) - 1)}}}", r"\hline"]
+    cells = [[_latex(cell).replace("±", r"$\pm$") for cell in row] for row in (head, *rows)]
+    lines += [" & ".join(cells[0]) + r" \\", r"\hline", *(" & ".join(row) + r" \\" for row in cells[1:])]
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+
+
 def _folded(head, rows, width=4):
     """Cuts a wide table into tables of `width` numbers."""
     for start in range(2, len(head), width):
@@ -195,7 +232,10 @@ def csv_text(results):
 def latex_table(table, title):
     """The table of one section for a paper: mean and standard deviation, the best mean in bold."""
     names = [name for name in shown_measures(table) if name not in ("coverage", "seconds")]
-    best = {name: min(row[name].mean for row in table.values() if row[name].count) for name in names}
+    best = {
+        name: (max if name in MORE else min)(row[name].mean for row in table.values() if row[name].count)
+        for name in names
+    }
     lines = [f"% {title}: mean and standard deviation over pictures", rf"\begin{{tabular}}{{l{'c' * len(names)}}}"]
     heads = [rf"{MEASURES[name][0]} ({_latex(MEASURES[name][1])})" for name in names]
     lines += [r"\hline", " & ".join(["method", *heads]) + r" \\", r"\hline"]
@@ -221,7 +261,7 @@ def error_colors(errors):
     return np.where(np.isfinite(errors)[:, None], colors, 0.75)
 
 
-def html_report(name, results, table, comparisons, pictures, versions, remark=""):
+def html_report(name, results, table, comparisons, pictures, versions, remark="", brief=(), charts=()):
     """The report, one self-contained page.
 
     Args:
@@ -232,13 +272,17 @@ def html_report(name, results, table, comparisons, pictures, versions, remark=""
       pictures: (method, result) -> list of [H, W, 3] uint8: photo, prediction, error map.
       versions: name -> text.
       remark: text below the title.
+      brief: numbers that are shown in one table of all sections; the tables of the sections are folded away then.
+      charts: `charts.Chart`s.
     """
     total = len(next(iter(results.values())))
     parts = [f"<h1>{html.escape(name)}</h1><p>{total} pictures, {len(results)} methods. "]
     parts.append("Means over solved pictures, below them 95 % bootstrap intervals that draw whole persons, and the ")
     parts.append(f"standard deviation of the pictures.</p><pre>{html.escape(remark)}</pre>")
-    for title, section in table.items():
-        parts.append(f"<h2>{html.escape(title)}</h2>{_html_table(section)}")
+    parts += [_html_rows(rows) for measure in brief if len(rows := brief_rows(table, measure)) > 1]
+    parts += [f"<h2>{html.escape(chart.title)}</h2>{draw(chart)}" for chart in charts]
+    tables = "".join(f"<h2>{html.escape(title)}</h2>{_html_table(section)}" for title, section in table.items())
+    parts.append(f"<details><summary>All numbers</summary>{tables}</details>" if brief else tables)
     for (first, second), found in comparisons.items():
         parts.append(f"<h2>{html.escape(f'{first} against {second}')}</h2><p>Paired differences, and p of a sign-flip ")
         parts.append(f"test by person.</p><pre>{html.escape(comparison_text(found, first, second))}</pre>")
@@ -253,10 +297,10 @@ def _graphics(results, measure, pictures):
     """Curves of the main number, the best and worst cases, and what failed."""
     title, unit = MEASURES[measure][:2]
     main = f"{title}, {unit}"
-    yield f"<h2>Cumulative error</h2>{_curves(cumulative(results, measure), main, '% of pictures')}"
+    yield f"<h2>Cumulative error</h2>{curves(cumulative(results, measure), main, '% of pictures')}"
     yaws = by_yaw(results, measure)
     if any(len(yaw) for yaw, _ in yaws.values()):
-        yield f"<h2>Error against yaw</h2>{_curves(yaws, 'yaw, degrees', main)}"
+        yield f"<h2>Error against yaw</h2>{curves(yaws, 'yaw, degrees', main)}"
     scale = np.tile(error_colors(np.linspace(0, SCALE_END, 240))[None], (14, 1, 1))
     yield "<h2>Best and worst</h2><p>Photo and reconstruction; for a truth with a surface, the error on it: 0 "
     yield f"{_image(scale * 255)} {SCALE_END:g} mm; grey: not measured or not covered.</p>"
@@ -297,6 +341,12 @@ def by_yaw(results, measure, width=20):
     return found
 
 
+def _html_rows(rows):
+    head, *body = ([html.escape(cell) for cell in row] for row in rows)
+    lines = ["".join(f"<th>{cell}</th>" for cell in head), *("".join(f"<td>{c}</td>" for c in row) for row in body)]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
 def _html_table(section):
     names = shown_measures(section)
     titles = (map(html.escape, MEASURES[name][:2]) for name in names)
@@ -318,44 +368,3 @@ def _image(pixels):
     Image.fromarray(np.asarray(pixels).astype(np.uint8)).save(file, "png", compress_level=9)
     image = base64.b64encode(file.getvalue()).decode()
     return f"<img alt='' style='display:inline-block' src='data:image/png;base64,{image}'>"
-
-
-def _curves(series, across, up, size=(760, 340)):
-    """A chart as SVG: lines of `series`, name -> (x [n], y [n])."""
-    points = [np.stack(pair, 1) for pair in series.values() if len(pair[0])]
-    if not points:
-        return "<p>No result.</p>"
-    width, height = size
-    low, high = np.concatenate(points).min(0), np.concatenate(points).max(0)
-    low = np.array([min(low[0], 0), 0.0])
-    ticks = [_ticks(*bounds) for bounds in zip(low, high, strict=True)]
-    low, high = (np.array([t[end] for t in ticks]) for end in (0, -1))
-
-    def place(point):
-        x, y = (np.asarray(point) - low) / (high - low)
-        return 60 + x * (width - 200), height - 45 - y * (height - 65)
-
-    parts = [f"<svg width='{width}' height='{height}' role='img' aria-label='{html.escape(up)}'>"]
-    for value in ticks[0]:
-        x, y = place((value, low[1]))
-        parts.append(f"<text x='{x:.1f}' y='{y + 18:.1f}' text-anchor='middle'>{value:g}</text>")
-    for value in ticks[1]:
-        x, y = place((low[0], value))
-        parts.append(f"<line x1='{x:.1f}' x2='{width - 140}' y1='{y:.1f}' y2='{y:.1f}' stroke='#ddd'/>")
-        parts.append(f"<text x='{x - 8:.1f}' y='{y + 4:.1f}' text-anchor='end'>{value:g}</text>")
-    parts.append(f"<text x='{(width - 80) / 2}' y='{height - 6}' text-anchor='middle'>{html.escape(across)}</text>")
-    parts.append(f"<text x='4' y='12'>{html.escape(up)}</text>")
-    for index, (name, pair) in enumerate(series.items()):
-        color = _COLORS[index % len(_COLORS)]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, zip(*pair, strict=True)))
-        parts.append(f"<polyline fill='none' stroke='{color}' stroke-width='2' points='{path}'/>")
-        parts.append(f"<text x='{width - 130}' y='{30 + 18 * index}' style='fill:{color}'>{html.escape(name)}</text>")
-    return "".join(parts) + "</svg>"
-
-
-def _ticks(low, high):
-    """Round numbers that enclose `low` and `high`."""
-    span = max(high - low, 1e-9) / 5
-    power = 10.0 ** math.floor(math.log10(span))
-    step = min((f * power for f in (1, 2, 5, 10)), key=lambda s: abs(s - span))
-    return np.arange(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1) * step

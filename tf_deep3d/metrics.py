@@ -8,6 +8,7 @@ planes of the mesh.
 Letters: V vertices of the mesh, T its triangles, P points of the truth, L landmarks, N pictures.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -165,7 +166,8 @@ def icp(vertices, normals, points, point_normals, start, scale=True, steps=ICP_S
         system = np.concatenate([np.cross(arm, turned), turned, (turned * arm).sum(1, keepdims=True)], 1)
         if not scale:
             system = system[:, :6]
-        step = np.linalg.lstsq(system, ((goal - moved) * turned).sum(1), rcond=1e-9)[0]
+        gap = ((goal - moved) * turned).sum(1)
+        step = np.linalg.lstsq(system.T @ system, system.T @ gap, rcond=1e-12)[0]
         rotation = Rotation.from_rotvec(step[:3]).as_matrix()
         factor = float(np.clip(1 + step[6], 0.5, 2)) if scale else 1.0
         update = Similarity3D(factor, rotation, middle + step[3:6] - factor * rotation @ middle)
@@ -202,7 +204,13 @@ def distances(vertices, triangles, normals, points):
 
 def border(triangles):
     """Vertices at the open edges of `triangles` [T, 3]: sorted indices."""
-    triangles = np.asarray(triangles)
+    return _border(np.asarray(triangles).astype(np.int32).tobytes())
+
+
+@lru_cache(maxsize=2)
+def _border(triangles):
+    """`border` of the bytes of int32 triangles: meshes that are compared often share theirs."""
+    triangles = np.frombuffer(triangles, np.int32).reshape(-1, 3)
     edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
     edges, uses = np.unique(edges, axis=0, return_counts=True)
     return np.unique(edges[uses == 1])

@@ -26,7 +26,7 @@ SIZE = 400  # px
 CAMERA = cameras.Camera(SIZE, SIZE, 1140.0, (SIZE / 2, SIZE / 2), 12.0)  # 95 px a dm
 FINE = 2  # times as large as the picture is rendered, then averaged
 PEOPLE_YAWS = (-60, -30, 0, 30, 60)
-SCAN_PITCHES, SCAN_YAWS = (-15, 0, 15, 30), (-80, -40, 0, 40, 80)
+GRID_PITCHES, GRID_YAWS = (-15, 0, 15, 30), (-80, -40, 0, 40, 80)
 DIVISIONS = 2  # of the scan's triangles, so that its vertices carry its colours
 MILLIMETRES = 100.0  # per dm
 KEY_LIGHT, CLAY = (-0.4, 0.5, 0.75), 0.85  # of pictures of surfaces
@@ -186,15 +186,30 @@ def divide(attributes, triangles, times):
 def views_of(number, who):
     """The `View`s of a subject, the `number`-th of the benchmark."""
     if who.lit:
-        poses = [(pitch, yaw, 0.0) for pitch in SCAN_PITCHES for yaw in SCAN_YAWS]
-        names = [f"{who.name}_pitch{pitch:+03d}_yaw{yaw:+03d}" for pitch, yaw, _ in poses]
-    else:
-        tilts = np.clip(generator(SEED, number, 1).normal(0, [7, 4], (len(PEOPLE_YAWS), 2)), -15, 15)
-        poses = [(pitch, yaw, roll) for yaw, (pitch, roll) in zip(PEOPLE_YAWS, tilts, strict=True)]
-        names = [f"{who.name}_yaw{yaw:+03d}" for yaw in PEOPLE_YAWS]
-    pixels = [cameras.to_pixels(CAMERA, _posed(who.landmarks, pose))[0][0] for pose in poses]
-    rows = enumerate(zip(names, poses, pixels, strict=True))
-    return [View(name, who, np.array(pose, float), at, (SEED, number, 10 + i)) for i, (name, pose, at) in rows]
+        return views_at(number, who, grid(who.name))
+    tilts = np.clip(generator(SEED, number, 1).normal(0, [7, 4], (len(PEOPLE_YAWS), 2)), -15, 15)
+    poses = {f"{who.name}_yaw{yaw:+03d}": (tilt[0], yaw, tilt[1]) for yaw, tilt in zip(PEOPLE_YAWS, tilts, strict=True)}
+    return views_at(number, who, poses)
+
+
+def grid(name):
+    """Twenty poses, pitch x yaw: name of the picture -> (pitch, yaw, roll) in degrees."""
+    poses = [(pitch, yaw, 0.0) for pitch in GRID_PITCHES for yaw in GRID_YAWS]
+    return {f"{name}_pitch{pitch:+03d}_yaw{yaw:+03d}": (pitch, yaw, roll) for pitch, yaw, roll in poses}
+
+
+def views_at(number, who, poses, first=10):
+    """The `View`s of a subject at chosen poses.
+
+    Args:
+      number: of the subject, for the seeds.
+      who: `Subject`.
+      poses: name of the picture -> (pitch, yaw, roll) in degrees.
+      first: purpose of the first picture's seed; the next ones count up from it.
+    """
+    pixels = [cameras.to_pixels(CAMERA, _posed(who.landmarks, pose))[0][0] for pose in poses.values()]
+    rows = enumerate(zip(poses.items(), pixels, strict=True), first)
+    return [View(name, who, np.array(pose, float), at, (SEED, number, seed)) for seed, ((name, pose), at) in rows]
 
 
 def _posed(points, angles):

@@ -18,7 +18,8 @@ from PIL import Image
 from scipy import io as matlab
 
 from tf_deep3d import geometry, metrics, photos, pictures
-from tf_deep3d.evaluation import Case, Measurement, yaw_section
+from tf_deep3d.evaluation import Case, yaw_section
+from tf_deep3d.measuring import Measurement
 from tf_deep3d.protocols import Protocol, folder_of, whole
 
 YAW_BINS = ((0, 30), (30, 60), (60, 91))  # degrees
@@ -124,7 +125,7 @@ def _case(title, photo, truth, angles, sections, normalization):
         numbers = {f"nme_{normalization}": float(found)}
         if angles is not None and prediction.angles is not None:
             numbers["pose"] = float(metrics.pose_errors(prediction.angles, angles).mean())
-        return Measurement(numbers, np.zeros(0), _dots(photos.read_photo(photo), truth, prediction.landmarks))
+        return Measurement(numbers, np.zeros(0), lambda: _dots(photos.read_photo(photo), truth, prediction.landmarks))
 
     return Case(title, title, angles, (photo,), measure, sections)
 

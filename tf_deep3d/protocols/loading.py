@@ -4,15 +4,15 @@ import numpy as np
 
 from tf_deep3d import evaluation, open_benchmark
 from tf_deep3d import face as faces
-from tf_deep3d.protocols import Protocol, landmarks, now, people, regions
+from tf_deep3d.protocols import Protocol, landmarks, now, people, regions, sets
 
 
 def load(name, data, model, options, limit=None):
     """The protocol of a benchmark.
 
     Args:
-      name: "open", or that of a data set.
-      data: its folder or file, None for "open".
+      name: of one of our own benchmarks, or of a data set.
+      data: its folder or file, None for our own.
       model: `MorphableModel`, whose frame scans are moved into.
       options: of the protocol, name -> value, None for its default.
       limit: keep so many cases, evenly spread.
@@ -29,6 +29,8 @@ def load(name, data, model, options, limit=None):
     if name == "open":
         benchmark = open_benchmark.load()
         protocol = Protocol(benchmark.name, benchmark.views, evaluation.open_case)
+    elif name == "sets":
+        protocol = sets.sets(**given)
     elif name == "micc":
         kind = people.micc_rendered if given.pop("rendered", False) else people.micc
         wrong = {"frames"} if kind is people.micc_rendered else {"together"}

@@ -25,8 +25,9 @@ import numpy as np
 from PIL import Image
 
 from tf_deep3d import open_benchmark, photos, video
-from tf_deep3d.evaluation import Case, measure_view, yaw_section
+from tf_deep3d.evaluation import Case, yaw_section
 from tf_deep3d.files import writing
+from tf_deep3d.measuring import measure_view
 from tf_deep3d.protocols import Protocol, folder_of, whole
 from tf_deep3d.protocols.surfaces import challenge_region, face_region, scan_at, to_plane, to_surface
 from tf_deep3d.scans import load_scan
@@ -70,7 +71,7 @@ def micc_rendered(folder, frame, unit=None, together=False):
     scans = [(subject.name, scan) for subject in _subjects(folder) if (scan := _scan_of(subject))]
     layout = "subject_NN/Model/frontal1/obj/*.obj with its texture"
     remark = whole(scans, [], folder, layout)
-    poses = len(open_benchmark.SCAN_PITCHES) * len(open_benchmark.SCAN_YAWS)
+    poses = len(open_benchmark.GRID_PITCHES) * len(open_benchmark.GRID_YAWS)
     entries = [(i, *scan, view) for i, scan in enumerate(scans) for view in ([None] if together else range(poses))]
 
     def make(entry, pictures):

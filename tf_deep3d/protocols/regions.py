@@ -16,11 +16,13 @@
 
 import math
 import re
+from functools import partial
 
 import numpy as np
 
 from tf_deep3d import geometry, metrics
-from tf_deep3d.evaluation import ICP_POINTS, Case, Measurement, align, mean, pictures
+from tf_deep3d.evaluation import Case
+from tf_deep3d.measuring import ICP_POINTS, Measurement, align, mean, pictures
 from tf_deep3d.photos import SUFFIXES
 from tf_deep3d.point_to_surface import surface_distances
 from tf_deep3d.protocols import Protocol, folder_of, joined, whole
@@ -71,7 +73,7 @@ def facewarehouse(folder, frame, unit=None, people=None):
                 regions.append(_listed(path, len(near)) if there else near)
             small, *_ = plane_distances(prediction, truth, regions[0])
             large, aligned, normals = plane_distances(prediction, truth, regions[1])
-            picture = shown(prediction, aligned, normals, truth, regions[1], large.point)
+            picture = partial(shown, prediction, aligned, normals, truth, regions[1], large.point)
             numbers = {"point_small": mean(small.point), "point_large": mean(large.point), "coverage": large.coverage}
             return Measurement(numbers, large.point, picture)
 
@@ -157,4 +159,4 @@ def by_region(prediction, keypoints, nose, mouth, forehead, cheek, frame, unit=N
         numbers[name] = mean(errors[-1])
     numbers["regions"] = math.fsum(numbers.values()) / len(REGIONS)
     errors = np.concatenate(errors)
-    return Measurement(numbers, errors, pictures((aligned, prediction.triangles, turned), truth, errors))
+    return Measurement(numbers, errors, partial(pictures, (aligned, prediction.triangles, turned), truth, errors))

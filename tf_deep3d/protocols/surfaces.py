@@ -3,12 +3,12 @@
 Letters: V vertices, P points.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from tf_deep3d import metrics
-from tf_deep3d.evaluation import Measurement, align, mean, pictures
+from tf_deep3d.measuring import Measurement, align, mean, pictures
 from tf_deep3d.point_to_surface import surface_distances
 from tf_deep3d.scans import load_scan, nose_tip
 
@@ -60,7 +60,7 @@ def to_plane(prediction, scan, region):
         "point_mean": mean(far.point[np.isfinite(far.plane)]),
         "coverage": far.coverage,
     }
-    return Measurement(numbers, far.plane, shown(prediction, aligned, normals, scan, region, far.plane))
+    return Measurement(numbers, far.plane, partial(shown, prediction, aligned, normals, scan, region, far.plane))
 
 
 def plane_distances(prediction, scan, region):
@@ -90,7 +90,7 @@ def to_surface(prediction, scan, region, refine=True):
         "surface_mean": mean(far),
         "surface_rmse": metrics.root_mean_square(far),
     }
-    return Measurement(numbers, far, shown(prediction, aligned, normals, scan, region, far))
+    return Measurement(numbers, far, partial(shown, prediction, aligned, normals, scan, region, far))
 
 
 def shown(prediction, aligned, normals, scan, region, errors):
