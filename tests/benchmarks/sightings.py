@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.sightings RECORDS [--people 200] [--prefix lfw/]
 
-RECORDS is a folder that `prepare` wrote from photos with several of each person. Albums are drawn from people whose
-photos have nothing to do with the threshold's choice; every row says how many photos of the person and of how many
-other people are mixed, and for each threshold the share of the person's photos lost / of the others' photos let in.
+RECORDS is a folder that `prepare` wrote from photos with several of each person, such as LFW. Every row says how many
+photos of a person are mixed with one photo of each of how many others, and for each threshold the share of the person's
+photos lost / of the others' let in.
 """
 
 import argparse
