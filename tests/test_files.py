@@ -83,3 +83,8 @@ def test_every_photo_gets_a_folder_of_its_own():
     paths = [Path(p) for p in ("a/me.jpg", "b/me.png", "c/ME.jpg", "you.jpg", "x/me.jpg")]
     names = files.folder_names(paths)
     assert names == ["me.jpg", "me.png", "ME.jpg-2", "you", "me.jpg-3"]
+
+
+def test_sha256_of_the_standards_example(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert files.sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

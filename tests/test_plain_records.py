@@ -81,8 +81,8 @@ def test_every_cut_and_every_flip_is_damage(shard, examples):
         shard.write_bytes(data)
         found = []
         with pytest.raises(plain_records.DamageError):
-            for example in plain_records.read(shard):
-                found.append(example)
+            found.extend(plain_records.read(shard))  # keeps what comes before the damage
+        assert found == examples[: len(found)]
         return len(found)
 
     for place in places:
@@ -135,8 +135,7 @@ def test_damaged_examples_are_told_and_nothing_else_happens(examples):
         data = data[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else data
         try:
             plain_records.parse(bytes(data), records.SCHEMA)
-        except plain_records.DamageError as error:
-            assert str(error)
+        except plain_records.DamageError:
             refused += 1
     assert refused > 50
 

@@ -1,9 +1,12 @@
 """The training command: what it leaves, how it goes on, and what it says when it cannot."""
 
 import csv
+import json
 import os
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.prepared import write_records
-from tf_deep3d import config, records, run_folder, train
+from tf_deep3d import config, mixture, morphable_model, plain_data, records, run_folder, train, training
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.training import TrainSettings
 
@@ -55,6 +58,13 @@ def _log(folder):
         return list(csv.DictReader(file))
 
 
+def _start(recipe, folder, **environment):
+    """Starts the command in a process of its own."""
+    command = [sys.executable, "-m", "tf_deep3d.train", *recipe, "--run", str(folder)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, env={**os.environ, **environment})
+
+
 def test_what_a_run_leaves(finished, model_file):
     rows = _log(finished)
     assert [int(row["step"]) for row in rows] == [1, 2, 3, 4, 5, 6]
@@ -82,13 +92,12 @@ def test_a_finished_run_is_left_alone(finished, recipe, capsys):
 
 def test_killed_and_started_again_it_continues_the_curve(tmp_path, finished, recipe):
     folder = tmp_path / "killed"
-    command = [sys.executable, "-m", "tf_deep3d.train", *recipe, "--run", str(folder)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = _start(recipe, folder)
     deadline = time.monotonic() + 300
     while not run_folder.checkpoints(folder) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     reached = run_folder.checkpoints(folder)[-1][0]
     assert train.main([*recipe, "--run", str(folder)]) == 0
     whole, resumed = _log(finished), _log(folder)
@@ -96,6 +105,77 @@ def test_killed_and_started_again_it_continues_the_curve(tmp_path, finished, rec
     for one, other in zip(whole, resumed, strict=True):
         assert float(other["loss"]) == pytest.approx(float(one["loss"]), rel=1e-3), (reached, one["step"])
     assert float(resumed[-1]["val_nme"]) == pytest.approx(float(whole[-1]["val_nme"]), rel=1e-2)
+
+
+@pytest.mark.skipif("TF_DEEP3D_WORKERS" not in os.environ, reason="TF_DEEP3D_WORKERS asks for no second process")
+def test_two_workers_train_as_one_process_does(tmp_path, finished, recipe):
+    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    addresses = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
+    for door in doors:
+        door.close()
+    folder, cluster = tmp_path / "shared", {"worker": addresses}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(2)]
+    workers = [_start(recipe, folder, TF_CONFIG=json.dumps(task)) for task in tasks]
+    try:
+        said = [worker.communicate(timeout=600) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    assert "2 replicas" in said[0][0]
+    assert not said[1][0]  # the chief alone writes
+    for one, two in zip(_log(finished), _log(folder), strict=True):
+        for name in set(one) - {"images_per_second"}:
+            assert one[name] == two[name] or float(two[name]) == pytest.approx(float(one[name]), rel=1e-2), name
+    single, shared = (rnets.load_rnet(run).get_weights() for run in (finished, folder))
+    start = training.build_rnet(config.load(finished / run_folder.CONFIG, TrainSettings)).get_weights()
+    _moved_alike(start, single, shared)
+
+
+JAX_ALONE = """
+import sys
+
+class Nowhere:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Nowhere)
+from tf_deep3d import train
+sys.exit(train.main())
+"""
+
+
+def test_jax_alone_trains_as_tensorflow_would(tmp_path, recipe):
+    run = tmp_path / "run"
+    options = [*recipe, "--set", "data.validation=0", "--set", "steps=2"]
+    command = [sys.executable, "-c", JAX_ALONE, *options, "--run", str(run)]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert [step for step, _ in run_folder.checkpoints(run)] == [2]
+    settings = config.load(run / run_folder.CONFIG, TrainSettings)
+    model = morphable_model.load(settings.network.face_model, settings.level)
+    built = training.Reconstructor(training.build_rnet(settings), model, None, settings)
+    start = built.rnet.get_weights()
+    built.compile(training.optimizer(settings))
+    sources, mirror = mixture.open_sources(settings.data), training.dense_mirror(model)
+    batches = plain_data.training_batches(settings.data, sources, model.layout().total, mirror, settings.seed)
+    for row, (batch,) in zip(_log(run), batches, strict=False):
+        built.reset_metrics()
+        for name, value in built.train_step(batch).items():
+            assert float(row[name]) == pytest.approx(float(value), rel=2e-3, abs=1e-6), (row["step"], name)
+    batches.close()
+    built.optimizer.finalize_variable_values(built.learner.trainable_variables)  # the moving averages
+    _moved_alike(start, built.rnet.get_weights(), rnets.load_rnet(run).get_weights())
+
+
+def _moved_alike(start, one, other):
+    """Asserts that two trainings moved the weights from `start` to the same place."""
+    for before, mine, theirs in zip(start, one, other, strict=True):
+        assert np.linalg.norm(theirs - mine) <= 0.05 * np.linalg.norm(mine - before), mine.shape
 
 
 def test_a_longer_training_goes_on_from_a_finished_one(tmp_path, finished, recipe):
@@ -109,6 +189,16 @@ def test_other_settings_do_not_touch_a_run(finished, recipe, capsys):
     assert train.main([*recipe, "--run", str(finished), "--set", "optimization.learning_rate=1e-3"]) == 1
     assert "learning_rate was 0.0001 and is 0.001" in capsys.readouterr().err
     assert config.load(finished / run_folder.CONFIG, TrainSettings).optimization.learning_rate == 1e-4
+
+
+def test_settings_may_change_before_a_run_has_begun(tmp_path):
+    early, late = TrainSettings(seed=1), TrainSettings(seed=2)
+    run_folder.open_folder(tmp_path / "run", early)
+    run_folder.open_folder(tmp_path / "run", late)
+    (tmp_path / "run" / run_folder.LOG).write_text("step,loss\n1,0.5\n")
+    run_folder.open_folder(tmp_path / "run", late)
+    with pytest.raises(run_folder.TrainingError, match="seed was 2 and is 1"):
+        run_folder.open_folder(tmp_path / "run", early)
 
 
 def test_overwrite_never_removes_what_is_no_run(tmp_path, recipe, capsys):
@@ -135,6 +225,59 @@ def test_mistakes_are_one_line(tmp_path, recipe, capsys, change, message):
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_records_of_another_schema_version(tmp_path, prepared, recipe, capsys):
+    folder = shutil.copytree(prepared, tmp_path / "records")
+    listing = json.loads((folder / records.DATASET_FILE).read_text())
+    (folder / records.DATASET_FILE).write_text(json.dumps({**listing, "schema_version": 99}))
+    assert train.main([*recipe, "--set", f"data.records=['{folder}']", "--run", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: records of schema version {records.SCHEMA_VERSION} are needed. Received: ")
+    assert error.count("\n") == 1
+
+
+def test_a_truncated_shard(tmp_path, prepared, recipe, capsys):
+    folder = shutil.copytree(prepared, tmp_path / "records")
+    shard = folder / "train-0"
+    os.truncate(shard, shard.stat().st_size // 2)
+    arguments = [*recipe, "--set", f"data.records=['{folder}']", "--set", "data.validation=0", "--set", "steps=2"]
+    assert train.main([*arguments, "--set", "data.strict=true", "--run", str(tmp_path / "strict")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {shard} is damaged at record 1, byte ")
+    assert error.count("\n") == 1
+    assert train.main([*arguments, "--run", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr()
+    assert f"warning: {shard} is damaged at record 1, byte " in shown.err
+    assert "2 records are left out" in shown.err
+    assert shown.out.startswith("4 records, ")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_a_full_disk_stops_the_log(tmp_path, finished, recipe, capsys):
+    folder = shutil.copytree(finished, tmp_path / "full")
+    (folder / run_folder.LOG).unlink()
+    (folder / run_folder.LOG).symlink_to("/dev/full")
+    assert train.main([*recipe, "--run", str(folder), "--set", "steps=8"]) == 1
+    error = capsys.readouterr().err
+    assert "error: [Errno 28] No space left on device" in error
+    assert "Traceback" not in error
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk(tmp_path, finished, recipe, capsys):
+    folder = shutil.copytree(finished, tmp_path / "full")
+    kept = run_folder.checkpoints(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kept[-1][1].stat().st_size // 2, hard))
+    try:
+        assert train.main([*recipe, "--run", str(folder), "--set", "steps=8"]) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    error = capsys.readouterr().err
+    assert "error: " in error
+    assert "Traceback" not in error
+    assert run_folder.checkpoints(folder) == kept
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == [path.name for _, path in kept]
 
 
 def test_no_config(tmp_path, capsys):

@@ -1,5 +1,6 @@
-"""Output files and folders that are whole or not there, and their names."""
+"""Output files and folders that are whole or not there, and names of files by place and by content."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -78,6 +79,12 @@ def _move_into_place(temporary, folder):
             temporary.rename(folder)
     else:
         temporary.rename(folder)
+
+
+def sha256(path):
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_names(paths):

@@ -116,11 +116,9 @@ def parameters(listed, settings):
     """What the records depend on, as JSON: settings, versions, the face model, and a digest of the list of photos."""
     path = Path(settings.model or morphable_model.OPEN_FACE)
     listing = [(photo.source, photo.person, os.path.getsize(photo.path)) for photo in listed]
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     chosen = {name: value for name, value in asdict(settings).items() if name != "model"}
     versions = {"version": tf_deep3d.__version__, "schema_version": records.SCHEMA_VERSION}
-    face_model = {"name": _model_points(settings.model)[1], "file": path.name, "sha256": digest}
+    face_model = {"name": _model_points(settings.model)[1], "file": path.name, "sha256": files.sha256(path)}
     return {
         **chosen,
         **versions,

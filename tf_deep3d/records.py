@@ -8,7 +8,6 @@ Pixels of a record: x right, y down, centre of pixel (row i, column j) at (j + 0
 the picture of `RECORD_SIZE` px; the network's picture of 224 px begins `MARGIN` px further in on either axis.
 """
 
-import hashlib
 import io
 import itertools
 import json
@@ -201,7 +200,7 @@ def write_shard(path, examples, overwrite=False):
                     count += 1
         except tf.errors.OpError as error:
             raise OSError(f"cannot write {path}: {error.message}") from error
-        info = ShardInfo(count, *_digest(file.name))
+        info = ShardInfo(count, files.sha256(file.name), Path(file.name).stat().st_size)
     return info
 
 
@@ -297,13 +296,6 @@ def _jpeg(picture):
     return stream.getvalue()
 
 
-def _digest(path):
-    """SHA-256 in hex and size in bytes of a file."""
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest, file.tell()
-
-
 def _read_dataset_json(folder):
     path = folder / DATASET_FILE
     try:
@@ -339,7 +331,7 @@ def _check_shard(folder, listed):
     path = folder / listed["file"]
     if not path.is_file():
         raise RecordsError(f"a shard that {DATASET_FILE} lists is missing. Received: {path}")
-    if path.stat().st_size == listed["bytes"] and _digest(path)[0] == listed["sha256"]:
+    if path.stat().st_size == listed["bytes"] and files.sha256(path) == listed["sha256"]:
         return Shard(path, listed["count"]), None
     good, offset = 0, 0
     try:

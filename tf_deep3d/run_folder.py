@@ -33,7 +33,7 @@ def open_folder(folder, settings, overwrite=False):
 
     Args:
       folder: of the run.
-      settings: `TrainSettings`; but for `steps` they must be those the run began with.
+      settings: `TrainSettings`; but for `steps` they must be those a run began with.
       overwrite: remove another run's files.
 
     Raises:
@@ -47,7 +47,8 @@ def open_folder(folder, settings, overwrite=False):
         shutil.rmtree(folder)
     if (folder / CONFIG).is_file():
         before = config.load(folder / CONFIG, type(settings))
-        if dataclasses.replace(before, steps=settings.steps) != settings:
+        begun = any(path.name != CONFIG for path in folder.iterdir())
+        if begun and dataclasses.replace(before, steps=settings.steps) != settings:
             changed = _differences(config.as_plain(before), config.as_plain(settings))
             raise TrainingError(
                 f"{folder} holds a run with other settings; name another folder with --run, or pass --overwrite. "
@@ -65,7 +66,7 @@ def checkpoints(folder):
 
 
 def restore(folder, reconstructor):
-    """Loads the latest checkpoint into a compiled `Reconstructor`; returns its step, 0 if there is none.
+    """Loads the latest checkpoint into a `Reconstructor` with a built optimizer; returns its step, 0 if there is none.
 
     Raises:
       TrainingError: if the checkpoint does not fit.
@@ -74,7 +75,6 @@ def restore(folder, reconstructor):
     if not found:
         return 0
     step, path = found[-1]
-    reconstructor.optimizer.build(reconstructor.learner.trainable_variables)
     try:
         reconstructor.load_weights(path)
     except (ValueError, OSError, KeyError) as error:

@@ -38,6 +38,7 @@ def train(folder, settings):
         reconstructor = _reconstructor(settings, model, replicas)
         # The renderer's shapes are dynamic, but under JAX, where only compiled steps are fast.
         reconstructor.compile(training.optimizer(settings), jit_compile=strategy is None)
+        reconstructor.optimizer.build(reconstructor.learner.trainable_variables)
         step = restore(folder, reconstructor)
     _agree(strategy, step, folder)
     if step >= settings.steps:
@@ -128,8 +129,11 @@ def _agree(strategy, step, folder):
         return
     import tensorflow as tf
 
-    steps = strategy.run(lambda: tf.distribute.get_replica_context().all_gather(tf.constant([step]), axis=0))
-    steps = strategy.experimental_local_results(steps)[0].numpy().tolist()
+    @tf.function
+    def gather():
+        return strategy.run(lambda: tf.distribute.get_replica_context().all_gather(tf.constant([step]), axis=0))
+
+    steps = strategy.experimental_local_results(gather())[0].numpy().tolist()
     if len(set(steps)) > 1:
         raise TrainingError(f"all workers must share the folder of the run. Received: {folder}, at the steps {steps}")
 

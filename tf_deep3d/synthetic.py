@@ -18,14 +18,13 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
+from tf_deep3d import console, files, lighting, morphable_model, photos, pictures, records, renderer
 from tf_deep3d import face as faces
-from tf_deep3d import files, lighting, morphable_model, photos, pictures, records, renderer
 from tf_deep3d.camera import FOCAL, Camera, to_pixels
 from tf_deep3d.coefficients import Coefficients
 from tf_deep3d.face import Face
 from tf_deep3d.rendered_people import OPEN_HEAD, generator, load_head, sample_one
 
-PROGRAM = "python -m tf_deep3d.synthetic"
 LEVEL = 1  # of detail, the head's
 SIZE = records.RECORD_SIZE
 SMOOTHING = 0.5  # px, least blur of a picture, in place of antialiasing
@@ -256,9 +255,13 @@ def contact_sheet(made):
 
 
 def main(arguments=None):
-    """Command line; returns the exit status: 0, or 1 after one line on standard error."""
+    """Runs the command; returns its exit status."""
+    return console.run(_run, _parser().parse_args(arguments), interrupted="Interrupted; nothing was written.")
+
+
+def _parser():
     parser = argparse.ArgumentParser(
-        prog=PROGRAM, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m tf_deep3d.synthetic", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of records to write")
     parser.add_argument("--count", type=int, default=1000, metavar="N", help="pictures (1000)")
@@ -269,24 +272,23 @@ def main(arguments=None):
     parser.add_argument("--head", type=Path, default=OPEN_HEAD, metavar="FILE", help="the head, by default the shipped")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="also draw N pictures, OUT/contact_sheet.png")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
-    options = parser.parse_args(arguments)
-    try:
-        listed = _check(
-            options.out, options.count, options.validation, options.backgrounds, options.overwrite, options.photos_each
-        )[1]
-        model = morphable_model.load(level=LEVEL)
-        head = load_head(model, options.head)
-        counts = write_dataset(
-            options.out, options.count, options.seed, model, head, options.backgrounds, options.validation,
-            options.overwrite, photos_each=options.photos_each,
-        )  # fmt: skip
-        if options.show > 0:
-            shown = min(options.show, options.count)
-            made = render_people(shown, options.seed, model, head, listed, photos_each=options.photos_each)
-            Image.fromarray(contact_sheet(made)).save(options.out / "contact_sheet.png")
-    except (OSError, ValueError, MemoryError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
+    return parser
+
+
+def _run(options):
+    listed = _check(
+        options.out, options.count, options.validation, options.backgrounds, options.overwrite, options.photos_each
+    )[1]
+    model = morphable_model.load(level=LEVEL)
+    head = load_head(model, options.head)
+    counts = write_dataset(
+        options.out, options.count, options.seed, model, head, options.backgrounds, options.validation,
+        options.overwrite, photos_each=options.photos_each,
+    )  # fmt: skip
+    if options.show > 0:
+        shown = min(options.show, options.count)
+        made = render_people(shown, options.seed, model, head, listed, photos_each=options.photos_each)
+        Image.fromarray(contact_sheet(made)).save(options.out / "contact_sheet.png")
     print(f"wrote {options.out}: {counts['train']} training and {counts['validation']} validation records")
     return 0
 

@@ -242,6 +242,10 @@ class Reconstructor(keras.Model):
         """A picture of `batch`, see `training_panels`."""
         return face_panel(self.rnet, model, batch)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing, all is built. Keras averages the first batch over several workers to see its shapes, even where
+        nothing is left to build, and fails because a batch is a dict (keras-team/keras, issue 20329)."""
+
     def term_names(self):
         """The terms that have a weight, in the order of `losses.TERMS`."""
         return [name for name in losses.TERMS if getattr(self.settings.loss, name) > 0]
@@ -324,14 +328,23 @@ class Reconstructor(keras.Model):
             finite = ops.all(ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients]))
             gradients = [ops.where(finite, gradient, ops.zeros_like(gradient)) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        return self.compute_metrics(batch, None, outputs)
+        return _for_workers(self.compute_metrics(batch, None, outputs))
 
     def test_step(self, *arguments):
         """Measures one batch."""
         if keras.backend.backend() != "tensorflow":
             return super().test_step(*arguments)
         batch = keras.utils.unpack_x_y_sample_weight(*arguments)[0]
-        return self.compute_metrics(batch, None, self(batch, training=False))
+        return _for_workers(self.compute_metrics(batch, None, self(batch, training=False)))
+
+
+def _for_workers(results):
+    """The results of a step; those of several workers Keras averages over their first axis, which numbers lack."""
+    import tensorflow as tf
+
+    resolver = tf.distribute.get_strategy().cluster_resolver
+    several = resolver and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1
+    return {name: value[None] for name, value in results.items()} if several else results
 
 
 def optimizer(settings):

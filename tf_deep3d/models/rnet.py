@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tf_deep3d import files
 from tf_deep3d.camera import IMAGE_SIZE
 from tf_deep3d.coefficients import GROUPS, SCALES, Coefficients, Layout
 from tf_deep3d.models import mobilenet, weights
@@ -87,8 +88,7 @@ def fingerprint(face_model=None):
     Raises:
       FileNotFoundError: if there is no such file.
     """
-    with open(face_model or OPEN_FACE, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return files.sha256(face_model or OPEN_FACE)[:16]
 
 
 def load_start(rnet, start):

