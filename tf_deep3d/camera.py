@@ -54,9 +54,10 @@ def to_pixels(camera, points, xp=np):
     Returns:
       pixels [B, N, 2] in px (y down), and depth [B, N] in dm along the viewing direction (larger is farther).
     """
-    depth = camera.distance - points[..., 2]
-    u = camera.center[0] + camera.focal * points[..., 0] / depth
-    v = camera.center[1] - camera.focal * points[..., 1] / depth
+    x, y, z = xp.unstack(points, axis=-1)
+    depth = camera.distance - z
+    u = camera.center[0] + camera.focal * x / depth
+    v = camera.center[1] - camera.focal * y / depth
     return xp.stack([u, v], axis=-1), depth
 
 

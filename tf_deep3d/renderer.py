@@ -193,7 +193,7 @@ def _visibility(points, valid, triangles, height, width, cull, budget):
     counts = ops.cast(between, "int32") * ops.cast(ops.take(complete, pair % batch), "int32")
     start, owner, slot = _expand(counts, batch * budget)
     columns = ops.take(ops.transpose(ops.stack(columns)), owner, axis=0)
-    left, top, wide, *columns = ops.unstack(columns, num=12, axis=-1)
+    left, top, wide, *columns = ops.unstack(ops.transpose(columns), num=12)
     position = slot - ops.take(start, owner) + 1
     row = position // ops.cast(wide, "int32")
     x = left + ops.cast(position, "float32") - ops.cast(row, "float32") * wide
@@ -290,7 +290,7 @@ def _corners(attributes, surface):
         count = ops.shape(rows[0])[0]
 
         def gradient(upstream):
-            columns = [ops.segment_sum(g, surface.corners, count) for g in ops.unstack(upstream, num=channels)]
+            columns = _totals(ops.unstack(upstream, num=channels), surface.corners, count)
             groups = [columns[sum(sizes[:i]) : sum(sizes[: i + 1])] for i in range(len(sizes))]
             return tuple(ops.transpose(ops.stack(group)) for group in groups)
 
@@ -389,6 +389,18 @@ def _expand(counts, longest):
     if STATIC_SHAPES:  # what fills the list repeats its end
         owner, slot = ops.minimum(owner, counts.shape[0] - 1), ops.minimum(slot, total - 1)
     return ends - counts, owner, slot
+
+
+def _totals(columns, indices, count):
+    """For each of `columns` [3 P], the sums of its values with equal indices [3 P]: [count] each.
+
+    On TensorFlow `bincount`, whose rows (here the three corners) are counted in parallel and each in order, is several
+    times faster than `segment_sum`, whose threads each read everything.
+    """
+    if STATIC_SHAPES:
+        return [ops.segment_sum(column, indices, count) for column in columns]
+    indices = ops.reshape(indices, (3, -1))
+    return [ops.sum(ops.bincount(indices, ops.reshape(c, (3, -1)), minlength=count), axis=0) for c in columns]
 
 
 def _guard(values, valid, default):
