@@ -43,9 +43,10 @@ class Service(tf.Module):
     def __init__(self, networks, model):
         """Holds `networks` (`Networks`) and `model` (`MorphableModel`), whose arrays become variables."""
         super().__init__(name="service")
-        self._networks = networks
-        self.rnet, self.cnet = networks
-        self.held = []
+        # As attributes, Keras' models would bring every variable twice, and a server would restore the wrong ones.
+        self._regress = lambda images: regress(networks, images)
+        self._shapes = output_shapes(networks)
+        self.held = [weight.value for network in networks if network is not None for weight in network.weights]
         self._model = model.on_backend(self._hold)
 
     def _hold(self, array):
@@ -54,12 +55,12 @@ class Service(tf.Module):
 
     def coefficients(self, images):
         """Signature `coefficients`."""
-        return regress(self._networks, tf.ensure_shape(images, input_shape()))
+        return self._regress(tf.ensure_shape(images, input_shape()))
 
     def encoded(self, image_bytes):
         """Signature `serving_default`."""
         images, error = decode(image_bytes)
-        return {**_blank(regress(self._networks, images), error == ""), ERROR: error}
+        return {**_blank(self._regress(images), error == ""), ERROR: error}
 
     def face(self, **groups):
         """Signature `face`."""
@@ -73,7 +74,7 @@ class Service(tf.Module):
 
     def signatures(self):
         """Name -> concrete function."""
-        shapes = output_shapes(self._networks)
+        shapes = self._shapes
         groups = {name: _spec(shapes[name], name) for name in Coefficients._fields}
         sets = {"identity": tf.TensorSpec((None, None, *shapes["identity"]), name="identity")}
         if CONFIDENCE in shapes:

@@ -99,7 +99,7 @@ def test_notices_follow_the_weights(exported):
 
 @pytest.fixture
 def broken(exported, monkeypatch):
-    """An export whose R-Net in single precision is in truth the int8 one; returns its arguments."""
+    """An export whose files in single precision are in truth the int8 R-Net; returns its arguments."""
     data = (exported.folder / "rnet_int8.tflite").read_bytes()
     monkeypatch.setattr(bundle, "_tflite", lambda networks, made, calibration: [(variant, data) for variant in made])
     monkeypatch.setattr(parity, "latency", lambda data, threads: 1.0)
@@ -108,7 +108,7 @@ def broken(exported, monkeypatch):
         shutil.copytree(exported.folder / bundle.SAVED, folder)
 
     monkeypatch.setattr(bundle, "write_saved_model", copied)
-    subject = bundle.Subject(exported.networks._replace(cnet=None), exported.model, exported.run / rnets.WEIGHTS)
+    subject = bundle.Subject(exported.networks, exported.model, exported.run / rnets.WEIGHTS)
     pictures = smooth_pictures(3)
     return subject, (pictures, pictures), ["float32"]
 
@@ -118,7 +118,7 @@ def test_a_broken_network_is_refused_and_nothing_is_left(broken, tmp_path):
         bundle.write_bundle(tmp_path / "out", *broken)
     assert list(tmp_path.iterdir()) == []
     manifest, _ = bundle.write_bundle(tmp_path / "out", *broken, force=True)
-    (entry,) = manifest["networks"]
+    entry, _ = manifest["networks"]
     assert any("coefficient" in text for text in entry["refused"])
     with pytest.raises(FileExistsError, match="overwrite"):
         bundle.write_bundle(tmp_path / "out", *broken, force=True)

