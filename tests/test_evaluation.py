@@ -15,12 +15,15 @@ from tf_deep3d import (
     evaluation_methods,
     face,
     geometry,
+    measuring,
     metrics,
     open_benchmark,
     pipeline,
 )
 from tf_deep3d import evaluation_report as report
-from tf_deep3d.evaluation import ANCHORS, Method, Prediction
+from tf_deep3d.evaluation import Method
+from tf_deep3d.measuring import Prediction
+from tf_deep3d.scans import ANCHORS
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def predicted(tiny_model, landmarks, view, scale=1.0):
 
 
 def test_the_truth_has_no_error(tiny_model, landmarks, views):
-    measured = evaluation.measure_view(views[0], predicted(tiny_model, landmarks, views[0], 25.0))
+    measured = measuring.measure_view(views[0], predicted(tiny_model, landmarks, views[0], 25.0))
     assert measured.numbers["plane_rmse"] < 1e-3
     assert measured.numbers["point_mean"] < 1e-3
     assert measured.numbers["coverage"] == 1
@@ -74,7 +77,7 @@ def test_known_errors_are_found(tiny_model, landmarks, views):
         vertices=shape, anchors=landmarks[17:], landmarks=given.landmarks + 2,
         angles=given.angles + np.array([3, 0, -3]), albedo=given.albedo + 0.1,
     )  # fmt: skip
-    numbers = evaluation.measure_view(views[0], wrong).numbers
+    numbers = measuring.measure_view(views[0], wrong).numbers
     assert 0.5 < numbers["plane_rmse"] < 2.2  # amplitude 3 mm along z
     assert numbers["pose"] == pytest.approx(2)
     assert numbers["albedo"] == pytest.approx(0.1)
@@ -84,7 +87,7 @@ def test_known_errors_are_found(tiny_model, landmarks, views):
 
 def test_what_a_method_does_not_say_is_not_measured(tiny_model, landmarks, views):
     bare = predicted(tiny_model, landmarks, views[0])._replace(landmarks=None, angles=None, albedo=None)
-    numbers = evaluation.measure_view(views[0], bare).numbers
+    numbers = measuring.measure_view(views[0], bare).numbers
     assert set(numbers) == {"plane_rmse", "point_mean", "coverage"}
 
 

@@ -38,7 +38,14 @@ def set_methods(cnet=None, scalar=None):
 
 def usual(benchmark, cnet=None, scalar=None):
     """The names of the methods that a benchmark compares if nobody says which; arguments as of `set_methods`."""
-    return ["mean", *set_methods(cnet, scalar)] if benchmark == "sets" else ["mean", "fit", "rnet"]
+    usual = {
+        "sets": ["mean", *set_methods(cnet, scalar)],
+        "confidence": ["elementwise"],
+        "consistency": set_methods(cnet, scalar),
+        "robustness": ["mean", "rnet"],
+        "fairness": ["mean", "rnet"],
+    }
+    return usual.get(benchmark, ["mean", "fit", "rnet"])
 
 
 def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None, scalar=None, detail=0):

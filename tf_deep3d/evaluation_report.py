@@ -38,6 +38,7 @@ MEASURES = {
     "recognition": ("identity, 1 - cosine", "FaceRes", 1.0, 3),
     "same_person": ("to the person's other half", "mm", 1.0, 2),
     "other_people": ("to other people", "mm", 1.0, 2),
+    "halves_ratio": ("other half over other people", "%", 100.0, 1),
     "recognized": ("nearest is the same person", "%", 100.0, 1),
     "confidence": ("mean confidence", "%", 100.0, 1),
     "confidence_change": ("confidence against the clean photo", "%", 100.0, 1),
