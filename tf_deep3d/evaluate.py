@@ -177,7 +177,7 @@ def _run(options):
     from tqdm import tqdm
 
     with console.quiet():
-        from tf_deep3d import evaluation, evaluation_methods, evaluation_output, morphable_model
+        from tf_deep3d import evaluation, evaluation_methods, evaluation_output, foreign_methods, morphable_model
         from tf_deep3d.protocols import loading, now
 
     if names is None:
@@ -192,8 +192,8 @@ def _run(options):
     methods = evaluation_methods.own_methods(
         names, levels, options.model, options.weights, options.refine, options.cnet, options.scalar, protocol.detail
     )
-    methods += [evaluation_methods.bundle(name, folder) for name, folder in options.bundle]
-    methods += [evaluation_methods.mesh_folder(name, folder) for name, folder in options.meshes]
+    methods += [foreign_methods.bundle(name, folder) for name, folder in options.bundle]
+    methods += [foreign_methods.mesh_folder(name, folder) for name, folder in options.meshes]
     submit = now.submitting(options.out) if own.get("submission") else None
     cases = protocol.cases(options.out / "pictures")
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"

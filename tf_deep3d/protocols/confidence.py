@@ -7,6 +7,8 @@ relatively more confidence from profiles.
 Letters: K identity coefficients.
 """
 
+from pathlib import Path
+
 import numpy as np
 from PIL import Image
 from scipy.stats import spearmanr
@@ -36,7 +38,7 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
 
     Args:
       model: `MorphableModel`, for what its coefficients move.
-      data: photo, folder of photos, or None.
+      data: photo, folder of photos or of such folders, or None.
       members: number of rendered people.
       photos_used: number of photos, evenly spread over those that are given.
 
@@ -57,7 +59,7 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
         shown = [view for view in turned if view.angles[1] == 0]
         names = [view.name for view in shown]
     else:
-        shown = photos.find_photos([data])
+        shown = _photos_in(data)
         shown = [shown[i] for i in np.linspace(0, len(shown) - 1, min(photos_used, len(shown))).round().astype(int)]
         names = folder_names(shown)
     entries = [(None, view, None) for view in turned]
@@ -89,6 +91,16 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
         recognition=False, brief=("confidence", "confidence_change"), finish=compare,
         charts=lambda folder, results: figures(folder, results, model),
     )  # fmt: skip
+
+
+def _photos_in(data):
+    """The photos in a folder and the folders in it, or the one photo."""
+    if not Path(data).is_dir():
+        return photos.find_photos([data])
+    found = sorted(path for path in Path(data).rglob("*") if path.suffix.lower() in photos.SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f"photos are expected in {data} or the folders in it. Received: none")
+    return found
 
 
 def _nothing(prediction):

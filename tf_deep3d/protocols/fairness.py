@@ -33,6 +33,8 @@ def fairness(members=PEOPLE):
         tone = model_people.skin_tone(who)
         entries += [(view, sex, tone) for view in open_benchmark.views_at(FIRST + number, who, poses, FIRST_SEED)]
 
+    entries.sort(key=lambda entry: list(model_people.SKIN_TONES).index(entry[2]))
+
     def make(entry, pictures):
         view, sex, tone = entry
         path = open_case(view, pictures).photos[0]
@@ -46,5 +48,6 @@ def fairness(members=PEOPLE):
         f"the albedo, from {tones} degrees."
     )
     return Protocol(
-        f"open fairness {VERSION}.{open_benchmark.RENDERING}, {members} people", entries, make, remark, detail=1
-    )
+        f"open fairness {VERSION}.{open_benchmark.RENDERING}, {members} people", entries, make, remark, detail=1,
+        brief=("plane_rmse", "nme_box", "pose", "albedo", "recognition"),
+    )  # fmt: skip
