@@ -157,7 +157,9 @@ def _named(text):
 def _check_names(wanted, compare):
     """Raises ValueError unless the methods differ and those to compare are among them."""
     if not wanted or len(set(wanted)) < len(wanted):
-        raise ValueError(f"the methods must have different names. Received: {', '.join(wanted) or 'none'}")
+        raise ValueError(
+            f"--methods, --meshes and --bundle must name different methods. Received: {', '.join(wanted) or 'none'}"
+        )
     unknown = [name for pair in compare for name in pair if name not in wanted]
     if unknown:
         raise ValueError(f"--compare must name methods that are evaluated: {', '.join(wanted)}. Received: {unknown[0]}")

@@ -68,6 +68,8 @@ def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None,
       FileNotFoundError: if a file is missing.
       weights.WeightsError: if a file is unusable or the networks do not belong together.
     """
+    if "scalar" in names and scalar is None:
+        raise ValueError("the method 'scalar' needs a C-Net of its own, --scalar. Received: none")
     network = version = None
     weighed = [name for name in names if name == SINGLE or name in STRATEGIES]
     if weighed or any(name.startswith("rnet") for name in names):
@@ -87,8 +89,6 @@ def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None,
             _version(path, cnets.WEIGHTS),
         )
     if "scalar" in weighed:
-        if scalar is None:
-            raise ValueError("the method 'scalar' needs a C-Net of its own, --scalar. Received: none")
         judges["scalar"], versions["scalar"] = _judge(scalar, network, 1), _version(scalar, cnets.WEIGHTS)
     regress = regressor(network, judges)
     identity = {"model": rnet.fingerprint(model), "weights": version, **versions}

@@ -47,6 +47,8 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
     """
     if min(members, photos_used) < 1:
         raise ValueError(f"the numbers of members and photos must be at least 1. Received: {members}, {photos_used}")
+    steps = [(CLEAN, 0), *((kind, level) for kind, levels in LEVELS.items() for level in levels)]
+    shown = None if data is None else _photos_in(data)
     turned = [
         view
         for number, who in drawn_members(members)
@@ -54,12 +56,10 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
             number, who, {f"{who.name}_yaw{yaw:+03d}": (0.0, yaw, 0.0) for yaw in YAWS}, FIRST_SEED
         )
     ]
-    steps = [(CLEAN, 0), *((kind, level) for kind, levels in LEVELS.items() for level in levels)]
-    if data is None:
+    if shown is None:
         shown = [view for view in turned if view.angles[1] == 0]
         names = [view.name for view in shown]
     else:
-        shown = _photos_in(data)
         shown = [shown[i] for i in np.linspace(0, len(shown) - 1, min(photos_used, len(shown))).round().astype(int)]
         names = folder_names(shown)
     entries = [(None, view, None) for view in turned]
