@@ -75,12 +75,30 @@ def test_photos_with_landmark_files(tmp_path, capsys):
     assert "no such file" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def test_one_number_of_all_sections_is_one_table_with_charts(tmp_path, capsys):
+    command = ["robustness", "--methods", "mean", "--limit", "2", "--out", str(tmp_path)]
+    assert evaluate.main(command) == 0
+    shown = capsys.readouterr().out
+    assert "open robustness 1.1, 0 members, 2 cases" in shown
+    assert shown.count("point-to-plane RMSE, mm") == 1
+    assert "yaw -80 degrees" in shown
+    assert "1 of 1" in shown
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<summary>All numbers</summary>" in page
+    names = {path.name for path in (tmp_path / "charts").iterdir()}
+    assert {"plane_rmse_yaw.svg", "plane_rmse_face_width.svg"} <= names
+    assert "polyline" in (tmp_path / "charts" / "plane_rmse_yaw.svg").read_text(encoding="utf-8")
+    assert "yaw -80 degrees" in (tmp_path / "table.tex").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["aflw2000", "nowhere"], "folder of AFLW2000-3D is expected at nowhere"),
         (["now", "."], "expected imagepathsvalidation.txt in ."),
         (["csv", "mine.csv"], "the list is a .csv file"),
+        (["consistency", "nowhere"], "folder of people is expected at nowhere"),
+        (["confidence", "nowhere"], "nowhere"),
     ],
 )
 def test_a_missing_data_set_is_one_line(tmp_path, capsys, monkeypatch, arguments, said):
@@ -102,6 +120,9 @@ def test_a_missing_data_set_is_one_line(tmp_path, capsys, monkeypatch, arguments
         (["--methods", "rnet", "--weights", "nowhere"], "No such file"),
         (["--methods", "mean", "--meshes", "theirs=nowhere"], "nowhere"),
         (["--methods", "mean", "--model", "nowhere.npz"], "No such file"),
+        (["--methods", "best", "--cnet", "nowhere"], "No such file"),
+        (["--methods", "scalar"], "--scalar"),
+        (["--methods", "mean", "--bundle", "theirs=nowhere"], "a bundle of `python -m export` is needed"),
     ],
 )
 def test_errors_are_one_line(tmp_path, capsys, monkeypatch, arguments, said):

@@ -12,15 +12,20 @@ from tf_deep3d import (
     alignment,
     detection,
     evaluation,
+    evaluation_html,
     evaluation_methods,
     face,
+    foreign_methods,
     geometry,
+    measuring,
     metrics,
     open_benchmark,
     pipeline,
 )
 from tf_deep3d import evaluation_report as report
-from tf_deep3d.evaluation import ANCHORS, Method, Prediction
+from tf_deep3d.evaluation import Method
+from tf_deep3d.measuring import Prediction
+from tf_deep3d.scans import ANCHORS
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +61,7 @@ def predicted(tiny_model, landmarks, view, scale=1.0):
 
 
 def test_the_truth_has_no_error(tiny_model, landmarks, views):
-    measured = evaluation.measure_view(views[0], predicted(tiny_model, landmarks, views[0], 25.0))
+    measured = measuring.measure_view(views[0], predicted(tiny_model, landmarks, views[0], 25.0))
     assert measured.numbers["plane_rmse"] < 1e-3
     assert measured.numbers["point_mean"] < 1e-3
     assert measured.numbers["coverage"] == 1
@@ -74,7 +79,7 @@ def test_known_errors_are_found(tiny_model, landmarks, views):
         vertices=shape, anchors=landmarks[17:], landmarks=given.landmarks + 2,
         angles=given.angles + np.array([3, 0, -3]), albedo=given.albedo + 0.1,
     )  # fmt: skip
-    numbers = evaluation.measure_view(views[0], wrong).numbers
+    numbers = measuring.measure_view(views[0], wrong).numbers
     assert 0.5 < numbers["plane_rmse"] < 2.2  # amplitude 3 mm along z
     assert numbers["pose"] == pytest.approx(2)
     assert numbers["albedo"] == pytest.approx(0.1)
@@ -84,7 +89,7 @@ def test_known_errors_are_found(tiny_model, landmarks, views):
 
 def test_what_a_method_does_not_say_is_not_measured(tiny_model, landmarks, views):
     bare = predicted(tiny_model, landmarks, views[0])._replace(landmarks=None, angles=None, albedo=None)
-    numbers = evaluation.measure_view(views[0], bare).numbers
+    numbers = measuring.measure_view(views[0], bare).numbers
     assert set(numbers) == {"plane_rmse", "point_mean", "coverage"}
 
 
@@ -256,13 +261,13 @@ def test_meshes_of_another_program(tiny_model, landmarks, views, cases, tmp_path
     np.savetxt(folder / f"{cases[1].name}.txt", points)
     (folder / f"{cases[2].name}.obj").write_text("v 0 0 zero\n")
     np.savetxt(folder / f"{cases[3].name}.txt", points[:5])
-    method = evaluation_methods.mesh_folder("theirs", folder)
+    method = foreign_methods.mesh_folder("theirs", folder)
     rows = evaluation.run("tiny 1", cases[:5], [method], tiny_model, tmp_path)["theirs"]
     assert [row["numbers"] and row["numbers"]["plane_rmse"] < 0.01 for row in rows] == [True, True, None, None, None]
     for row, reason in zip(rows[2:], ("line 1", "68, 51 or 7 rows", "no such file"), strict=True):
         assert reason in row["reason"]
     with pytest.raises(FileNotFoundError, match="no folder"):
-        evaluation_methods.mesh_folder("theirs", tmp_path / "nowhere")
+        foreign_methods.mesh_folder("theirs", tmp_path / "nowhere")
 
 
 # Tables and report
@@ -324,10 +329,10 @@ def test_comparison_is_of_pairs(results):
 
 
 def test_curves_count_failures(results):
-    errors, share = report.cumulative(results, "plane_rmse")["a_1"]
+    errors, share = evaluation_html.cumulative(results, "plane_rmse")["a_1"]
     assert share[-1] == pytest.approx(100 * 7 / 8)
     assert (np.diff(errors) >= 0).all()
-    yaw, _ = report.by_yaw(results, "plane_rmse")["a_1"]
+    yaw, _ = evaluation_html.by_yaw(results, "plane_rmse")["a_1"]
     np.testing.assert_array_equal(yaw, [-60, -40, 0, 40, 60, 80])
 
 
@@ -335,7 +340,7 @@ def test_report_is_one_page(results):
     table = report.summaries(results)
     compared = {("a_1", "b"): report.comparison(results, "a_1", "b")}
     picture = np.full((8, 8, 3), 200, np.uint8)
-    page = report.html_report("<open>", results, table, compared, lambda *_: [picture] * 3, {"keras": "3"})
+    page = evaluation_html.html_report("<open>", results, table, compared, lambda *_: [picture] * 3, {"keras": "3"})
     assert "&lt;open&gt;" in page
     assert "http" not in page.replace("http://www.w3.org", "")
     assert page.count("data:image/png;base64,") == 1 + 2 * 6 * 3

@@ -7,7 +7,8 @@ from scipy import io as matlab
 
 from tests.test_scans import write_obj
 from tf_deep3d import evaluation, face, geometry, meshio, protocols, scans, video
-from tf_deep3d.evaluation import Method, Prediction
+from tf_deep3d.evaluation import Method
+from tf_deep3d.measuring import Prediction
 from tf_deep3d.protocols import landmarks as landmark_protocols
 from tf_deep3d.protocols import loading, now, people, regions, surfaces
 

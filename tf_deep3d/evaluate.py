@@ -38,6 +38,10 @@ exit status: 0 if every method solved a picture, 1 if not, 2 for a wrong command
 BENCHMARKS = {
     "open": ("rendered people and a scan that come with this package", ()),
     "sets": ("sets of 20 and 5 photos of one person, clean and spoiled: table 5 of the paper", ("members",)),
+    "robustness": ("errors against yaw, blur, JPEG quality, occluders, darkness and size", ("members",)),
+    "fairness": ("errors by sex and skin tone of rendered people", ("members",)),
+    "confidence": ("C-Net's confidence by yaw, blur, occluders, darkness", ("members", "photos_used")),
+    "consistency": ("one half of a person's photos against the other half, real photos", ("list", "held_out")),
     "micc": (
         "MICC Florence: videos of people with a scan; or its scans rendered",
         ("frames", "rendered", "together", "unit"),
@@ -51,7 +55,7 @@ BENCHMARKS = {
     "stirling": ("Stirling ESRC, as in the FG 2018 challenge", ("unit",)),
     "csv": ("your own photos and scans, from a .csv: photos,scan,landmarks,group,section", ("neutral", "unit")),
 }
-OWN = ("open", "sets")  # need no data
+OWN = ("open", "sets", "robustness", "fairness")  # need no data
 
 
 def main(arguments=None):
@@ -72,8 +76,11 @@ def _parser():
     for name, (text, own) in BENCHMARKS.items():
         sub = benchmarks.add_parser(name, help=text, description=text, epilog=EXAMPLES, formatter_class=raw)
         if name not in OWN:
-            what = "the list" if name == "csv" else "folder of the data set, as it is published"
-            sub.add_argument("data", type=Path, metavar="FILE" if name == "csv" else "DATA", help=what)
+            what = {"csv": "the list", "consistency": "folder of people", "confidence": "photos (default: rendered)"}
+            what = what.get(name, "folder of the data set, as published")
+            label = {"csv": "FILE", "confidence": "PHOTOS"}.get(name, "DATA")
+            some = "?" if name == "confidence" else None
+            sub.add_argument("data", type=Path, nargs=some, metavar=label, help=what)
         _add_options(sub)
         for option in own:
             _OWN[option](sub)
@@ -121,7 +128,16 @@ _OWN = {
         "--images", metavar="NAME", help="folder in REALY_image (crop_image_frontal_512x512)"
     ),
     "members": lambda sub: sub.add_argument(
-        "--members", type=int, metavar="N", help="people of the face model besides the others (default: 5)"
+        "--members", type=int, metavar="N", help="people of the face model besides the others"
+    ),
+    "photos_used": lambda sub: sub.add_argument(
+        "--photos-used", type=int, metavar="N", help="of the photos, evenly spread (100)"
+    ),
+    "list": lambda sub: sub.add_argument(
+        "--list", type=Path, metavar="CSV", help="with the columns identity and file, instead of a folder each"
+    ),
+    "held_out": lambda sub: sub.add_argument(
+        "--held-out", type=float, metavar="SHARE", help="of the people, as prepare --validation (0.1); 1 for all"
     ),
     "neutral": _flag("neutral", "the scans are neutral: leave expressions out"),
 }
@@ -141,7 +157,9 @@ def _named(text):
 def _check_names(wanted, compare):
     """Raises ValueError unless the methods differ and those to compare are among them."""
     if not wanted or len(set(wanted)) < len(wanted):
-        raise ValueError(f"the methods must have different names. Received: {', '.join(wanted) or 'none'}")
+        raise ValueError(
+            f"--methods, --meshes and --bundle must name different methods. Received: {', '.join(wanted) or 'none'}"
+        )
     unknown = [name for pair in compare for name in pair if name not in wanted]
     if unknown:
         raise ValueError(f"--compare must name methods that are evaluated: {', '.join(wanted)}. Received: {unknown[0]}")
@@ -161,7 +179,7 @@ def _run(options):
     from tqdm import tqdm
 
     with console.quiet():
-        from tf_deep3d import evaluation, evaluation_methods, evaluation_output, morphable_model
+        from tf_deep3d import evaluation, evaluation_methods, evaluation_output, foreign_methods, morphable_model
         from tf_deep3d.protocols import loading, now
 
     if names is None:
@@ -176,8 +194,8 @@ def _run(options):
     methods = evaluation_methods.own_methods(
         names, levels, options.model, options.weights, options.refine, options.cnet, options.scalar, protocol.detail
     )
-    methods += [evaluation_methods.bundle(name, folder) for name, folder in options.bundle]
-    methods += [evaluation_methods.mesh_folder(name, folder) for name, folder in options.meshes]
+    methods += [foreign_methods.bundle(name, folder) for name, folder in options.bundle]
+    methods += [foreign_methods.mesh_folder(name, folder) for name, folder in options.meshes]
     submit = now.submitting(options.out) if own.get("submission") else None
     cases = protocol.cases(options.out / "pictures")
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"

@@ -19,7 +19,7 @@ from tf_deep3d.measuring import Prediction
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import mobilenet, recognition, rnet
 from tf_deep3d.open_benchmark import MILLIMETRES
-from tf_deep3d.scans import ANCHORS, JAW, read_landmarks, read_mesh
+from tf_deep3d.scans import ANCHORS, JAW
 
 SINGLE = "single"  # method beside the strategies: every photo of a set for itself
 KEPT = 4096  # photos whose coefficients are in memory
@@ -38,7 +38,14 @@ def set_methods(cnet=None, scalar=None):
 
 def usual(benchmark, cnet=None, scalar=None):
     """The names of the methods that a benchmark compares if nobody says which; arguments as of `set_methods`."""
-    return ["mean", *set_methods(cnet, scalar)] if benchmark == "sets" else ["mean", "fit", "rnet"]
+    usual = {
+        "sets": ["mean", *set_methods(cnet, scalar)],
+        "confidence": ["elementwise"],
+        "consistency": set_methods(cnet, scalar),
+        "robustness": ["mean", "rnet"],
+        "fairness": ["mean", "rnet"],
+    }
+    return usual.get(benchmark, ["mean", "fit", "rnet"])
 
 
 def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None, scalar=None, detail=0):
@@ -61,6 +68,8 @@ def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None,
       FileNotFoundError: if a file is missing.
       weights.WeightsError: if a file is unusable or the networks do not belong together.
     """
+    if "scalar" in names and scalar is None:
+        raise ValueError("the method 'scalar' needs a C-Net of its own, --scalar. Received: none")
     network = version = None
     weighed = [name for name in names if name == SINGLE or name in STRATEGIES]
     if weighed or any(name.startswith("rnet") for name in names):
@@ -80,8 +89,6 @@ def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None,
             _version(path, cnets.WEIGHTS),
         )
     if "scalar" in weighed:
-        if scalar is None:
-            raise ValueError("the method 'scalar' needs a C-Net of its own, --scalar. Received: none")
         judges["scalar"], versions["scalar"] = _judge(scalar, network, 1), _version(scalar, cnets.WEIGHTS)
     regress = regressor(network, judges)
     identity = {"model": rnet.fingerprint(model), "weights": version, **versions}
@@ -228,40 +235,6 @@ def set_method(name, model, regress, identity):
     return Method(name, run, {"method": name, **identity})
 
 
-def bundle(name, folder, quantization=None):
-    """What `python -m export` wrote for devices: its networks on LiteRT, its face model, its way to weigh photos.
-
-    Args:
-      name: of the method.
-      folder: the bundle.
-      quantization: of the networks, None for the bundle's default.
-
-    Returns:
-      `Method`.
-
-    Raises:
-      ValueError, FileNotFoundError: if the folder is no usable bundle.
-    """
-    from export import device, device_bundle  # nothing else here needs it
-
-    runtime = device.load(folder, quantization, confidence=True)
-
-    def answer(case):
-        if not case.portraits:
-            return "no face found"
-        coefficients, weights = runtime.regress([portrait.crop.image for portrait in case.portraits])
-        if weights is None:
-            return prediction(runtime.model, coefficients, case.portraits, case.neutral)
-        fused = aggregate(coefficients.identity[None], weights[None])[0]
-        found = prediction(runtime.model, coefficients, case.portraits, case.neutral, fused)
-        return found._replace(confidence=weights.mean(0))
-
-    manifest = rnet.fingerprint(Path(folder) / device_bundle.MANIFEST)
-    return Method(
-        name, lambda cases: [answer(case) for case in cases], {"bundle": manifest, "quantization": quantization}
-    )
-
-
 def prediction(model, coefficients, portraits, neutral=False, identity=None):
     """What the coefficients of the photos of one person say.
 
@@ -306,44 +279,3 @@ def prediction(model, coefficients, portraits, neutral=False, identity=None):
     return Prediction(
         shape[0], model.triangles, points[JAW:], ANCHORS[68], landmarks, angles, albedo, calm[0] * MILLIMETRES, likeness
     )
-
-
-def mesh_folder(name, folder):
-    """Meshes that another program made: NAME.obj for each case, in any unit.
-
-    A case of several photos has one mesh, named after the case. Where the meshes lie is said by landmarks.txt, which
-    holds the indices of 68, 51 or 7 vertices for all of them, or by NAME.txt beside a mesh, with as many rows x y z. 68
-    and 51 are the ibug points, with and without the jaw; 7 are those of `scans.ANCHORS`.
-
-    Args:
-      name: of the method.
-      folder: path.
-
-    Returns:
-      `Method`.
-
-    Raises:
-      FileNotFoundError: if there is no such folder.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"no folder of meshes. Received: {folder}")
-
-    def run(cases):
-        return [_read_prediction(folder, case.name) for case in cases]
-
-    return Method(name, run, {"meshes": str(folder.resolve())}, detects=False)
-
-
-def _read_prediction(folder, name):
-    try:
-        vertices, triangles = read_mesh(folder / f"{name}.obj")
-        own = folder / f"{name}.txt"
-        points = read_landmarks(own if own.is_file() else folder / "landmarks.txt", vertices)
-    except FileNotFoundError as error:
-        return f"no such file: {error.filename}"
-    except (ValueError, OSError) as error:
-        return str(error)
-    known = np.flatnonzero(np.isfinite(points[:, 0]))
-    known = known[known >= JAW] if len(known) == len(points) else known
-    return Prediction(vertices, triangles, points[known], known)

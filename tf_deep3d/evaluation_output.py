@@ -10,6 +10,7 @@ import tf_deep3d
 from tf_deep3d import evaluation, photos
 from tf_deep3d import evaluation_report as report
 from tf_deep3d.charts import draw
+from tf_deep3d.evaluation_html import html_report
 from tf_deep3d.files import writing
 
 PHOTO = 192  # px, the height of pictures in the report
@@ -29,15 +30,15 @@ def write(out, protocol, results, compare=()):
     charts = protocol.charts(out, results) if protocol.charts else ()
     table = report.summaries(results)
     compared = {(first, second): report.comparison(results, first, second) for first, second in compare}
-    total = len(next(iter(results.values())))
+    totals = report.totals_of(results)
     points = evaluation.pooled(out, results) if protocol.pooled else {}
     remark = "\n\n".join(text for text in (protocol.remark, report.pooled_text(points)) if text)
-    print(f"{name}, {total} cases; means and {'standard deviations' if brief else '95 % intervals'}\n")
+    print(f"{name}, {totals['all']} cases; means and {'standard deviations' if brief else '95 % intervals'}\n")
     if brief:
-        print(f"{report.brief_text(table, brief)}\n")
-    for title, chosen in report.sections(next(iter(results.values()))).items() if not brief else ():
+        print(f"{report.brief_text(table, brief, totals)}\n")
+    for title, total in totals.items() if not brief else ():
         head = f"{title}:\n" if len(table) > 1 else ""
-        print(f"{head}{report.text_table(table[title], int(chosen.sum()))}\n")
+        print(f"{head}{report.text_table(table[title], total)}\n")
     for (first, second), found in compared.items():
         print(f"{report.comparison_text(found, first, second)}\n")
     print(remark + "\n" * bool(remark))
@@ -67,9 +68,9 @@ def write(out, protocol, results, compare=()):
         ],
         "pictures": results,
     }
-    page = report.html_report(name, results, table, compared, _shower(out), versions, remark, brief, charts)
+    page = html_report(name, results, table, compared, _shower(out), versions, remark, brief, charts)
     if brief:
-        latex = "\n".join(report.brief_latex(table, measure, name) for measure in brief)
+        latex = "\n".join(report.brief_latex(table, measure, totals, name) for measure in brief)
     else:
         latex = "\n".join(report.latex_table(section, f"{name}, {title}") for title, section in table.items())
     for chart in charts:

@@ -316,6 +316,30 @@ def set_consistency(shapes):
     return np.sqrt((spread**2).sum(-1).mean(-1) * count / (count - 1))
 
 
+def shape_distances(shapes):
+    """How far shapes are from each other.
+
+    Args:
+      shapes: [N, P, 3] mm, points that correspond.
+
+    Returns:
+      [N, N] mm, root mean square distances after the best similarity, symmetric: each pair at the mean of its sizes.
+    """
+    shapes = np.asarray(shapes, np.float64)
+    shapes = shapes - shapes.mean(1, keepdims=True)
+    sizes = np.sqrt((shapes**2).sum((1, 2)))
+    unit = shapes / sizes[:, None, None]
+    result = np.zeros((len(shapes), len(shapes)))
+    for i, one in enumerate(unit):
+        covariance = np.einsum("pi,npj->nij", one, unit[i + 1 :])
+        u, strength, v = np.linalg.svd(covariance)
+        strength[:, 2] *= np.sign(np.linalg.det(u @ v))
+        alike = np.clip(strength.sum(1), -1, 1)  # 1 if the shapes are the same
+        size = (sizes[i] + sizes[i + 1 :]) / 2
+        result[i, i + 1 :] = size * np.sqrt((1 - alike**2) / shapes.shape[1])
+    return result + result.T
+
+
 def summarize(values, groups=None):
     """Statistics with a bootstrap whose seed is fixed.
 

@@ -4,7 +4,18 @@ import numpy as np
 
 from tf_deep3d import evaluation, open_benchmark
 from tf_deep3d import face as faces
-from tf_deep3d.protocols import Protocol, landmarks, now, people, regions, sets
+from tf_deep3d.protocols import (
+    Protocol,
+    confidence,
+    consistency,
+    fairness,
+    landmarks,
+    now,
+    people,
+    regions,
+    robustness,
+    sets,
+)
 
 
 def load(name, data, model, options, limit=None):
@@ -31,6 +42,14 @@ def load(name, data, model, options, limit=None):
         protocol = Protocol(benchmark.name, benchmark.views, evaluation.open_case)
     elif name == "sets":
         protocol = sets.sets(**given)
+    elif name == "robustness":
+        protocol = robustness.robustness(**given)
+    elif name == "fairness":
+        protocol = fairness.fairness(**given)
+    elif name == "confidence":
+        protocol = confidence.confidence(model, data, **given)
+    elif name == "consistency":
+        protocol = consistency.consistency(data, **given)
     elif name == "micc":
         kind = people.micc_rendered if given.pop("rendered", False) else people.micc
         wrong = {"frames"} if kind is people.micc_rendered else {"together"}

@@ -9,21 +9,18 @@ Letters: M photos of a set.
 
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from tf_deep3d import degradation, model_people, morphable_model, open_benchmark, photos, rendered_people
+from tf_deep3d import model_people, morphable_model, open_benchmark, rendered_people
 from tf_deep3d.evaluation import Case, open_case
-from tf_deep3d.files import writing
 from tf_deep3d.measuring import measure_view, remembering
 from tf_deep3d.protocols import Protocol
+from tf_deep3d.protocols.spoiled import box_of, spoil, title
 
 VERSION = 2
 SEED = 2290
 FIRST_SEED = 100  # of the pictures of a subject; those of the open benchmark are lower
 SMALL, DRAWS = 5, 2  # photos of a small set, as in a training; draws of them for each person
 SPOILED = (1, 2, 4)  # photos of a set
-BLUR, COVERED = 5.0, 0.35  # px; share of the face's box
+SPOILS = {"blurred": ("blur", 4.0), "occluded": ("occluded", 35.0)}  # as in `spoiled`
 MEMBERS = 5
 
 
@@ -33,7 +30,7 @@ class PhotoSet(NamedTuple):
     Attributes:
       subject: number of the subject.
       chosen: numbers of the subject's pictures.
-      kind: how the first `spoiled` of them are spoiled, a name in `degradation`, or "".
+      kind: how the first `spoiled` of them are spoiled, a name in `SPOILS`, or "".
       spoiled: see above.
       draw: number of the draw.
     """
@@ -87,8 +84,8 @@ def sets(members=MEMBERS):
     count = sum(who.name.startswith(model_people.KIND) for _, who in subjects)
     remark = (
         f"{len(subjects)} subjects, of whom {count} are members of the face model; poses of pitch "
-        f"{open_benchmark.GRID_PITCHES} x yaw {open_benchmark.GRID_YAWS}. Spoiled photos have a blur of {BLUR:g} px or "
-        f"an ellipse over {100 * COVERED:.0f} % of the face."
+        f"{open_benchmark.GRID_PITCHES} x yaw {open_benchmark.GRID_YAWS}. Spoiled photos: "
+        f"{', '.join(title(*each) for each in SPOILS.values())}."
     )
     return Protocol(
         f"open sets {VERSION}.{open_benchmark.RENDERING}, {count} members", entries, make, remark, detail=1,
@@ -101,11 +98,16 @@ def people(members):
     face model."""
     known = {view.subject.name: view.subject for view in open_benchmark.load().views}
     found = [(number, who) for number, who in enumerate(known.values()) if not who.expressive]
-    if members:
-        model = morphable_model.load(level=1)
-        drawn = model_people.subjects(model, rendered_people.load_head(model), members)
-        found += [(model_people.FIRST + number, who) for number, who in enumerate(drawn)]
-    return found
+    return found + drawn_members(members)
+
+
+def drawn_members(count):
+    """The first members of the face model, as of `people`."""
+    if not count:
+        return []
+    model = morphable_model.load(level=1)
+    drawn = model_people.subjects(model, rendered_people.load_head(model), count)
+    return [(model_people.FIRST + number, who) for number, who in enumerate(drawn)]
 
 
 def _kind(who):
@@ -119,24 +121,14 @@ def _sets_of(subject, number, count):
         for draw in range(draws):
             chosen = tuple(rng.permutation(count)[:size].tolist())
             yield PhotoSet(subject, chosen, draw=draw)
-            for kind in ("blurred", "occluded"):
+            for kind in SPOILS:
                 for spoiled in SPOILED:
                     yield PhotoSet(subject, chosen, kind, spoiled, draw)
 
 
 def _photo(view, folder, kind):
-    """Path of a view's picture, spoiled as `kind` says, which is made unless it is there."""
+    """Path of a view's picture, spoiled as `SPOILS` says."""
     clean = open_case(view, folder).photos[0]
     if not kind:
         return clean
-    path = folder / f"{view.name}_{kind}.png"
-    if not path.is_file():
-        image = photos.read_photo(clean) / np.float32(255)
-        if kind == "blurred":
-            image = degradation.blurred(image, BLUR)
-        else:
-            box = (*view.landmarks.min(0), *view.landmarks.max(0))
-            image = degradation.occluded(image, COVERED, rendered_people.generator(SEED, *view.seed[1:]), box)
-        with writing(path) as file:
-            Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(file, "png")
-    return path
+    return spoil(clean, box_of(view.landmarks), *SPOILS[kind], (SEED, *view.seed[1:]), folder)

@@ -1,0 +1,56 @@
+"""Exported networks as a method; meshes of other programs are in `test_evaluation`."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.test_export_device import write_network
+from tf_deep3d import (
+    alignment,
+    detection,
+    evaluation_methods,
+    face_networks,
+    foreign_methods,
+    geometry,
+    morphable_model,
+    pipeline,
+)
+from tf_deep3d.evaluation import Case
+
+
+def test_a_bundle_weighs_photos_by_its_own_confidence(tiny_model, tmp_path):
+    from export import device
+
+    folder = tmp_path / "bundle"
+    (folder / "detector").mkdir(parents=True)
+    write_network(folder / "cnet.tflite", tiny_model.layout(), confidence=True)
+    morphable_model.save_level(tiny_model, folder / "face.npz")
+    shutil.copy(face_networks.model_file(face_networks.NETWORKS[0]), folder / "detector")
+    manifest = {
+        "schema": 1, "lighting": "rgb", "face": {"file": "face.npz"},
+        "networks": [{"file": "cnet.tflite", "network": "cnet", "quantization": "float32"}],
+        "detector": {"files": [f"detector/{face_networks.NETWORKS[0]}"]},
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    crops = np.random.default_rng(0).random((2, 224, 224, 3)).astype(np.float32)
+    seen = detection.Detection(1.0, np.zeros(4), np.zeros((478, 3)), np.zeros((68, 2)), np.zeros((5, 2)))
+    still = geometry.Similarity(1.0, 0.0, (0.0, 0.0))
+    portraits = tuple(
+        pipeline.Portrait(
+            tmp_path / f"{n}.png", np.zeros((4, 4, 3), np.uint8), (0, 0), alignment.Crop(crop, still, 0.0), seen
+        )
+        for n, crop in enumerate(crops)
+    )
+    case = Case("set", "person", None, tuple(each.photo for each in portraits), None, (), True, portraits)
+    method = foreign_methods.bundle("device", folder)
+    found, nothing = method.run([case, case._replace(portraits=())])
+    assert nothing == "no face found"
+    coefficients, trust = device.load(folder, confidence=True).regress(crops)
+    fused = (trust * coefficients.identity).sum(0) / trust.sum(0)
+    expected = evaluation_methods.prediction(tiny_model, coefficients, portraits, True, fused)
+    np.testing.assert_allclose(found.vertices, expected.vertices, atol=1e-4)  # the file is rounded
+    np.testing.assert_allclose(found.confidence, trust.mean(0), atol=1e-6)
+    with pytest.raises(ValueError, match="Received"):
+        foreign_methods.bundle("device", tmp_path)
