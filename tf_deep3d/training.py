@@ -397,7 +397,8 @@ def build_rnet(settings):
     layout = morphable_model.load(wanted.face_model, level=0).layout(wanted.lighting)
     policy = keras.DTypePolicy(settings.precision)
     recipe = config.as_plain(settings)
-    recipe["data"].pop("records")  # where they lay is nobody's business
+    recipe["data"].pop("records")  # where things lay is nobody's business
+    recipe["network"]["start"] = Path(wanted.start).name
     rnet = rnets.RNet(wanted.backbone, layout, rnets.fingerprint(wanted.face_model), recipe, dtype=policy)
     rnets.load_start(rnet, wanted.start)
     return rnet

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.evaluation [--cases 24] [--method rnet:0] [--data micc=FLORENCE --data now=NOW]
 
 Every row is a process that evaluates so many cases, and a second one that evaluates twice as many: bounded
-memory shows in peaks that hardly differ. Start-up is excluded; making the pictures, detection, the method, alignment and
-error maps are not. `--data` adds data sets that you have; `pts` and `csv` are pictures of the open benchmark.
+memory shows in peaks that hardly differ. Start-up is excluded; making the pictures, detection, the method, alignment
+and error maps are not. `--data` adds data sets that you have; `pts` and `csv` are pictures of the open benchmark.
 """
 
 import argparse

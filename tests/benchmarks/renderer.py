@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks.renderer [--batch 5] [--repeat 100] [--size 224] [--levels 2 1 0] [--ellipsoid] [--cpu]
 
-Level 2 is the finest. Columns: `rasterize`; `render`, forward, with the photometric loss; the same with its gradient
-with respect to pixels, depth and colours; the loss and its gradient alone. Each is the minimum over the calls, because
-whatever else runs on the machine only ever adds to the time; the median is in brackets. With --cpu, one thread and its
-CPU time: on a busy machine the only figure that can be repeated.
+With KERAS_BACKEND=jax on JAX, and so on the GPU that it sees. Level 2 is the finest. Columns: `rasterize`; `render`,
+forward, with the photometric loss; the same with its gradient with respect to pixels, depth and colours; the loss and
+its gradient alone. Each is the minimum over the calls, because whatever else runs on the machine only ever adds to
+the time; the median is in brackets. With --cpu, one thread and its CPU time: on a busy machine the only figure that
+can be repeated.
 """
 
 import argparse
@@ -14,13 +15,62 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from tf_deep3d import face as faces
 from tf_deep3d import losses, morphable_model, renderer
 from tf_deep3d.camera import Camera, to_pixels
 from tf_deep3d.face import Face
+
+BACKEND = keras.backend.backend()
+
+
+def compiled(function):
+    """`function` as the backend compiles it; its results are NumPy arrays."""
+    if BACKEND == "jax":
+        import jax
+
+        fast = jax.jit(function)
+    else:
+        import tensorflow as tf
+
+        fast = tf.function(function)
+    return lambda *inputs: keras.tree.map_structure(ops.convert_to_numpy, fast(*inputs))
+
+
+def gradient(function):
+    """Function of the gradients of the sum of `function` with respect to all its inputs; only their sums come back,
+    because copying them is not what is measured."""
+
+    def sums(gradients):
+        return [ops.sum(each) for each in gradients]
+
+    def on_jax(*inputs):
+        import jax
+
+        return sums(jax.grad(lambda *inputs: ops.sum(function(*inputs)), tuple(range(len(inputs))))(*inputs))
+
+    def on_tensorflow(*inputs):
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = function(*inputs)
+        return sums(tape.gradient(loss, inputs))
+
+    return on_jax if BACKEND == "jax" else on_tensorflow
+
+
+def one_thread():
+    """Keeps the backend to one thread."""
+    if BACKEND == "jax":
+        raise SystemExit("--cpu needs the TensorFlow backend. Received: jax")
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def milliseconds(function, *arguments, repeat, clock=time.perf_counter):
@@ -28,7 +78,7 @@ def milliseconds(function, *arguments, repeat, clock=time.perf_counter):
     times = []
     for _ in range(repeat + 2):
         start = clock()
-        tf.nest.map_structure(lambda t: t.numpy(), function(*arguments))
+        function(*arguments)
         times.append(clock() - start)
     return 1e3 * np.min(times[2:]), 1e3 * np.median(times[2:])
 
@@ -76,53 +126,46 @@ def main(arguments=None):
     clock = time.perf_counter
     if options.cpu:
         clock = time.process_time
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        one_thread()
     size, batch = options.size, options.batch
     camera, zoom = Camera.for_size(size), size / 224
-    photo = tf.random.uniform((batch, size, size, 3))
-    attention = tf.ones((batch, size, size))
-    print(f"batch {batch}, {size} px, minimum (median) of {options.repeat} calls, {clock.__name__}, ms an image")
+    photo = ops.convert_to_tensor(np.random.default_rng(0).random((batch, size, size, 3), np.float32))
+    attention, everywhere = ops.ones((batch, size, size)), ops.ones((batch, size, size, 1))
+
+    def loss_alone(image):
+        return losses.photometric(photo, image, everywhere, attention)
+
+    how = f"minimum (median) of {options.repeat} calls, {clock.__name__}, ms an image"
+    print(f"{BACKEND}, batch {batch}, {size} px, {how}")
     print(
         f"{'level':>5}{'V':>8}{'T':>8}{'cover':>7}{'rasterize':>16}{'render, loss':>16}{'and gradient':>16}{'loss':>14}"
     )
     for level in options.levels:
         ellipse = options.ellipsoid or not morphable_model.OPEN_FACE.exists()
         face, triangles = ellipsoid((48, 96, 191)[level], batch) if ellipse else open_face(level, batch)
-        inner_face = tf.ones(len(triangles), bool)
-        constant = tf.constant(triangles)
-        inputs = [tf.constant(a, tf.float32) for a in (face.pixels * zoom, face.depth, face.colors)]
+        inner_face = ops.ones(len(triangles), "bool")
+        constant = ops.convert_to_tensor(triangles)
+        inputs = [ops.convert_to_tensor(a, "float32") for a in (face.pixels * zoom, face.depth, face.colors)]
 
-        @tf.function
         def rasterize(pixels, depth, colors, triangles=constant):
             fragments = renderer.rasterize(pixels, depth, triangles, size, size)
-            return fragments.triangle, fragments.barycentrics
+            return ops.mean(ops.cast(fragments.triangle >= 0, "float32")), ops.sum(fragments.barycentrics)
 
-        @tf.function
         def forward(pixels, depth, colors, triangles=constant, inner_face=inner_face):
             face = Face(None, None, None, colors, pixels, depth, None)
             rendering = renderer.render(face, triangles, camera, inner_face)
             return losses.photometric(photo, rendering.image, rendering.inner_face, attention)
 
-        @tf.function
-        def backward(*inputs, forward=forward):
-            with tf.GradientTape() as tape:
-                tape.watch(inputs)
-                loss = forward(*inputs)
-            return tape.gradient(loss, inputs)
-
-        @tf.function
-        def loss_alone(image, coverage):
-            with tf.GradientTape() as tape:
-                tape.watch(image)
-                loss = losses.photometric(photo, image, coverage, attention)
-            return tape.gradient(loss, image)
-
-        coverage = tf.cast(rasterize(*inputs)[0] >= 0, tf.float32)[..., None]
-        cases = [(rasterize, inputs), (forward, inputs), (backward, inputs), (loss_alone, [photo / 2, coverage])]
+        rasterize = compiled(rasterize)
+        cases = [
+            (rasterize, inputs),
+            (compiled(forward), inputs),
+            (compiled(gradient(forward)), inputs),
+            (compiled(gradient(loss_alone)), [photo / 2]),
+        ]
         results = [milliseconds(function, *given, repeat=options.repeat, clock=clock) for function, given in cases]
         cells = [f"{least / batch:.2f} ({median / batch:.2f})" for least, median in results]
-        row = f"{level:5d}{face.pixels.shape[1]:8d}{len(triangles):8d}{float(tf.reduce_mean(coverage)):7.0%}"
+        row = f"{level:5d}{face.pixels.shape[1]:8d}{len(triangles):8d}{float(rasterize(*inputs)[0]):7.0%}"
         print(row + "".join(f"{cell:>16}" for cell in cells[:3]) + f"{cells[3]:>14}", flush=True)
 
 
