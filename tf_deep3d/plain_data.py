@@ -35,15 +35,17 @@ def training_batches(settings, sources, coefficients, dense_mirror, seed, start=
       What Keras wants of a generator: tuples of one dict, see `mixture.finish_batch`.
     """
 
+    @_compiled
+    def finish(batch, dice):
+        return finish_batch(batch, augmentation.augment(batch, dice, settings.augmentation, dense_mirror))
+
     def batches(pool):
         numbered = _serialized(settings, sources, seed, start)
         ready = _ahead(lambda pair: (pair[0], _parse(pair[1], coefficients)), numbered, pool, 2 * settings.batch)
         while True:
             numbers, parsed = zip(*itertools.islice(ready, settings.batch), strict=True)
             dice = np.stack([np.random.default_rng([seed, n]).random(augmentation.DICE, np.float32) for n in numbers])
-            batch, dice = _stack(parsed), ops.convert_to_tensor(dice)
-            made = augmentation.augment(batch, dice, settings.augmentation, dense_mirror)
-            yield (finish_batch(batch, made),)
+            yield (finish(_stack(parsed), ops.convert_to_tensor(dice)),)
 
     with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(1) as maker:
         made = batches(readers)
@@ -137,6 +139,15 @@ def _parse(serialized, coefficients):
     known = np.float32(len(given) > 0)
     fields = {name: record[name] for name in ("image", "skin", "landmarks", "dense")}
     return {**fields, "coefficients": given if known else np.zeros(coefficients, np.float32), "known": known}
+
+
+def _compiled(function):
+    """`function`, compiled under JAX, whose single operations are slow."""
+    if keras.backend.backend() != "jax":
+        return function
+    import jax
+
+    return jax.jit(function)
 
 
 def _stack(parsed):
