@@ -1,4 +1,4 @@
-"""Trains R-Net from prepared photos: `python -m tf_deep3d.train CONFIG [--set key=value ...]`."""
+"""Trains R-Net or C-Net from prepared photos: `python -m tf_deep3d.train CONFIG [--set key=value ...]`."""
 
 import argparse
 import sys
@@ -9,8 +9,9 @@ from tf_deep3d import console
 EXAMPLES = """
 examples:
   python -m tf_deep3d.prepare photos/ records
-  python -m tf_deep3d.train configs/rnet_mobilenet.yaml --set data.records=[records]
-  python -m tf_deep3d.train configs/rnet_mobilenet.yaml --run runs/fast --set level=0 --set data.batch=4
+  python -m tf_deep3d.synthetic rendered --count 4000
+  python -m tf_deep3d.train configs/rnet_mobilenet.yaml --set data.records=[records,rendered]
+  python -m tf_deep3d.train configs/rnet_paper.yaml --set data.records=[records] --run runs/fast --set level=0
   tensorboard --logdir runs
 
 The same command goes on where an interrupted training stopped. All visible GPUs are used; several machines where
@@ -27,7 +28,7 @@ def main(arguments=None):
 def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m tf_deep3d.train",
-        description="Trains R-Net from prepared photos.",
+        description="Trains R-Net or C-Net from prepared photos.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -40,9 +40,11 @@ def recipe(options, without):
         "log_every": every,
         "validate_every": options.steps,
         "save_every": every,
+        "optimization.learning_rate": 3e-4,  # for a small batch
         "optimization.warmup": warmup,
         "optimization.ema": 0.9,  # a longer memory would still hold the start
         "loss.shape": 0,
+        "loss.albedo": 0,
         **{f"loss.{name}": 0 for name in without},
     }
     return [str(CONFIG), *(word for key, value in changes.items() for word in ("--set", f"{key}={value}"))]
