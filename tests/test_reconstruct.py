@@ -39,6 +39,7 @@ def test_demo_writes_everything(tmp_path, quick, capsys):
     assert {name: np.size(values) for name, values in record["coefficients"].items()} == model.layout().sizes._asdict()
     distance = np.subtract(record["landmarks68_photo_px"], record["detected_landmarks68_photo_px"])
     assert np.linalg.norm(distance[17:], axis=-1).mean() < 10  # both in px of the photo
+    assert record["method"] == "rnet"
     assert record["pose"]["yaw_degrees"] == pytest.approx(np.degrees(record["coefficients"]["angles"][1]), abs=1e-3)
 
     obj = trimesh.load(folder / "face.obj", process=False)

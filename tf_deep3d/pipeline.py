@@ -256,7 +256,7 @@ def _write(portrait, fit, index, out, options, models):
     folder = out / portrait.folder
     try:
         error = results.write_face(
-            folder, portrait, models.written, models.atlas, coefficients, terms, options.overwrite
+            folder, portrait, models.written, models.atlas, coefficients, terms, options.method, options.overwrite
         )
     except OSError as error:
         return Failure(portrait.photo, f"cannot write {folder}: {error}")

@@ -28,7 +28,7 @@ def landmark_error(predicted, detected):
     return distance / np.linalg.norm(detected[:, 36] - detected[:, 45], axis=-1)
 
 
-def write_face(folder, portrait, model, atlas, coefficients, terms, overwrite=False):
+def write_face(folder, portrait, model, atlas, coefficients, terms, method, overwrite=False):
     """Writes everything about one face into `folder`, which appears whole or not at all.
 
     Args:
@@ -38,6 +38,7 @@ def write_face(folder, portrait, model, atlas, coefficients, terms, overwrite=Fa
       atlas: `texture.unwrap(model)`.
       coefficients: `Coefficients` of this one face.
       terms: raw losses, name -> number.
+      method: that made the face, see `pipeline.Options`.
       overwrite: replace an existing folder.
 
     Returns:
@@ -58,7 +59,7 @@ def write_face(folder, portrait, model, atlas, coefficients, terms, overwrite=Fa
             **face_files.describe(portrait.photo.name, portrait, model, coefficients, face),
             "losses": terms,
             "landmark_error": error,
-            "method": "fit",
+            "method": method,
             "versions": versions(),
         }
         face_files.write_json(temporary / "coefficients.json", record)
