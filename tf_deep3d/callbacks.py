@@ -149,7 +149,8 @@ class Keeper(keras.callbacks.Callback):
 def averaged(reconstructor):
     """Inside, the weights of a `Reconstructor` are their moving averages, where it keeps them."""
     learner, optimizer = reconstructor.learner, reconstructor.optimizer
-    if not (getattr(optimizer, "use_ema", False) and int(ops.convert_to_numpy(optimizer.iterations)) > 0):
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of mixed_float16
+    if not (optimizer.use_ema and int(ops.convert_to_numpy(optimizer.iterations)) > 0):
         yield
         return
     kept = learner.get_weights()
