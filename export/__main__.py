@@ -7,7 +7,7 @@ from pathlib import Path
 
 from export.variants import QUANTIZATIONS, variants
 from tf_deep3d import console
-from tf_deep3d.files import refuse_existing
+from tf_deep3d.files import refuse_existing, refuse_foreign
 
 EXAMPLES = """
 examples:
@@ -51,7 +51,7 @@ def _parser():
     parser.add_argument("--level", type=int, metavar="N", help="level of detail of the face model (default: 1)")
     parser.add_argument("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
     parser.add_argument("--force", action="store_true", help="write models that differ too much from Keras")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    parser.add_argument("--overwrite", action="store_true", help="replace the bundle in OUT")
     return parser
 
 
@@ -67,15 +67,18 @@ def _run(options):
     with console.quiet():
         from export import bundle, crops, networks
 
+    if options.overwrite:
+        refuse_foreign(options.out, bundle.MANIFEST)
     loaded = networks.load_networks(options.run, options.model)
     model = bundle.load_model(options.model, options.level)
     gathered = crops.gather(options.calibration, model)
     subject = bundle.Subject(loaded, model, options.model, shipped=options.run is None)
     manifest, lines = bundle.write_bundle(options.out, subject, gathered, names, options.force, options.overwrite)
     print("\n".join(lines))
-    for entry in manifest["networks"]:
+    checked = {entry["file"]: entry for entry in manifest["networks"]} | manifest["parity"]
+    for name, entry in checked.items():
         for text in entry.get("refused", ()):
-            print(f"warning: {entry['file']} differs in {text}", file=sys.stderr)
+            print(f"warning: {name} differs in {text}", file=sys.stderr)
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     print(f"{options.out}: {len(manifest['files'])} files, {size / 1e6:.0f} MB{_without(loaded, options.run)}")
     return 0

@@ -13,6 +13,7 @@ from export import __main__ as command
         (["out", "--quantize", "int3,int8"], "some of float32, float16, dynamic, int8. Received: 'int3'"),
         (["out", "--quantize", ","], "Received: none"),
         (["here"], "overwrite"),
+        (["here", "--overwrite"], "only a folder with a manifest.json can be overwritten. Received: here"),
         (["nowhere", "out"], "No such file: nowhere"),
         (["RUN", "out", "--model", "nowhere.npz"], "nowhere.npz"),
         (["RUN", "out"], "trained with another face model than this one"),

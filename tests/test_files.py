@@ -52,6 +52,18 @@ def test_refuse_existing_sees_broken_links(tmp_path):
         refuse_existing(tmp_path / "free", tmp_path / "link")
 
 
+def test_refuse_foreign_knows_our_folders(tmp_path):
+    for name in ("empty", "ours", "photos"):
+        (tmp_path / name).mkdir()
+    for path in ("ours/mark.json", "ours/more", "photos/me.jpg", "file"):
+        (tmp_path / path).write_text("")
+    for name in ("nothing", "empty", "ours"):
+        files.refuse_foreign(tmp_path / name, "mark.json")
+    for name in ("photos", "file"):
+        with pytest.raises(FileExistsError, match=rf"with a mark\.json can be overwritten\. Received: .*{name}"):
+            files.refuse_foreign(tmp_path / name, "mark.json")
+
+
 def test_a_folder_is_whole_or_not_there(tmp_path):
     with files.writing_folder(tmp_path / "a" / "out") as folder:
         (folder / "x").write_text("new")

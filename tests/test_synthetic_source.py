@@ -253,13 +253,28 @@ def test_command_writes_records_that_open(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("extra", "message"),
-    [(["--count", "0"], "count"), (["--validation", "1"], "validation"), (["--backgrounds", "."], "backgrounds")],
+    [
+        (["--count", "0"], "count"),
+        (["--validation", "1"], "validation"),
+        (["--backgrounds", "."], "backgrounds"),
+        (["--count", "6", "--photos-each", "6", "--validation", "0.6"], "somebody to train with"),
+        (["--count", "3", "--validation", "0.9"], "somebody to train with"),
+    ],
 )
 def test_command_refuses_what_it_cannot_do(tmp_path, monkeypatch, capsys, extra, message):
     monkeypatch.chdir(tmp_path)
     assert synthetic.main(["made", *extra]) == 1
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["photos", "photos/me.jpg"])
+def test_overwrite_never_removes_what_is_no_dataset(tmp_path, capsys, place):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/me.jpg").write_text("precious")
+    assert synthetic.main([str(tmp_path / place), "--overwrite"]) == 1
+    assert "only a folder with a dataset.json can be overwritten" in capsys.readouterr().err
+    assert (tmp_path / "photos/me.jpg").read_text() == "precious"
 
 
 def test_half_a_dataset_is_never_left(tmp_path, monkeypatch, model, head):

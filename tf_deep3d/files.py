@@ -16,6 +16,14 @@ def refuse_existing(*paths):
             raise FileExistsError(f"Pass overwrite to replace an existing file. Received: {path}")
 
 
+def refuse_foreign(folder, mark):
+    """Raises FileExistsError unless `folder` may be replaced: it is not there, is empty, or holds a file `mark`, by
+    which a folder of ours is known."""
+    folder = Path(folder)
+    if os.path.lexists(folder) and not (folder / mark).is_file() and not (folder.is_dir() and not os.listdir(folder)):
+        raise FileExistsError(f"only a folder with a {mark} can be overwritten. Received: {folder}")
+
+
 @contextmanager
 def writing(path, overwrite=False):
     """Opens a temporary file beside `path` that takes its name when the block ends well, and vanishes otherwise.

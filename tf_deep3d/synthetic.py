@@ -7,7 +7,6 @@ what its coefficients say.
 
 import argparse
 import io
-import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -195,22 +194,20 @@ def write_dataset(
       count, seed, model, head, batch, photos_each: as in `render_people`.
       backgrounds: folder of pictures, or None.
       validation: share of the people, the last ones, that go to the split "validation".
-      overwrite: replace an existing folder.
+      overwrite: replace an existing folder of records.
 
     Returns:
       Dict of split -> number of records.
 
     Raises:
-      FileExistsError: if `out` exists and `overwrite` is false.
+      FileExistsError: if `out` exists and `overwrite` is false, or it holds no records.
       ValueError: for a count or share out of range, or a folder without pictures.
     """
     out = Path(out)
     held, listed = _check(out, count, validation, backgrounds, overwrite, photos_each)
     shards = {"train": {}, "validation": {}}
     ranges = {"train": (0, count - held), "validation": (count - held, count)}
-    part = out.parent / f".{out.name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    try:
+    with files.writing_folder(out, overwrite) as part:
         with tqdm(total=count, unit="picture", desc="rendering") as bar:
             for split, (begin, end) in ranges.items():
                 step = SHARD - SHARD % photos_each or photos_each
@@ -224,23 +221,23 @@ def write_dataset(
                 "face_model": model.name, "level": model.level,
                 "backgrounds": len(listed or ()), "lighting": "rgb"}  # fmt: skip
         records.write_dataset_json(part, shards, info)
-        if out.exists():
-            shutil.rmtree(out)
-        part.rename(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return {split: end - begin for split, (begin, end) in ranges.items()}
 
 
 def _check(out, count, validation, backgrounds, overwrite, photos_each):
-    """Number of held-out people and the list of backgrounds; raises as `write_dataset`."""
-    if not overwrite:
+    """Number of held-out pictures and the list of backgrounds; raises as `write_dataset`."""
+    if overwrite:
+        files.refuse_foreign(out, records.DATASET_FILE)
+    else:
         files.refuse_existing(out)
-    if count < 1 or not 0 <= validation < 1 or round(count * validation) >= count:
+    if count < 1 or not 0 <= validation < 1:
         raise ValueError(f"count must be positive and validation in [0, 1). Received: {count}, {validation}")
     if photos_each < 1 or count % photos_each:
         raise ValueError(f"count must be a multiple of the photos of each person. Received: {count}, {photos_each}")
-    return round(count * validation / photos_each) * photos_each, _pictures(backgrounds)
+    held = round(count * validation / photos_each) * photos_each
+    if held == count:
+        raise ValueError(f"validation must leave somebody to train with. Received: {validation} of {count} pictures")
+    return held, _pictures(backgrounds)
 
 
 def contact_sheet(made):
@@ -271,7 +268,7 @@ def _parser():
     parser.add_argument("--validation", type=float, default=0.05, metavar="SHARE", help="held-out share (0.05)")
     parser.add_argument("--head", type=Path, default=OPEN_HEAD, metavar="FILE", help="the head, by default the shipped")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="also draw N pictures, OUT/contact_sheet.png")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT")
+    parser.add_argument("--overwrite", action="store_true", help="replace the records in OUT")
     return parser
 
 
