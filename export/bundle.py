@@ -12,7 +12,6 @@ python/                    the sources of the device runtime (`device`)
 client.py                  asks the server (`client`)
 """
 
-import hashlib
 import importlib.metadata
 import io
 import shutil
@@ -33,7 +32,7 @@ from export.variants import variants
 from tf_deep3d import __version__, alignment, console, face_files, face_networks, morphable_model
 from tf_deep3d import face as faces
 from tf_deep3d.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera
-from tf_deep3d.files import writing, writing_folder
+from tf_deep3d.files import sha256, writing, writing_folder
 from tf_deep3d.models import rnet as rnets
 
 ROOT = Path(device.__file__).parent.parent
@@ -121,11 +120,11 @@ def write_bundle(out, subject, crops, quantizations, force=False, overwrite=Fals
         refused = {file: parity.violations(kinds[file], each) for file, each in differences.items()}
         if not force:
             parity.refuse(refused)
+        forced = {file: {"refused": texts} if texts else {} for file, texts in refused.items()}
         for entry in manifest["networks"]:
             file = entry["file"]
-            entry |= {"parity": differences[file], "latency_ms": latencies[file]}
-            entry |= {"refused": refused[file]} if refused[file] else {}
-        manifest["parity"] = {name: differences[name] for name in (SAVED, "device runtime")}
+            entry |= {"parity": differences[file], "latency_ms": latencies[file], **forced[file]}
+        manifest["parity"] = {name: differences[name] | forced[name] for name in (SAVED, "device runtime")}
         manifest["checked_on"] = {"faces": len(check), "calibrated_on": len(calibration)}
         sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in _files(folder)}
         lines = parity.table(differences, sizes, latencies)
@@ -264,6 +263,5 @@ def _names(folder):
 
 def _entry(folder, name, subject):
     """The manifest's entry of one file."""
-    with open(folder / name, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"bytes": (folder / name).stat().st_size, "sha256": digest, "licence": bundle_text.licence(name, subject)}
+    path = folder / name
+    return {"bytes": path.stat().st_size, "sha256": sha256(path), "licence": bundle_text.licence(name, subject)}

@@ -120,8 +120,17 @@ def test_a_broken_network_is_refused_and_nothing_is_left(broken, tmp_path):
     manifest, _ = bundle.write_bundle(tmp_path / "out", *broken, force=True)
     entry, _ = manifest["networks"]
     assert any("coefficient" in text for text in entry["refused"])
+    assert not any("refused" in each for each in manifest["parity"].values())
     with pytest.raises(FileExistsError, match="overwrite"):
         bundle.write_bundle(tmp_path / "out", *broken, force=True)
+
+
+def test_force_marks_what_is_no_file(broken, tmp_path, monkeypatch):
+    monkeypatch.setitem(parity.BOUNDS, "device", parity.Bound(0.0, 1.0, 1.0, 1.0))
+    with pytest.raises(parity.ParityError, match="device runtime differs in a coefficient by"):
+        bundle.write_bundle(tmp_path / "out", *broken)
+    manifest, _ = bundle.write_bundle(tmp_path / "out", *broken, force=True)
+    assert "coefficient" in manifest["parity"]["device runtime"]["refused"][0]
 
 
 def test_a_full_disk_leaves_nothing(broken, tmp_path, monkeypatch):
