@@ -87,6 +87,12 @@ def train(folder, settings):
     return 0
 
 
+def check(settings):
+    """Raises what `train` would for unusable records or face model: before another run makes room for this one."""
+    mixture.open_sources(settings.data)
+    morphable_model.load(settings.network.face_model, settings.level)
+
+
 def open_board(folder):
     """Function (step, scalars by name, picture [H, W, 3] uint8 or None) that writes for TensorBoard; without
     TensorFlow it does nothing."""

@@ -47,6 +47,8 @@ def _run(options):
     settings = config.load(options.config, TrainSettings, options.set)
     folder = options.run or Path("runs", options.config.stem)
     if devices.is_chief():
+        if options.overwrite and folder.exists():
+            runs.check(settings)
         run_folder.open_folder(folder, settings, options.overwrite)
     return runs.train(folder, settings)
 
