@@ -212,6 +212,14 @@ def test_overwrite_never_removes_what_is_no_run(tmp_path, recipe, capsys):
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
+@pytest.mark.parametrize("change", ["data.records=[nowhere]", "network.face_model=none.npz", "level=7"])
+def test_overwrite_keeps_a_run_for_one_that_cannot_begin(tmp_path, finished, recipe, change):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    before = sorted(folder.rglob("*"))
+    assert train.main([*recipe, "--run", str(folder), "--overwrite", "--set", change]) == 1
+    assert sorted(folder.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -326,6 +334,13 @@ def test_the_log_is_cut_to_the_checkpoint(tmp_path):
     (tmp_path / run_folder.LOG).write_text("step,loss\n1,0.5\n2,0.4\n3,0.3\n4,0.")
     run_folder.cut_log(tmp_path, 2)
     assert (tmp_path / run_folder.LOG).read_text().split() == ["step,loss", "1,0.5", "2,0.4"]
+
+
+@pytest.mark.parametrize("text", ["", "step,lo", "step,loss\n3,0.3\n"])
+def test_a_log_without_a_line_begins_anew(tmp_path, text):
+    (tmp_path / run_folder.LOG).write_text(text)
+    run_folder.cut_log(tmp_path, 2)
+    assert not (tmp_path / run_folder.LOG).exists()
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("rnet_*.yaml")), ids=lambda path: path.stem)

@@ -85,13 +85,16 @@ def restore(folder, reconstructor):
 
 
 def cut_log(folder, step):
-    """Drops the lines of `log.csv` after `step`, which will be written again."""
+    """Drops the lines of `log.csv` after `step`, which will be written again; all of it where none is left."""
     path = Path(folder, LOG)
     if not path.is_file():
         return
     with open(path, encoding="utf-8", newline="") as file:
         header, *rows = list(csv.reader(file)) or [[]]
     kept = [row for row in rows if row and row[0].isdigit() and int(row[0]) <= step and len(row) == len(header)]
+    if not kept:  # the header may be torn, too
+        path.unlink()
+        return
     with writing(path, overwrite=True) as file:
         text = io.StringIO()
         csv.writer(text).writerows([header, *kept])
