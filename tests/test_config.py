@@ -68,6 +68,7 @@ def test_whole_numbers_are_floats_but_not_the_other_way(tmp_path):
         ("sizes: [a]", "whole number. Received: 'a'"),
         ("- a", "must hold keys and values"),
         ("a: [", "must be a YAML file"),
+        ("sizes: [&a [1, 1], *a]", r"must be a YAML file. Received: aliases are not supported. Received: \*a"),
         ("steps: !!python/object/apply:os.system ['true']", "must be a YAML file"),
     ],
 )

@@ -227,6 +227,8 @@ def test_schedules():
         lambda: Optimization(learning_rate=0),
         lambda: Optimization(schedule="linear"),
         lambda: Optimization(clip_norm=-1),
+        lambda: Optimization(warmup=10),
+        lambda: TrainSettings(optimization=Optimization(schedule="cosine", warmup=50), steps=50),
         lambda: TrainSettings(precision="half"),
         lambda: TrainSettings(attention="none"),
         lambda: TrainSettings(steps=99, log_every=50),

@@ -83,9 +83,19 @@ def write(path, settings, overwrite=False):
         file.write(text.encode())
 
 
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases, by which a few lines can hold more values than any memory."""
+
+    def compose_node(self, parent, index):
+        """Refuses aliases."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases are not supported. Received: *{self.peek_event().anchor}")
+        return super().compose_node(parent, index)
+
+
 def _parse_yaml(text):
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Plain)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(" ".join(str(error).split())) from error
 

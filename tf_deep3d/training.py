@@ -79,7 +79,7 @@ class Optimization:
       schedule: "constant", "cosine" (to `decay` times the rate at the last step), or "steps" (times `decay` after each
         of `decay_steps`).
       decay, decay_steps: see above.
-      warmup: steps over which the rate rises from zero.
+      warmup: steps over which the rate rises from zero, before a cosine.
       clip_norm: largest norm of the whole gradient; 0 does not clip.
       weight_decay: decoupled, as in AdamW.
       ema: momentum of the moving average of the weights, which is what the run keeps; 0 for none.
@@ -99,6 +99,8 @@ class Optimization:
             raise ValueError(f"schedule must be one of {SCHEDULES}. Received: {self.schedule!r}")
         if not (self.learning_rate > 0 and 0 <= self.decay <= 1 and 0 <= self.ema < 1 and self.warmup >= 0):
             raise ValueError(f"learning_rate > 0, decay in [0, 1], ema in [0, 1), warmup >= 0. Received: {self}")
+        if self.warmup and self.schedule != "cosine":
+            raise ValueError(f"a warmup needs the schedule cosine. Received: {self.schedule!r}, {self.warmup} steps")
         if min(self.clip_norm, self.weight_decay) < 0:
             raise ValueError(f"clip_norm and weight_decay must not be negative. Received: {self}")
 
@@ -167,6 +169,9 @@ class TrainSettings:
             raise ValueError(f"attention must be one of {skin.ATTENTIONS}. Received: {self.attention!r}")
         if min(self.steps, self.log_every) < 1:
             raise ValueError(f"steps and log_every must be positive. Received: {self.steps} and {self.log_every}")
+        if self.optimization.warmup >= self.steps:
+            received = f"{self.optimization.warmup} of {self.steps}"
+            raise ValueError(f"optimization.warmup must be less than steps. Received: {received}")
         for name in ("steps", "validate_every", "save_every"):
             if getattr(self, name) < 1 or getattr(self, name) % self.log_every:
                 received = getattr(self, name)
