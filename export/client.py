@@ -13,6 +13,7 @@ Letters: B pictures, M pictures of one person, K identity coefficients.
 
 import argparse
 import base64
+import http.client
 import io
 import json
 import sys
@@ -64,17 +65,20 @@ def _rest(address, signature, inputs):
             outputs = json.load(answer)["outputs"]
     except urllib.error.HTTPError as error:
         raise ServerError(f"{url}: {error.code} {error.read()[:500].decode(errors='replace')}") from error
-    except OSError as error:
-        raise ServerError(f"{url}: {error}") from error
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:  # of no server like this
+        raise ServerError(f"{url}: {type(error).__name__}: {error}") from error
     if not isinstance(outputs, dict):  # the server leaves out the name of a signature's only output
         outputs = {"identity": outputs}
     return {name: np.array(value) for name, value in outputs.items()}
 
 
 def _grpc(address, signature, inputs):
-    import grpc
-    import tensorflow as tf
-    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    try:
+        import grpc
+        import tensorflow as tf
+        from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+    except ImportError as error:
+        raise ServerError(f"gRPC needs pip install tensorflow-serving-api. Received: {error}") from error
 
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = MODEL, signature
@@ -121,12 +125,12 @@ def share_identity(address, found):
 
 def align(photo, bundle):
     """The aligned face of a photo as the bytes of a PNG file; ValueError if it shows none."""
+    manifest = json.loads(Path(bundle, "manifest.json").read_text(encoding="utf-8"))
     sys.path.insert(0, str(Path(bundle, "python")))
     from PIL import Image
 
     from tf_deep3d import alignment, detection, photos
 
-    manifest = json.loads(Path(bundle, "manifest.json").read_text(encoding="utf-8"))
     image = photos.read_photo(photo)
     found = detection.nearest(image, folder=Path(bundle, "detector"))
     if found is None:

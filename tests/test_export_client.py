@@ -1,6 +1,9 @@
 """The client script, against a stand-in for TensorFlow Serving: REST and gRPC, good and bad requests at once."""
 
 import json
+import socket
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -97,3 +100,33 @@ def test_nobody_there(tmp_path, pictures, capsys):
     assert client.main(["http://127.0.0.1:9", str(tmp_path / "me.png")]) == 1
     assert capsys.readouterr().err.startswith("error: http://127.0.0.1:9/v1/models/face:predict: ")
     assert client.main(["http://127.0.0.1:9", str(tmp_path / "nothing.png")]) == 1
+
+
+@pytest.mark.parametrize("answer", [b"\x00\x00\x12\x04", b"HTTP/1.0 200 OK\r\n\r\nhello", b"HTTP/1.0 200 OK\r\n\r\n[]"])
+def test_another_server_there(answer):
+    """The port of gRPC asked by REST, or of another program."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            door, _ = server.accept()
+            with door:
+                door.recv(1 << 16)
+                door.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(client.ServerError, match="predict: "):
+            client.predict(f"http://127.0.0.1:{server.getsockname()[1]}", "face", {"identity": np.zeros((1, 2))})
+        thread.join()
+
+
+def test_what_is_missing_is_named(tmp_path, pictures, monkeypatch, capsys):
+    picture = tmp_path / "me.png"
+    picture.write_bytes(encode(pictures[0]))
+    assert client.main(["http://127.0.0.1:port", str(picture)]) == 1
+    assert "nonnumeric port" in capsys.readouterr().err
+    assert client.main(["http://127.0.0.1:9", str(picture), "--align", str(tmp_path)]) == 1
+    assert "manifest.json" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    assert client.main(["127.0.0.1:9", str(picture)]) == 1
+    assert capsys.readouterr().err.startswith("error: gRPC needs pip install tensorflow-serving-api. Received: ")
