@@ -302,9 +302,15 @@ def _run(options):
 
 
 def _write(waiting, runtime, options):
+    """Number of faces that could be written; why others could not is said."""
+    written = 0
     for folder, path, face in waiting:
-        write_face(folder, path.name, face, runtime, options.overwrite)
-    return len(waiting)
+        try:
+            write_face(folder, path.name, face, runtime, options.overwrite)
+            written += 1
+        except (ValueError, OSError) as error:
+            print(f"{path}: {error}", file=sys.stderr)
+    return written
 
 
 if __name__ == "__main__":

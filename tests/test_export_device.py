@@ -264,6 +264,18 @@ def test_command_writes_faces_and_skips_what_it_cannot_read(bundle, photo, tmp_p
     assert device.main([str(bundle), paths[2], "--out", str(out), "--overwrite"]) == 0
 
 
+def test_command_goes_on_after_a_face_that_cannot_be_written(bundle, photo, tmp_path, capfd):
+    both = np.concatenate([photo, photo[::2, ::2].repeat(2, 0)], axis=1)[:, : photo.shape[1] + 256]
+    for name in ("a", "b"):
+        Image.fromarray(both).save(tmp_path / f"{name}.png")
+    (tmp_path / "out" / "a-2").mkdir(parents=True)
+    assert device.main([str(bundle), f"{tmp_path}/*.png", "--out", str(tmp_path / "out"), "--all-faces"]) == 0
+    said = capfd.readouterr()
+    assert "3 faces written" in said.out
+    assert "a-2" in said.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "a-2", "b", "b-2"]
+
+
 def test_command_puts_photos_of_one_person_together(bundle, photo, tmp_path, capfd):
     for name, picture in (("a", photo), ("b", photo // 2)):
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
