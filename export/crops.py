@@ -30,7 +30,8 @@ def rendered(count=COUNT):
 def of_records(folder, count=COUNT):
     """The first `count` faces of a folder of records, in turns of its shards."""
     found = records.open_records(folder)
-    serialized = [iter(records.read_shard(shard.path).take(shard.count).as_numpy_iterator()) for shard in found.shards]
+    opened = [records.read_shard(shard.path).take(shard.count) for shard in found.shards[:count]]  # none is empty
+    serialized = [dataset.as_numpy_iterator() for dataset in opened]
     while serialized and count > 0:
         for shard in list(serialized):
             example = next(shard, None)

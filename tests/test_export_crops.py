@@ -45,6 +45,15 @@ def test_records_take_turns(exported, tiny_model):
     assert len(list(crops.of_records(exported.records, 5))) == 5
 
 
+def test_few_shards_are_opened(exported, monkeypatch):
+    """Of a large data set, whose thousands of shards are more than a process may open."""
+    opened = []
+    read = crops.records.read_shard
+    monkeypatch.setattr(crops.records, "read_shard", lambda path: opened.append(path) or read(path))
+    assert len(list(crops.of_records(exported.records, 1))) == 1
+    assert len(opened) == 1
+
+
 def test_people_are_rendered_where_there_are_no_photos():
     (one, other) = crops.rendered(2)
     assert one.shape == (224, 224, 3)
