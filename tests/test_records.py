@@ -217,5 +217,6 @@ def test_refuses_folders_without_records(folder, tmp_path_factory):
         refused("lists no shards")
     edit(folder, schema_version=2)
     refused("schema version 1 are needed. Received: .*, 2")
-    (folder / "dataset.json").write_text("hello")
-    refused("not one of ours")
+    for text in ("hello", "[" * 100_000):
+        (folder / "dataset.json").write_text(text)
+        refused("not one of ours")

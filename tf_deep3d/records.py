@@ -305,7 +305,7 @@ def _read_dataset_json(folder):
         raise RecordsError(
             f"no {DATASET_FILE}: make one with python -m tf_deep3d.prepare. Received: {folder}"
         ) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordsError(f"{DATASET_FILE} is not one of ours ({error}). Received: {path}") from error
     if version != SCHEMA_VERSION:
         raise RecordsError(f"records of schema version {SCHEMA_VERSION} are needed. Received: {path}, {version!r}")
