@@ -90,6 +90,12 @@ def test_shares_decide_the_mixture(folders):
     assert data.names_of(settings, sources, 0, 2345, 40) == data.names_of(settings, sources, 0, 0, 2385)[2345:]
 
 
+def test_no_folder_is_left_out_in_silence(folders):
+    settings = DataSettings(records=folders, shares=(1.0, 10_000.0))
+    with pytest.raises(records.RecordsError, match=r"a turn of 1000\. Received: 1, 10000"):
+        data.training_batches(settings, mixture.open_sources(settings), 1, None, 0)
+
+
 def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_model):
     still = Augmentation(0, 0, 0, False)
     (batch,) = _batches(folders[1:], tiny_model, 1, augmentation=still)

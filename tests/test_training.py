@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import ops
 
 from tests.prepared import write_records
 from tests.synthetic import MODES
@@ -88,7 +89,7 @@ def test_it_learns_two_faces_by_heart(folder, model_file):
     assert last["loss"] == pytest.approx(total, rel=1e-4)
 
 
-def test_a_gradient_that_is_not_finite_changes_nothing(folder, model_file):
+def test_a_gradient_that_is_not_finite_leaves_finite_weights(folder, model_file):
     settings = _settings(folder, model_file)
     built, model = _reconstructor(settings, model_file)
     batch = _batch(settings, model)
@@ -99,6 +100,21 @@ def test_a_gradient_that_is_not_finite_changes_nothing(folder, model_file):
     assert not np.isfinite(built.train_step(poisoned)["loss"])
     pairs = zip(built.rnet.trainable_weights, before, strict=True)
     assert np.isfinite([np.abs(weight.numpy() - old).max() for weight, old in pairs]).all()
+
+
+def test_a_gradient_that_is_not_finite_is_told_by_the_loss(folder, model_file):
+    """The loss itself may be finite, as that of a root at zero."""
+    settings = _settings(folder, model_file)
+    built, model = _reconstructor(settings, model_file)
+    total = built.compute_loss
+    built.compute_loss = lambda y_pred: total(y_pred=y_pred) + ops.sqrt(0 * ops.sum(y_pred["terms"]["landmark"]))
+    batch = _batch(settings, model)
+    assert np.isfinite(float(built.compute_loss(built(batch))))
+    before = [weight.numpy() for weight in built.rnet.trainable_weights]
+    logs = built.train_step(batch)
+    assert [name for name, value in logs.items() if not np.isfinite(value)] == ["loss"]
+    for weight, old in zip(built.rnet.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), old)
 
 
 def test_records_without_dense_landmarks_train_on_the_others(folder, model_file):

@@ -44,9 +44,15 @@ def schedule(settings, counts, seed, start):
     Returns:
       ([TURNS] int64 indices of folders, to be repeated for ever, each folder as often as its share asks for; for each
       folder how many of its elements came before).
+
+    Raises:
+      records.RecordsError: if a folder's share is too small for a turn.
     """
     shares = np.asarray(settings.shares or counts, np.float64)
     edges = np.round(np.cumsum(shares) / shares.sum() * TURNS).astype(int)
+    if not np.diff(edges, prepend=0).all():
+        received = ", ".join(f"{share:g}" for share in shares)
+        raise records.RecordsError(f"data.shares must give each folder a turn of {TURNS}. Received: {received}")
     turns = np.searchsorted(edges, np.arange(TURNS), side="right")
     turns = np.random.default_rng(seed).permutation(turns).astype(np.int64)
     rounds, part = divmod(start, TURNS)

@@ -317,7 +317,8 @@ class Reconstructor(keras.Model):
         return list(self.means.values())
 
     def train_step(self, *arguments):
-        """One step of gradient descent. A gradient that is not finite changes no weight; `loss` then says so."""
+        """One step of gradient descent. A gradient that is not finite counts as zero in all replicas, and `loss` is NaN
+        then. Under mixed_float16 the optimizer leaves the step out, and lowers its scale."""
         if keras.backend.backend() != "tensorflow":
             return super().train_step(*arguments)
         import tensorflow as tf
@@ -329,11 +330,14 @@ class Reconstructor(keras.Model):
             loss = self.compute_loss(y_pred=outputs)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        if self.settings.precision != "mixed_float16":  # there the optimizer does it, and lowers its scale
+        bad = 0.0
+        if self.settings.precision != "mixed_float16":
             finite = ops.all(ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients]))
-            gradients = [ops.where(finite, gradient, ops.zeros_like(gradient)) for gradient in gradients]
+            bad = tf.distribute.get_replica_context().all_reduce("SUM", 1.0 - ops.cast(finite, "float32"))
+            gradients = [ops.where(bad > 0, ops.zeros_like(gradient), gradient) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        return _for_workers(self.compute_metrics(batch, None, outputs))
+        results = self.compute_metrics(batch, None, outputs)
+        return _for_workers({**results, "loss": ops.where(bad > 0, float("nan"), results["loss"])})
 
     def test_step(self, *arguments):
         """Measures one batch."""
