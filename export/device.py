@@ -62,7 +62,7 @@ class DeviceFace(NamedTuple):
       detected: `detection.Detection`, photo px.
       crop: `alignment.Crop`; its transform maps photo px to crop px.
       coefficients: `Coefficients`, B = 1.
-      confidence: [1, Ki] in (0, 1) of C-Net, or None.
+      confidence: [1, Ki] of C-Net, or None.
       face: `face.Face`, B = 1: vertices, normals, albedo, shaded colours, and landmarks in crop px.
       landmarks: [68, 2], of the mesh, photo px.
     """

@@ -2,7 +2,8 @@
 
 It looks at what R-Net saw, its features after the first stage and its pooled feature, and gives positive confidences
 to `aggregation.aggregate`. Its last layer starts at zero, so that training starts at plain averaging. The paper never
-released one.
+released one. Only the ratios of confidences matter. Ours are bounded, because a network that learns from rendered people
+without a bound trusts single photos too much where people are real (see the model card).
 """
 
 import math
@@ -18,12 +19,13 @@ SHIPPED = Path(__file__).parent.parent / "assets" / "cnet_mobilenet.keras"
 WEIGHTS = "cnet.keras"  # in the folder of a training, beside its R-Net
 FILTERS, CONVOLUTIONS = 256, 3  # of 3 x 3, stride 2
 HIDDEN = 512
+SPREAD = 2.0  # confidences lie between sigmoid(-2) and sigmoid(2): no photo counts more than 7.4 times another
 PAPERS_WEIGHTS = 2.99e6  # on ResNet-50
 
 
 @keras.saving.register_keras_serializable("tf_deep3d")
 class CNet(keras.Model):
-    """R-Net's features (stage [B, h, w, C], pooled [B, F]) -> confidences [B, K] in (0, 1), float32.
+    """R-Net's features (stage [B, h, w, C], pooled [B, F]) -> confidences [B, K] in sigmoid([-2, 2]), float32.
 
     Attributes:
       stage: (h, w, C).
@@ -68,7 +70,7 @@ class CNet(keras.Model):
         x = keras.layers.Dense(HIDDEN, activation="relu", dtype=policy, name="hidden")(x)
         last = policy if policy.name == "float16" else "float32"  # half precision is for storing only
         x = keras.layers.Dense(self.confidences, kernel_initializer="zeros", dtype=last, name="confidence")(x)
-        return keras.Model([stage, pooled], ops.sigmoid(ops.cast(x, "float32")), name="network")
+        return keras.Model([stage, pooled], ops.sigmoid(SPREAD * ops.tanh(ops.cast(x, "float32"))), name="network")
 
 
 def build_cnet(rnet, scalar=False, recipe=None, dtype=None):
