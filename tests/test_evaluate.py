@@ -91,6 +91,13 @@ def test_one_number_of_all_sections_is_one_table_with_charts(tmp_path, capsys):
     assert "yaw -80 degrees" in (tmp_path / "table.tex").read_text(encoding="utf-8")
 
 
+def test_benchmarks_in_one_folder_keep_their_own_pictures(tmp_path):
+    """A person's frontal picture has the same name in both, but another light and tilt."""
+    for name in ("open", "robustness"):
+        assert evaluate.main([name, "--methods", "mean", "--limit", "1", "--overwrite", "--out", str(tmp_path)]) == 0
+    assert len({path.parent for path in (tmp_path / "pictures").rglob("*.png")}) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

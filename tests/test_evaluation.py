@@ -129,6 +129,26 @@ def test_results_are_kept_and_not_measured_again(tiny_model, landmarks, views, c
     assert calls[-1] == [cases[0].name]
 
 
+@pytest.mark.parametrize("name", [".", "..", "../up", "/", "a/b"])
+def test_no_name_leads_out_of_the_folder(tmp_path, name):
+    for folder, place in ((evaluation.result_folder, "methods"), (evaluation.picture_folder, "pictures")):
+        assert folder(tmp_path, name).resolve().parent == tmp_path / place
+
+
+def test_photos_are_kept_without_their_windows(tiny_model, landmarks, views, cases, tmp_path, monkeypatch):
+    given = []
+    portrait = portrait_of(cases[0], np.zeros((68, 2)))
+    monkeypatch.setattr(evaluation.pipeline, "portraits_of", lambda path, model: [portrait])
+
+    def run(cases):
+        given.extend(portrait for case in cases for portrait in case.portraits)
+        return ["nothing"] * len(cases)
+
+    evaluation.run("tiny 1", cases[:2], [Method("m", run, {})], tiny_model, tmp_path)
+    assert [each.window for each in given] == [None, None], "a large photo's window would be most of its memory"
+    assert given[0].crop is portrait.crop
+
+
 def test_a_prediction_that_cannot_be_measured_is_a_reason(tiny_model, landmarks, views, cases, tmp_path):
     flat = predicted(tiny_model, landmarks, views[0])._replace(anchors=np.zeros((51, 3)))
     method = Method("flat", lambda cases: [flat] * len(cases), {}, detects=False)
@@ -266,6 +286,10 @@ def test_meshes_of_another_program(tiny_model, landmarks, views, cases, tmp_path
     assert [row["numbers"] and row["numbers"]["plane_rmse"] < 0.01 for row in rows] == [True, True, None, None, None]
     for row, reason in zip(rows[2:], ("line 1", "68, 51 or 7 rows", "no such file"), strict=True):
         assert reason in row["reason"]
+    for case in (cases[0], cases[2], cases[4]):  # one that was there is not read again, others are
+        write_obj(folder / f"{case.name}.obj", vertices * [1, 1, 1 + (case is cases[0])], tiny_model.triangles)
+    again = evaluation.run("tiny 1", cases[:5], [method], tiny_model, tmp_path)["theirs"]
+    assert [row["numbers"] and row["numbers"]["plane_rmse"] < 0.01 for row in again] == [True, True, True, None, True]
     with pytest.raises(FileNotFoundError, match="no folder"):
         foreign_methods.mesh_folder("theirs", tmp_path / "nowhere")
 

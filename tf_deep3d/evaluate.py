@@ -14,8 +14,9 @@ examples:
   python -m tf_deep3d.evaluate open --methods rnet:0,rnet:20 --compare rnet:0 rnet:20 --out results
   python -m tf_deep3d.evaluate open --methods rnet --weights runs/mine --out mine
   python -m tf_deep3d.evaluate open --methods mean --meshes theirs=meshes/ --out results
-      results/pictures holds the photos; reconstruct each NAME.png to meshes/NAME.obj with another program, write the
-      indices of its 68, 51 or 7 landmark vertices to meshes/landmarks.txt, and run the command again
+      after the same command without --meshes the photos lie in results/pictures; reconstruct each NAME.png to
+      meshes/NAME.obj with another program, and write the indices of its 68, 51 or 7 landmark vertices to
+      meshes/landmarks.txt; meshes that are missing or unusable are read again the next time
   python -m tf_deep3d.evaluate aflw2000 AFLW2000/ --methods rnet --out aflw2000
   python -m tf_deep3d.evaluate now NoW_Dataset/ --methods rnet --submission --part test --out now
   python -m tf_deep3d.evaluate csv mine.csv --methods mean,rnet --out mine     your own scans
@@ -197,7 +198,7 @@ def _run(options):
     methods += [foreign_methods.bundle(name, folder) for name, folder in options.bundle]
     methods += [foreign_methods.mesh_folder(name, folder) for name, folder in options.meshes]
     submit = now.submitting(options.out) if own.get("submission") else None
-    cases = protocol.cases(options.out / "pictures")
+    cases = protocol.cases(evaluation.picture_folder(options.out, protocol.name))
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
     with tqdm(total=len(protocol.entries) * len(methods), bar_format=style, disable=None) as bar:
         results = evaluation.run(

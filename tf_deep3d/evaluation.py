@@ -65,12 +65,14 @@ class Method(NamedTuple):
         none.
       identity: plain data that changes when results would.
       detects: whether it needs the cases' portraits.
+      retries: whether a case without a prediction may have one the next time, and is tried again.
     """
 
     name: str
     run: Callable
     identity: dict
     detects: bool = True
+    retries: bool = False
 
 
 class Details(NamedTuple):
@@ -138,7 +140,7 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
     results = {method.name: [] for method in methods}
     seen = {}
     for batch in _batches(cases):
-        missing = {m.name: [c for c in batch if read_result(folders[m.name], c.name) is None] for m in methods}
+        missing = {m.name: [case for case in batch if not _is_done(m, folders[m.name], case)] for m in methods}
         wanted = {case.name for method in methods if method.detects for case in missing[method.name]}
         portraits = {case.name: _portraits(case.photos, model, seen) for case in batch if case.name in wanted}
         work = []
@@ -167,7 +169,16 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
 
 def result_folder(out, name):
     """Where the method `name` keeps its results."""
-    return Path(out) / "methods" / re.sub(r"[^\w.+-]", "-", name)
+    return Path(out) / "methods" / _file_name(name)
+
+
+def picture_folder(out, name):
+    """Where the benchmark `name` keeps the pictures that it makes: another benchmark's may have the same names."""
+    return Path(out) / "pictures" / _file_name(name)
+
+
+def _file_name(text):
+    return re.sub(r"^\.+|[^\w.+-]", "-", text)
 
 
 def read_result(folder, case_name):
@@ -230,15 +241,20 @@ def _prepare(name, method, out, overwrite):
     return folder
 
 
+def _is_done(method, folder, case):
+    found = read_result(folder, case.name)
+    return found is not None and not (method.retries and found["numbers"] is None)
+
+
 def _portraits(paths, model, seen):
-    """The portraits of the photos that show a face; `seen` keeps them, path -> portrait or None."""
+    """The portraits of the photos that show a face; `seen` keeps them without windows, path -> portrait or None."""
     if len(seen) + len(paths) > PORTRAITS:
         seen.clear()
     for path in paths:
         if path not in seen:
             seen[path] = None
             with contextlib.suppress(pipeline.NoFaceError, photos.PhotoError):
-                seen[path] = pipeline.portraits_of(path, model)[0]
+                seen[path] = pipeline.portraits_of(path, model)[0]._replace(window=None)
     return tuple(seen[path] for path in paths if seen[path])
 
 
@@ -269,7 +285,7 @@ def _keep(folder, case, answer, seconds, describe):
             arrays = {name: value for name, value in details._asdict().items() if value is not None}
             archive.write_arrays(folder / f"{case.name}.npz", arrays, overwrite=True)
     record = {"picture": case.name, "group": case.group, "angles": case.angles, "numbers": numbers, "reason": reason}
-    with writing(folder / f"{case.name}.json") as file:
+    with writing(folder / f"{case.name}.json", overwrite=True) as file:
         file.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 
