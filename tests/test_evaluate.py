@@ -79,7 +79,7 @@ def test_one_number_of_all_sections_is_one_table_with_charts(tmp_path, capsys):
     command = ["robustness", "--methods", "mean", "--limit", "2", "--out", str(tmp_path)]
     assert evaluate.main(command) == 0
     shown = capsys.readouterr().out
-    assert "open robustness 1.1, 0 members, 2 cases" in shown
+    assert "open robustness 2.1, 0 members, 2 cases" in shown
     assert shown.count("point-to-plane RMSE, mm") == 1
     assert "yaw -80 degrees" in shown
     assert "1 of 1" in shown
@@ -135,6 +135,24 @@ def test_a_missing_data_set_is_one_line(tmp_path, capsys, monkeypatch, arguments
 def test_errors_are_one_line(tmp_path, capsys, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     assert evaluate.main(["open", "--out", "out", *arguments]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert said in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["micc", ".", "--frames", "0"], "frames must be positive. Received: 0"),
+        (["now", ".", "--unit", "-1"], "unit must be positive. Received: -1.0"),
+        (["csv", ".", "--unit", "nan"], "unit must be positive. Received: nan"),
+        (["sets", "--members", "-1"], "must not be negative. Received: -1"),
+        (["confidence", "--members", "0"], "at least 1"),
+    ],
+)
+def test_bad_numbers_are_one_line(tmp_path, capsys, arguments, said):
+    assert evaluate.main([*arguments, "--methods", "mean", "--out", str(tmp_path)]) == 1
     message = capsys.readouterr().err
     assert message.startswith("error: ")
     assert said in message

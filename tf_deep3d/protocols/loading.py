@@ -17,6 +17,8 @@ from tf_deep3d.protocols import (
     sets,
 )
 
+POSITIVE = ("frames", "unit")  # options
+
 
 def load(name, data, model, options, limit=None):
     """The protocol of a benchmark.
@@ -33,9 +35,12 @@ def load(name, data, model, options, limit=None):
 
     Raises:
       FileNotFoundError: if the data set is not there; the message says what was found and what was expected.
-      ValueError: if it is unusable.
+      ValueError: if it is unusable, or an option is.
     """
     given = {key: value for key, value in options.items() if value is not None}
+    for key in POSITIVE:
+        if key in given and not 0 < given[key] < np.inf:
+            raise ValueError(f"{key} must be positive. Received: {given[key]}")
     frame = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0] * open_benchmark.MILLIMETRES
     if name == "open":
         benchmark = open_benchmark.load()
