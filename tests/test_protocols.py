@@ -245,6 +245,10 @@ def test_a_list_of_ones_own(tmp_path, tiny_model, points, vertices, right):
     assert rows[0]["numbers"]["plane_rmse"] < 0.05
     assert "line 4" in protocol.remark
     assert "d.jpg" in protocol.remark
+    table.write_text("photos,scan\na.jpg,me.obj\nb.jpg,me.obj\nc.jpg,you/me.obj\n")
+    put_scan(tmp_path / "data" / "you" / "me.obj", tiny_model, points, vertices)
+    groups = [case.group for case in loading.load("csv", table, tiny_model, {}).cases(tmp_path)]
+    assert groups[0] == groups[1] != groups[2], "two people's scans may have one name"
     table.write_text("photo,scan\na.jpg,me.obj\n")
     with pytest.raises(ValueError, match="columns photos and scan"):
         loading.load("csv", table, tiny_model, {})
