@@ -373,6 +373,16 @@ def test_report_is_one_page(results):
     assert "nan" not in page
 
 
+def test_the_best_have_most_of_what_is_good(results):
+    rows = [
+        row | {"numbers": {"confidence": i / 10}, "reason": None, "sections": ()} for i, row in enumerate(results["b"])
+    ]
+    page = evaluation_html.html_report("x", {"m": rows}, report.summaries({"m": rows}), {}, lambda *_: [], {})
+    assert [page.index(f"p{i}: ") for i in (7, 6, 5, 0, 1, 2)] == sorted(
+        page.index(f"p{i}: ") for i in (7, 6, 5, 0, 1, 2)
+    )
+
+
 def test_error_colors_run_from_blue_to_red():
     colors = report.error_colors(np.array([0.0, 2.0, 99.0, np.nan]))
     assert colors[0].argmax() == 2
