@@ -6,7 +6,7 @@ from PIL import Image
 from scipy import io as matlab
 
 from tests.test_scans import write_obj
-from tf_deep3d import evaluation, face, geometry, meshio, protocols, scans, video
+from tf_deep3d import evaluation, evaluation_output, face, geometry, meshio, protocols, scans, video
 from tf_deep3d.evaluation import Method
 from tf_deep3d.measuring import Prediction
 from tf_deep3d.protocols import landmarks as landmark_protocols
@@ -377,6 +377,28 @@ def test_pts_files(tmp_path, tiny_model, points):
     assert "the photo of lost.pts" in protocol.remark
     with pytest.raises(ValueError, match="68 rows"):
         landmark_protocols.read_pts(folder / "lost.pts")
+
+
+def test_a_damaged_file_stops_nothing(tmp_path, tiny_model, points, capsys):
+    place = points[:, :2] * [20, -20] + [50, 40]
+    rows = "\n".join(f"{x} {y}" for x, y in place + 0.5)
+    for name in "abc":
+        put_photo(tmp_path / "set" / f"{name}.png")
+        text = "{ }" if name == "b" else f"{{\n{rows}\n}}\n"
+        (tmp_path / "set" / f"{name}.pts").write_text(text)
+    protocol = loading.load("pts", tmp_path / "set", tiny_model, {})
+    method = Method("given", lambda cases: [flat_prediction(place)] * len(cases), {}, detects=False)
+    steps = []
+    results = evaluation.run(
+        protocol.name, protocol.cases(tmp_path), [method], tiny_model, tmp_path / "out", on_progress=steps.append
+    )
+    assert [row["numbers"] is None for row in results["given"]] == [False, True, False]
+    assert sum(steps) == 3
+    evaluation_output.write(tmp_path / "out", protocol, results)
+    shown = capsys.readouterr().out
+    assert "2 of 3" in shown
+    assert f"Unusable cases: 1; the first: {tmp_path / 'set' / 'b.pts'} must hold 68 rows" in shown
+    assert "must hold 68 rows" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_shape_alone_has_no_landmark_error(tmp_path, tiny_model, points, right):

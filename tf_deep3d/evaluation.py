@@ -44,6 +44,7 @@ class Case(NamedTuple):
       sections: titles of the tables, besides that of all cases, which the case counts in.
       neutral: the truth has no expression: a method that can leaves the expression out.
       portraits: tuple of `pipeline.Portrait`, of the photos with a face; empty too if nobody looked yet.
+      unusable: why there is nothing to measure, e.g. a damaged file; empty text for a whole case.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Case(NamedTuple):
     sections: tuple = ()
     neutral: bool = False
     portraits: tuple = ()
+    unusable: str = ""
 
 
 class Method(NamedTuple):
@@ -130,7 +132,7 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
 
     Returns:
       Method name -> list of results (`read_result`) in the order of the cases, each with the case's "sections" and its
-      first "photo".
+      first "photo" (None of an unusable case).
 
     Raises:
       ValueError: if `out` holds results of another benchmark or of a method that was set otherwise.
@@ -158,10 +160,7 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
             for _ in pool.map(lambda task: _keep(*task, describe), work):
                 progress(1)
         for method in methods:
-            results[method.name] += [
-                read_result(folders[method.name], case.name) | {"sections": case.sections, "photo": str(case.photos[0])}
-                for case in batch
-            ]
+            results[method.name] += [_row(folders[method.name], case) for case in batch]
     for method, rows in results.items():
         _add_consistency(folders[method], rows)
     return results
@@ -241,7 +240,19 @@ def _prepare(name, method, out, overwrite):
     return folder
 
 
+def _row(folder, case):
+    """The result of a case, with what the case says of itself."""
+    found = _record(case, None, case.unusable) if case.unusable else read_result(folder, case.name)
+    return found | {"sections": case.sections, "photo": str(case.photos[0]) if case.photos else None}
+
+
+def _record(case, numbers, reason):
+    return {"picture": case.name, "group": case.group, "angles": case.angles, "numbers": numbers, "reason": reason}
+
+
 def _is_done(method, folder, case):
+    if case.unusable:
+        return True
     found = read_result(folder, case.name)
     return found is not None and not (method.retries and found["numbers"] is None)
 
@@ -284,7 +295,7 @@ def _keep(folder, case, answer, seconds, describe):
             details = Details(errors, measured.picture and measured.picture(), neutral, answer.confidence)
             arrays = {name: value for name, value in details._asdict().items() if value is not None}
             archive.write_arrays(folder / f"{case.name}.npz", arrays, overwrite=True)
-    record = {"picture": case.name, "group": case.group, "angles": case.angles, "numbers": numbers, "reason": reason}
+    record = _record(case, numbers, reason)
     with writing(folder / f"{case.name}.json", overwrite=True) as file:
         file.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 

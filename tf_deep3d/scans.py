@@ -101,7 +101,7 @@ def guessed_unit(landmarks):
     apart = float(np.linalg.norm(landmarks[36] - landmarks[45]))
     if not apart > 0:
         raise ValueError(
-            f"the unit needs the outer corners of the eyes, apart. Received: {landmarks[[36, 45]].tolist()}"
+            f"the outer corners of the eyes must be known and lie apart. Received: {landmarks[[36, 45]].tolist()}"
         )
     return 10.0 ** round(math.log10(EYES_APART / apart))
 
