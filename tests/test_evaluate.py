@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -157,6 +158,20 @@ def test_bad_numbers_are_one_line(tmp_path, capsys, arguments, said):
     assert message.startswith("error: ")
     assert said in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=b/c", ("a", Path("b/c"), None)),
+        ("a=b/c:int8", ("a", Path("b/c"), "int8")),
+        ("a=C:/b", ("a", Path("C:/b"), None)),
+        ("a=C:/b:float16", ("a", Path("C:/b"), "float16")),
+    ],
+)
+def test_a_bundle_may_name_one_of_its_networks(text, expected):
+    command = ["open", "--out", "x", "--bundle", text]
+    assert evaluate._parser().parse_args(command).bundle == [expected]
 
 
 @pytest.mark.parametrize(
