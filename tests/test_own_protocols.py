@@ -217,6 +217,9 @@ def test_confidence_of_turned_people_and_of_spoiled_photos(people, tmp_path, tin
         confidence.confidence(tiny_model, members=0)
     with pytest.raises(FileNotFoundError):
         confidence.confidence(tiny_model, tmp_path / "nowhere")
+    write_people(tmp_path, {"one": 1, "two": 1})
+    names = [confidence.confidence(tiny_model, tmp_path / name).name for name in ("one", "two")]
+    assert names[0] != names[1], "as many photos of others"
 
 
 def test_figures_of_confidence_tell_coefficients_apart(people, tmp_path, tiny_model):

@@ -84,7 +84,11 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
         section = "photo as it is" if kind == CLEAN else f"photo, {title(kind, level)}"
         return Case(f"photo_{name}_{kind}{level}", f"photo_{name}", None, (spoiled,), _nothing, (section,))
 
-    what = f"{len(shown)} photos" if data is not None else f"{len(shown)} rendered portraits"
+    what = (
+        f"{len(shown)} photos of {Path(data).resolve().name}"
+        if data is not None
+        else f"{len(shown)} rendered portraits"
+    )
     remark = f"{members} members of the face model at yaws of {YAWS[0]} to {YAWS[-1]} degrees; {what}, also spoiled."
     return Protocol(
         f"confidence {VERSION}.{open_benchmark.RENDERING}, {members} members, {what}", entries, make, remark, detail=1,
