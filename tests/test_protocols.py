@@ -247,6 +247,8 @@ def test_a_list_of_ones_own(tmp_path, tiny_model, points, vertices, right):
     assert "d.jpg" in protocol.remark
     table.write_text("photos,scan\na.jpg,me.obj\nb.jpg,me.obj\nc.jpg,you/me.obj\n")
     put_scan(tmp_path / "data" / "you" / "me.obj", tiny_model, points, vertices)
+    names = {loading.load("csv", table, tiny_model, given).name for given in ({}, {"neutral": True}, {"unit": 10.0})}
+    assert names == {f"list mine.csv, 1{told}" for told in ("", ", neutral=True", ", unit=10.0")}, "they do not compare"
     groups = [case.group for case in loading.load("csv", table, tiny_model, {}).cases(tmp_path)]
     assert groups[0] == groups[1] != groups[2], "two people's scans may have one name"
     table.write_text("photo,scan\na.jpg,me.obj\n")

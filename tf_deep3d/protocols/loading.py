@@ -18,6 +18,7 @@ from tf_deep3d.protocols import (
 )
 
 POSITIVE = ("frames", "unit")  # options
+TELLING = ("images", "list", "neutral", "unit")  # options that change what is measured: part of the protocol's name
 
 
 def load(name, data, model, options, limit=None):
@@ -72,6 +73,8 @@ def load(name, data, model, options, limit=None):
             "now": now.now,
         }
         protocol = loaders[name](data, frame, **given)
+    told = [f"{key}={getattr(value, 'name', value)}" for key in TELLING if (value := given.get(key))]
+    protocol = protocol._replace(name=", ".join([protocol.name, *told]))
     if limit is not None and limit < len(protocol.entries):
         pick = np.linspace(0, len(protocol.entries) - 1, limit).round().astype(int)
         protocol = protocol._replace(entries=[protocol.entries[i] for i in pick])
