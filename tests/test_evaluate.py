@@ -64,7 +64,7 @@ def test_photos_with_landmark_files(tmp_path, capsys):
         (folder / f"{view.name}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
     command = ["pts", str(tmp_path / "set"), "--methods", "mean", "--out", str(tmp_path / "out")]
     assert evaluate.main(command) == 0
-    assert "300W landmarks, 1, 2 cases" in capsys.readouterr().out
+    assert "300W landmarks, 2, 2 cases" in capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert 0 < record["summary"][views[0].subject.name]["mean"]["nme_eyes"]["mean"] < 12
     assert [row["sections"] for row in record["pictures"]["mean"]] == [["james"], ["person00"]]

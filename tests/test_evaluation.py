@@ -138,7 +138,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path, name):
 def test_photos_are_kept_without_their_windows(tiny_model, landmarks, views, cases, tmp_path, monkeypatch):
     given = []
     portrait = portrait_of(cases[0], np.zeros((68, 2)))
-    monkeypatch.setattr(evaluation.pipeline, "portraits_of", lambda path, model: [portrait])
+    monkeypatch.setattr(evaluation.pipeline, "portraits_of", lambda path, model, all_faces: [portrait])
 
     def run(cases):
         given.extend(portrait for case in cases for portrait in case.portraits)
@@ -147,6 +147,22 @@ def test_photos_are_kept_without_their_windows(tiny_model, landmarks, views, cas
     evaluation.run("tiny 1", cases[:2], [Method("m", run, {})], tiny_model, tmp_path)
     assert [each.window for each in given] == [None, None], "a large photo's window would be most of its memory"
     assert given[0].crop is portrait.crop
+
+
+def test_of_several_faces_the_one_with_the_truth_is_measured(tiny_model, cases, tmp_path, monkeypatch):
+    large, small = (portrait_of(cases[0], np.full((68, 2), place)) for place in (50.0, 200.0))
+    monkeypatch.setattr(
+        evaluation.pipeline, "portraits_of", lambda path, model, all_faces: [large, small] if all_faces else [large]
+    )
+    given = []
+
+    def run(cases):
+        given.extend(portrait.detected for case in cases for portrait in case.portraits)
+        return ["nothing"] * len(cases)
+
+    three = [cases[0], cases[1]._replace(face=(190.0, 230.0)), cases[1]._replace(name="other", face=(0.0, 0.0))]
+    evaluation.run("tiny 1", three, [Method("m", run, {})], tiny_model, tmp_path)
+    assert [each is small.detected for each in given] == [False, True, False]
 
 
 def test_a_prediction_that_cannot_be_measured_is_a_reason(tiny_model, landmarks, views, cases, tmp_path):

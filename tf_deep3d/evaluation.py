@@ -44,6 +44,7 @@ class Case(NamedTuple):
       sections: titles of the tables, besides that of all cases, which the case counts in.
       neutral: the truth has no expression: a method that can leaves the expression out.
       portraits: tuple of `pipeline.Portrait`, of the photos with a face; empty too if nobody looked yet.
+      face: (x, y) px in the photos where the face is that has the truth, or None for the largest.
       unusable: why there is nothing to measure, e.g. a damaged file; empty text for a whole case.
     """
 
@@ -55,6 +56,7 @@ class Case(NamedTuple):
     sections: tuple = ()
     neutral: bool = False
     portraits: tuple = ()
+    face: tuple | None = None
     unusable: str = ""
 
 
@@ -144,7 +146,7 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
     for batch in _batches(cases):
         missing = {m.name: [case for case in batch if not _is_done(m, folders[m.name], case)] for m in methods}
         wanted = {case.name for method in methods if method.detects for case in missing[method.name]}
-        portraits = {case.name: _portraits(case.photos, model, seen) for case in batch if case.name in wanted}
+        portraits = {case.name: _portraits(case, model, seen) for case in batch if case.name in wanted}
         work = []
         for method in methods:
             new = [case._replace(portraits=portraits.get(case.name, ())) for case in missing[method.name]]
@@ -257,16 +259,25 @@ def _is_done(method, folder, case):
     return found is not None and not (method.retries and found["numbers"] is None)
 
 
-def _portraits(paths, model, seen):
-    """The portraits of the photos that show a face; `seen` keeps them without windows, path -> portrait or None."""
-    if len(seen) + len(paths) > PORTRAITS:
+def _portraits(case, model, seen):
+    """The portraits of a case; `seen` keeps them without windows, (path, place) -> portrait or None."""
+    keys = [(path, case.face) for path in case.photos]
+    if len(seen) + len(keys) > PORTRAITS:
         seen.clear()
-    for path in paths:
-        if path not in seen:
-            seen[path] = None
+    for path, place in keys:
+        if (path, place) not in seen:
+            seen[path, place] = None
             with contextlib.suppress(pipeline.NoFaceError, photos.PhotoError):
-                seen[path] = pipeline.portraits_of(path, model)[0]._replace(window=None)
-    return tuple(seen[path] for path in paths if seen[path])
+                seen[path, place] = _portrait(path, model, place)._replace(window=None)
+    return tuple(seen[key] for key in keys if seen[key])
+
+
+def _portrait(path, model, place):
+    """The face of a photo that is nearest to a place (x, y), or the largest."""
+    found = pipeline.portraits_of(path, model, all_faces=place is not None)
+    if place is None:
+        return found[0]
+    return min(found, key=lambda portrait: np.linalg.norm(portrait.detected.landmarks68.mean(0) - place))
 
 
 def _keep(folder, case, answer, seconds, describe):
