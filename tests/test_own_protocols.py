@@ -218,7 +218,10 @@ def test_confidence_of_turned_people_and_of_spoiled_photos(people, tmp_path, tin
     with pytest.raises(FileNotFoundError):
         confidence.confidence(tiny_model, tmp_path / "nowhere")
     write_people(tmp_path, {"one": 1, "two": 1})
-    names = [confidence.confidence(tiny_model, tmp_path / name).name for name in ("one", "two")]
+    protocols = [confidence.confidence(tiny_model, tmp_path / name) for name in ("one", "two")]
+    *_, blurred = protocols[0].cases(tmp_path / "pictures")
+    assert "no face found" in blurred.unusable, "a whole photo is not spoiled"
+    names = [each.name for each in protocols]
     assert names[0] != names[1], "as many photos of others"
 
 
