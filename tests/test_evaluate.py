@@ -89,7 +89,9 @@ def test_one_number_of_all_sections_is_one_table_with_charts(tmp_path, capsys):
     names = {path.name for path in (tmp_path / "charts").iterdir()}
     assert {"plane_rmse_yaw.svg", "plane_rmse_face_width.svg"} <= names
     assert "polyline" in (tmp_path / "charts" / "plane_rmse_yaw.svg").read_text(encoding="utf-8")
-    assert "yaw -80 degrees" in (tmp_path / "table.tex").read_text(encoding="utf-8")
+    latex = (tmp_path / "table.tex").read_text(encoding="utf-8")
+    assert "yaw -80 degrees" in latex
+    assert latex.count("tabular") == 4, "nobody has a confidence"
 
 
 def test_benchmarks_in_one_folder_keep_their_own_pictures(tmp_path):

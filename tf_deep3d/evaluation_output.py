@@ -72,7 +72,8 @@ def write(out, protocol, results, compare=()):
     }
     page = html_report(name, results, table, compared, _shower(out), versions, remark, brief, charts)
     if brief:
-        latex = "\n".join(report.brief_latex(table, measure, totals, name) for measure in brief)
+        known = [measure for measure in brief if measure in report.shown_measures(table["all"])]
+        latex = "\n".join(report.brief_latex(table, measure, totals, name) for measure in known)
     else:
         latex = "\n".join(report.latex_table(section, f"{name}, {title}") for title, section in table.items())
     for chart in charts:
