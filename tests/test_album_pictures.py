@@ -55,6 +55,15 @@ def test_a_long_album_is_shown_in_part(monkeypatch):
     assert picture.shape[0] < top + ROW * (album_pictures.ROWS + 2)
 
 
+def test_a_few_photos_among_many_strangers_are_shown_once():
+    face = np.zeros((112, 112, 3), np.uint8)
+    rows = [Row(face, f"{i}.jpg", np.ones(8), i / 10) for i in range(10)] + [Row(face, "x", None, None)] * 70
+    names = [row.name for row in album_pictures._chosen(rows)]
+    assert len(names) == album_pictures.ROWS
+    assert names[:10] == [f"{9 - i}.jpg" for i in range(10)]
+    assert set(names[10:]) == {"x"}
+
+
 def test_the_face_is_turned_and_lit(tiny_model):
     half = np.zeros((64, 64, 3))
     half[:, :32], half[:, 32:] = [0.8, 0.1, 0.1], [0.1, 0.1, 0.8]  # the person's right is red

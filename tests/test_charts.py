@@ -30,3 +30,9 @@ def test_dots_and_numbers_below_zero():
     )
     assert places[0] - zero == pytest.approx(3 * (places[1] - zero), abs=0.4)
     assert charts.curves({}, "", "") == "<p>No result.</p>"
+
+
+def test_nothing_but_zeros_has_axes():
+    page = charts.curves({"perfect": (np.zeros(2), np.zeros(2))}, "", "")
+    assert "nan" not in page
+    assert ">1<" in page

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_photos_with_landmark_files(tmp_path, capsys):
         (folder / f"{view.name}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
     command = ["pts", str(tmp_path / "set"), "--methods", "mean", "--out", str(tmp_path / "out")]
     assert evaluate.main(command) == 0
-    assert "300W landmarks, 1, 2 cases" in capsys.readouterr().out
+    assert "300W landmarks, 2, 2 cases" in capsys.readouterr().out
     record = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
     assert 0 < record["summary"][views[0].subject.name]["mean"]["nme_eyes"]["mean"] < 12
     assert [row["sections"] for row in record["pictures"]["mean"]] == [["james"], ["person00"]]
@@ -79,7 +80,7 @@ def test_one_number_of_all_sections_is_one_table_with_charts(tmp_path, capsys):
     command = ["robustness", "--methods", "mean", "--limit", "2", "--out", str(tmp_path)]
     assert evaluate.main(command) == 0
     shown = capsys.readouterr().out
-    assert "open robustness 1.1, 0 members, 2 cases" in shown
+    assert "open robustness 2.1, 0 members, 2 cases" in shown
     assert shown.count("point-to-plane RMSE, mm") == 1
     assert "yaw -80 degrees" in shown
     assert "1 of 1" in shown
@@ -88,7 +89,16 @@ def test_one_number_of_all_sections_is_one_table_with_charts(tmp_path, capsys):
     names = {path.name for path in (tmp_path / "charts").iterdir()}
     assert {"plane_rmse_yaw.svg", "plane_rmse_face_width.svg"} <= names
     assert "polyline" in (tmp_path / "charts" / "plane_rmse_yaw.svg").read_text(encoding="utf-8")
-    assert "yaw -80 degrees" in (tmp_path / "table.tex").read_text(encoding="utf-8")
+    latex = (tmp_path / "table.tex").read_text(encoding="utf-8")
+    assert "yaw -80 degrees" in latex
+    assert latex.count("tabular") == 4, "nobody has a confidence"
+
+
+def test_benchmarks_in_one_folder_keep_their_own_pictures(tmp_path):
+    """A person's frontal picture has the same name in both, but another light and tilt."""
+    for name in ("open", "robustness"):
+        assert evaluate.main([name, "--methods", "mean", "--limit", "1", "--overwrite", "--out", str(tmp_path)]) == 0
+    assert len({path.parent for path in (tmp_path / "pictures").rglob("*.png")}) == 2
 
 
 @pytest.mark.parametrize(
@@ -132,6 +142,38 @@ def test_errors_are_one_line(tmp_path, capsys, monkeypatch, arguments, said):
     assert message.startswith("error: ")
     assert said in message
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["micc", ".", "--frames", "0"], "frames must be positive. Received: 0"),
+        (["now", ".", "--unit", "-1"], "unit must be positive. Received: -1.0"),
+        (["csv", ".", "--unit", "nan"], "unit must be positive. Received: nan"),
+        (["sets", "--members", "-1"], "must not be negative. Received: -1"),
+        (["confidence", "--members", "0"], "at least 1"),
+    ],
+)
+def test_bad_numbers_are_one_line(tmp_path, capsys, arguments, said):
+    assert evaluate.main([*arguments, "--methods", "mean", "--out", str(tmp_path)]) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert said in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a=b/c", ("a", Path("b/c"), None)),
+        ("a=b/c:int8", ("a", Path("b/c"), "int8")),
+        ("a=C:/b", ("a", Path("C:/b"), None)),
+        ("a=C:/b:float16", ("a", Path("C:/b"), "float16")),
+    ],
+)
+def test_a_bundle_may_name_one_of_its_networks(text, expected):
+    command = ["open", "--out", "x", "--bundle", text]
+    assert evaluate._parser().parse_args(command).bundle == [expected]
 
 
 @pytest.mark.parametrize(

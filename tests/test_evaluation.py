@@ -129,6 +129,42 @@ def test_results_are_kept_and_not_measured_again(tiny_model, landmarks, views, c
     assert calls[-1] == [cases[0].name]
 
 
+@pytest.mark.parametrize("name", [".", "..", "../up", "/", "a/b"])
+def test_no_name_leads_out_of_the_folder(tmp_path, name):
+    for folder, place in ((evaluation.result_folder, "methods"), (evaluation.picture_folder, "pictures")):
+        assert folder(tmp_path, name).resolve().parent == tmp_path / place
+
+
+def test_photos_are_kept_without_their_windows(tiny_model, landmarks, views, cases, tmp_path, monkeypatch):
+    given = []
+    portrait = portrait_of(cases[0], np.zeros((68, 2)))
+    monkeypatch.setattr(evaluation.pipeline, "portraits_of", lambda path, model, all_faces: [portrait])
+
+    def run(cases):
+        given.extend(portrait for case in cases for portrait in case.portraits)
+        return ["nothing"] * len(cases)
+
+    evaluation.run("tiny 1", cases[:2], [Method("m", run, {})], tiny_model, tmp_path)
+    assert [each.window for each in given] == [None, None], "a large photo's window would be most of its memory"
+    assert given[0].crop is portrait.crop
+
+
+def test_of_several_faces_the_one_with_the_truth_is_measured(tiny_model, cases, tmp_path, monkeypatch):
+    large, small = (portrait_of(cases[0], np.full((68, 2), place)) for place in (50.0, 200.0))
+    monkeypatch.setattr(
+        evaluation.pipeline, "portraits_of", lambda path, model, all_faces: [large, small] if all_faces else [large]
+    )
+    given = []
+
+    def run(cases):
+        given.extend(portrait.detected for case in cases for portrait in case.portraits)
+        return ["nothing"] * len(cases)
+
+    three = [cases[0], cases[1]._replace(face=(190.0, 230.0)), cases[1]._replace(name="other", face=(0.0, 0.0))]
+    evaluation.run("tiny 1", three, [Method("m", run, {})], tiny_model, tmp_path)
+    assert [each is small.detected for each in given] == [False, True, False]
+
+
 def test_a_prediction_that_cannot_be_measured_is_a_reason(tiny_model, landmarks, views, cases, tmp_path):
     flat = predicted(tiny_model, landmarks, views[0])._replace(anchors=np.zeros((51, 3)))
     method = Method("flat", lambda cases: [flat] * len(cases), {}, detects=False)
@@ -266,6 +302,10 @@ def test_meshes_of_another_program(tiny_model, landmarks, views, cases, tmp_path
     assert [row["numbers"] and row["numbers"]["plane_rmse"] < 0.01 for row in rows] == [True, True, None, None, None]
     for row, reason in zip(rows[2:], ("line 1", "68, 51 or 7 rows", "no such file"), strict=True):
         assert reason in row["reason"]
+    for case in (cases[0], cases[2], cases[4]):  # one that was there is not read again, others are
+        write_obj(folder / f"{case.name}.obj", vertices * [1, 1, 1 + (case is cases[0])], tiny_model.triangles)
+    again = evaluation.run("tiny 1", cases[:5], [method], tiny_model, tmp_path)["theirs"]
+    assert [row["numbers"] and row["numbers"]["plane_rmse"] < 0.01 for row in again] == [True, True, True, None, True]
     with pytest.raises(FileNotFoundError, match="no folder"):
         foreign_methods.mesh_folder("theirs", tmp_path / "nowhere")
 
@@ -347,6 +387,16 @@ def test_report_is_one_page(results):
     assert page.count("<polyline") == 4
     assert "p7: no face found" in page
     assert "nan" not in page
+
+
+def test_the_best_have_most_of_what_is_good(results):
+    rows = [
+        row | {"numbers": {"confidence": i / 10}, "reason": None, "sections": ()} for i, row in enumerate(results["b"])
+    ]
+    page = evaluation_html.html_report("x", {"m": rows}, report.summaries({"m": rows}), {}, lambda *_: [], {})
+    assert [page.index(f"p{i}: ") for i in (7, 6, 5, 0, 1, 2)] == sorted(
+        page.index(f"p{i}: ") for i in (7, 6, 5, 0, 1, 2)
+    )
 
 
 def test_error_colors_run_from_blue_to_red():

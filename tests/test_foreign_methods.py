@@ -52,5 +52,8 @@ def test_a_bundle_weighs_photos_by_its_own_confidence(tiny_model, tmp_path):
     expected = evaluation_methods.prediction(tiny_model, coefficients, portraits, True, fused)
     np.testing.assert_allclose(found.vertices, expected.vertices, atol=1e-4)  # the file is rounded
     np.testing.assert_allclose(found.confidence, trust.mean(0), atol=1e-6)
+    assert foreign_methods.bundle("exact", folder, "float32").identity != method.identity
+    with pytest.raises(ValueError, match="Received: 'int8'"):
+        foreign_methods.bundle("small", folder, "int8")
     with pytest.raises(ValueError, match="Received"):
         foreign_methods.bundle("device", tmp_path)

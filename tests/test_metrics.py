@@ -210,3 +210,18 @@ def test_inconsistency_is_the_standard_deviation(face):
     for count in (2, 6):
         shapes = face[0] + rng.normal(0, 0.3, (count, *face[0].shape))
         assert metrics.set_consistency(shapes).mean() == pytest.approx(0.3 * np.sqrt(3), rel=0.02)
+
+
+def test_distances_of_shapes_are_those_after_the_best_similarity(face):
+    one = face[0][::20]
+    two = one + 2.0 * np.sin(one[:, [1, 2, 0]] / 9)
+    found = metrics.shape_distances(np.stack([one, MOVE.apply(one), two]))
+    np.testing.assert_array_equal(found, found.T)
+    assert np.abs(np.diag(found)).max() == 0
+    unit = lambda shape: (shape - shape.mean(0)) / np.linalg.norm(shape - shape.mean(0))  # noqa: E731
+    rest = metrics.similarity_from_landmarks(unit(two), unit(one)).apply(unit(two)) - unit(one)
+    size = (np.linalg.norm(one - one.mean(0)) + np.linalg.norm(two - two.mean(0))) / 2
+    assert found[0, 2] == pytest.approx(size * np.linalg.norm(rest) / np.sqrt(len(one)))
+    assert found[0, 1] < 1e-5
+    mirrored = metrics.shape_distances(np.stack([two, two * [-1, 1, 1]]))[0, 1]
+    assert mirrored > 0.1, "a mirrored face is another face"

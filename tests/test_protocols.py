@@ -6,7 +6,7 @@ from PIL import Image
 from scipy import io as matlab
 
 from tests.test_scans import write_obj
-from tf_deep3d import evaluation, face, geometry, meshio, protocols, scans, video
+from tf_deep3d import evaluation, evaluation_output, face, geometry, meshio, protocols, scans, video
 from tf_deep3d.evaluation import Method
 from tf_deep3d.measuring import Prediction
 from tf_deep3d.protocols import landmarks as landmark_protocols
@@ -245,6 +245,12 @@ def test_a_list_of_ones_own(tmp_path, tiny_model, points, vertices, right):
     assert rows[0]["numbers"]["plane_rmse"] < 0.05
     assert "line 4" in protocol.remark
     assert "d.jpg" in protocol.remark
+    table.write_text("photos,scan\na.jpg,me.obj\nb.jpg,me.obj\nc.jpg,you/me.obj\n")
+    put_scan(tmp_path / "data" / "you" / "me.obj", tiny_model, points, vertices)
+    names = {loading.load("csv", table, tiny_model, given).name for given in ({}, {"neutral": True}, {"unit": 10.0})}
+    assert names == {f"list mine.csv, 1{told}" for told in ("", ", neutral=True", ", unit=10.0")}, "they do not compare"
+    groups = [case.group for case in loading.load("csv", table, tiny_model, {}).cases(tmp_path)]
+    assert groups[0] == groups[1] != groups[2], "two people's scans may have one name"
     table.write_text("photo,scan\na.jpg,me.obj\n")
     with pytest.raises(ValueError, match="columns photos and scan"):
         loading.load("csv", table, tiny_model, {})
@@ -373,6 +379,28 @@ def test_pts_files(tmp_path, tiny_model, points):
     assert "the photo of lost.pts" in protocol.remark
     with pytest.raises(ValueError, match="68 rows"):
         landmark_protocols.read_pts(folder / "lost.pts")
+
+
+def test_a_damaged_file_stops_nothing(tmp_path, tiny_model, points, capsys):
+    place = points[:, :2] * [20, -20] + [50, 40]
+    rows = "\n".join(f"{x} {y}" for x, y in place + 0.5)
+    for name in "abc":
+        put_photo(tmp_path / "set" / f"{name}.png")
+        text = "{ }" if name == "b" else f"{{\n{rows}\n}}\n"
+        (tmp_path / "set" / f"{name}.pts").write_text(text)
+    protocol = loading.load("pts", tmp_path / "set", tiny_model, {})
+    method = Method("given", lambda cases: [flat_prediction(place)] * len(cases), {}, detects=False)
+    steps = []
+    results = evaluation.run(
+        protocol.name, protocol.cases(tmp_path), [method], tiny_model, tmp_path / "out", on_progress=steps.append
+    )
+    assert [row["numbers"] is None for row in results["given"]] == [False, True, False]
+    assert sum(steps) == 3
+    evaluation_output.write(tmp_path / "out", protocol, results)
+    shown = capsys.readouterr().out
+    assert "2 of 3" in shown
+    assert f"Unusable cases: 1; the first: {tmp_path / 'set' / 'b.pts'} must hold 68 rows" in shown
+    assert "must hold 68 rows" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_shape_alone_has_no_landmark_error(tmp_path, tiny_model, points, right):

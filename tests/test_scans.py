@@ -115,6 +115,15 @@ def test_a_scan_moves_into_the_models_frame_in_millimetres(tiny_model, tmp_path,
     assert np.ptp(doubled.vertices[:, 0]) == pytest.approx(2 * np.ptp(vertices[:, 0]), rel=1e-3)
 
 
+def test_a_unit_needs_eyes_that_lie_apart(frame):
+    assert scans.guessed_unit(frame / 1000) == 1000 * scans.guessed_unit(frame)
+    for eye in (np.nan, frame[36]):
+        points = frame.copy()
+        points[45] = eye
+        with pytest.raises(ValueError, match="corners of the eyes"):
+            scans.guessed_unit(points)
+
+
 def test_a_surface_without_a_face_says_what_is_missing(tmp_path, frame):
     path = tmp_path / "scan.obj"
     path.write_text(TRIANGLE)

@@ -116,9 +116,12 @@ def test_of_two_people_in_a_photo_the_albums_is_taken(tmp_path, networks, monkey
     np.testing.assert_array_equal(shrunk, right.thumbnail)
 
 
-def test_a_face_that_cannot_be_regressed_is_reported(tmp_path, networks):
+def test_a_face_that_cannot_be_regressed_is_reported(tmp_path, networks, monkeypatch):
     path = tmp_path / "face.png"
     Image.fromarray(data.astronaut()[:250, 100:340]).save(path)
+
+    waiting, sight = [], sightings._sight
+    monkeypatch.setattr(sightings, "_sight", lambda faces, *rest: waiting.extend(faces) or sight(faces, *rest))
 
     def spoiled(images):
         found = Coefficients(*(np.full((len(images), 2), np.nan) for _ in Coefficients._fields))
@@ -129,3 +132,4 @@ def test_a_face_that_cannot_be_regressed_is_reported(tmp_path, networks):
     assert not seen
     assert failure.photo == path
     assert "diverged" in failure.reason
+    assert waiting[0].window is None, "of a large photo it would be most of the memory"

@@ -125,6 +125,19 @@ def test_details_come_from_the_important_photo(tiny_model, atlas, albedo):
     assert abs(merged[1] - plain)[inner].mean() < 0.5 * abs(merged[1] - freckled)[inner].mean()
 
 
+def test_an_eye_that_one_photo_hides_comes_from_another(tiny_model, atlas, albedo):
+    """Profiles from both sides: neither shows both eyes, and what it does not show is not black."""
+    views = [shown(tiny_model, atlas, albedo, yaw, light(0, 0, 0, 0)) for yaw in (1.2, -1.2)]
+    whole = texture_merging.merge([(view, 1.0) for view in views], tiny_model.mean_albedo, atlas)
+    best = np.maximum(*(view.weight for view in views))
+    seen = atlas.eyes & (best > 0.9)
+    for view in views:
+        hidden = seen & (view.weight == 0)
+        assert hidden.sum() > 5
+        error = abs(whole.image.reshape(-1, 3)[atlas.texels] - on_texels(atlas, albedo))[hidden]
+        assert error.max() < 0.1
+
+
 def test_photos_that_show_nothing_leave_the_albedo(tiny_model, atlas, sides):
     nothing = sides[0]._replace(weight=np.zeros_like(sides[0].weight), facing=np.zeros_like(sides[0].facing))
     whole = texture_merging.merge([(nothing, 1.0)], tiny_model.mean_albedo, atlas)

@@ -129,7 +129,7 @@ def _chosen(rows):
     others = [row for row in rows if row.shares is None]
     if len(rows) <= ROWS:
         return known + others
-    others = others[: ROWS // 4]
+    others = others[: max(ROWS // 4, ROWS - len(known))]
     order = np.argsort([-(row.trust or 0.0) for row in known], kind="stable")
     return [known[i] for i in order[np.linspace(0, len(known) - 1, ROWS - len(others)).round().astype(int)]] + others
 

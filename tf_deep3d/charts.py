@@ -41,6 +41,7 @@ def curves(series, across, up, size=(760, 340), dots=False):
     width, height = size
     low, high = np.concatenate(points).min(0), np.concatenate(points).max(0)
     low, high = np.minimum(low, 0), np.maximum(high, 0)
+    high = np.where(low == high, 1, high)
     ticks = [_ticks(*bounds) for bounds in zip(low, high, strict=True)]
     low, high = (np.array([t[end] for t in ticks]) for end in (0, -1))
 

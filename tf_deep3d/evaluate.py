@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,8 +15,10 @@ examples:
   python -m tf_deep3d.evaluate open --methods rnet:0,rnet:20 --compare rnet:0 rnet:20 --out results
   python -m tf_deep3d.evaluate open --methods rnet --weights runs/mine --out mine
   python -m tf_deep3d.evaluate open --methods mean --meshes theirs=meshes/ --out results
-      results/pictures holds the photos; reconstruct each NAME.png to meshes/NAME.obj with another program, write the
-      indices of its 68, 51 or 7 landmark vertices to meshes/landmarks.txt, and run the command again
+      after the same command without --meshes the photos lie in results/pictures; reconstruct each NAME.png to
+      meshes/NAME.obj with another program, and write the indices of its 68, 51 or 7 landmark vertices to
+      meshes/landmarks.txt; meshes that are missing or unusable are read again the next time
+  python -m tf_deep3d.evaluate open --bundle small=bundle:int8 --bundle exact=bundle:float32 --out results
   python -m tf_deep3d.evaluate aflw2000 AFLW2000/ --methods rnet --out aflw2000
   python -m tf_deep3d.evaluate now NoW_Dataset/ --methods rnet --submission --part test --out now
   python -m tf_deep3d.evaluate csv mine.csv --methods mean,rnet --out mine     your own scans
@@ -91,7 +94,12 @@ def _add_options(sub):
     sub.add_argument("--methods", metavar="LIST", help="separated by commas (mean,fit,rnet; what suits a benchmark)")
     sub.add_argument("--meshes", action="append", default=[], type=_named, metavar="NAME=DIR", help="see the examples")
     sub.add_argument(
-        "--bundle", action="append", default=[], type=_named, metavar="NAME=DIR", help="networks of python -m export"
+        "--bundle",
+        action="append",
+        default=[],
+        type=_bundle,
+        metavar="NAME=DIR[:KIND]",
+        help="networks of python -m export; KIND is float32, float16, dynamic or int8",
     )
     sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for pictures and results")
     sub.add_argument("--limit", type=int, metavar="N", help="evaluate N cases, evenly spread")
@@ -154,6 +162,13 @@ def _named(text):
     return name, Path(folder)
 
 
+def _bundle(text):
+    """(name, folder, quantization or None); a colon within the folder's path is none of ours."""
+    name, place = _named(text)
+    folder, _, kind = str(place).rpartition(":")
+    return (name, Path(folder), kind) if folder and re.fullmatch(r"\w+", kind) else (name, place, None)
+
+
 def _check_names(wanted, compare):
     """Raises ValueError unless the methods differ and those to compare are among them."""
     if not wanted or len(set(wanted)) < len(wanted):
@@ -167,7 +182,7 @@ def _check_names(wanted, compare):
 
 def _run(options):
     names = None if options.methods is None else [name.strip() for name in options.methods.split(",") if name.strip()]
-    others = [name for name, _ in options.meshes + options.bundle]
+    others = [name for name, *_ in options.meshes + options.bundle]
     if names is not None:
         _check_names(names + others, options.compare)
     if options.limit is not None and options.limit < 1:
@@ -194,10 +209,10 @@ def _run(options):
     methods = evaluation_methods.own_methods(
         names, levels, options.model, options.weights, options.refine, options.cnet, options.scalar, protocol.detail
     )
-    methods += [foreign_methods.bundle(name, folder) for name, folder in options.bundle]
+    methods += [foreign_methods.bundle(*each) for each in options.bundle]
     methods += [foreign_methods.mesh_folder(name, folder) for name, folder in options.meshes]
     submit = now.submitting(options.out) if own.get("submission") else None
-    cases = protocol.cases(options.out / "pictures")
+    cases = protocol.cases(evaluation.picture_folder(options.out, protocol.name))
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
     with tqdm(total=len(protocol.entries) * len(methods), bar_format=style, disable=None) as bar:
         results = evaluation.run(

@@ -44,6 +44,8 @@ class Case(NamedTuple):
       sections: titles of the tables, besides that of all cases, which the case counts in.
       neutral: the truth has no expression: a method that can leaves the expression out.
       portraits: tuple of `pipeline.Portrait`, of the photos with a face; empty too if nobody looked yet.
+      face: (x, y) px in the photos where the face is that has the truth, or None for the largest.
+      unusable: why there is nothing to measure, e.g. a damaged file; empty text for a whole case.
     """
 
     name: str
@@ -54,6 +56,8 @@ class Case(NamedTuple):
     sections: tuple = ()
     neutral: bool = False
     portraits: tuple = ()
+    face: tuple | None = None
+    unusable: str = ""
 
 
 class Method(NamedTuple):
@@ -65,12 +69,14 @@ class Method(NamedTuple):
         none.
       identity: plain data that changes when results would.
       detects: whether it needs the cases' portraits.
+      retries: whether a case without a prediction may have one the next time, and is tried again.
     """
 
     name: str
     run: Callable
     identity: dict
     detects: bool = True
+    retries: bool = False
 
 
 class Details(NamedTuple):
@@ -128,7 +134,7 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
 
     Returns:
       Method name -> list of results (`read_result`) in the order of the cases, each with the case's "sections" and its
-      first "photo".
+      first "photo" (None of an unusable case).
 
     Raises:
       ValueError: if `out` holds results of another benchmark or of a method that was set otherwise.
@@ -138,9 +144,9 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
     results = {method.name: [] for method in methods}
     seen = {}
     for batch in _batches(cases):
-        missing = {m.name: [c for c in batch if read_result(folders[m.name], c.name) is None] for m in methods}
+        missing = {m.name: [case for case in batch if not _is_done(m, folders[m.name], case)] for m in methods}
         wanted = {case.name for method in methods if method.detects for case in missing[method.name]}
-        portraits = {case.name: _portraits(case.photos, model, seen) for case in batch if case.name in wanted}
+        portraits = {case.name: _portraits(case, model, seen) for case in batch if case.name in wanted}
         work = []
         for method in methods:
             new = [case._replace(portraits=portraits.get(case.name, ())) for case in missing[method.name]]
@@ -156,10 +162,7 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
             for _ in pool.map(lambda task: _keep(*task, describe), work):
                 progress(1)
         for method in methods:
-            results[method.name] += [
-                read_result(folders[method.name], case.name) | {"sections": case.sections, "photo": str(case.photos[0])}
-                for case in batch
-            ]
+            results[method.name] += [_row(folders[method.name], case) for case in batch]
     for method, rows in results.items():
         _add_consistency(folders[method], rows)
     return results
@@ -167,7 +170,16 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
 
 def result_folder(out, name):
     """Where the method `name` keeps its results."""
-    return Path(out) / "methods" / re.sub(r"[^\w.+-]", "-", name)
+    return Path(out) / "methods" / _file_name(name)
+
+
+def picture_folder(out, name):
+    """Where the benchmark `name` keeps the pictures that it makes: another benchmark's may have the same names."""
+    return Path(out) / "pictures" / _file_name(name)
+
+
+def _file_name(text):
+    return re.sub(r"^\.+|[^\w.+-]", "-", text)
 
 
 def read_result(folder, case_name):
@@ -230,16 +242,42 @@ def _prepare(name, method, out, overwrite):
     return folder
 
 
-def _portraits(paths, model, seen):
-    """The portraits of the photos that show a face; `seen` keeps them, path -> portrait or None."""
-    if len(seen) + len(paths) > PORTRAITS:
+def _row(folder, case):
+    """The result of a case, with what the case says of itself."""
+    found = _record(case, None, case.unusable) if case.unusable else read_result(folder, case.name)
+    return found | {"sections": case.sections, "photo": str(case.photos[0]) if case.photos else None}
+
+
+def _record(case, numbers, reason):
+    return {"picture": case.name, "group": case.group, "angles": case.angles, "numbers": numbers, "reason": reason}
+
+
+def _is_done(method, folder, case):
+    if case.unusable:
+        return True
+    found = read_result(folder, case.name)
+    return found is not None and not (method.retries and found["numbers"] is None)
+
+
+def _portraits(case, model, seen):
+    """The portraits of a case; `seen` keeps them without windows, (path, place) -> portrait or None."""
+    keys = [(path, case.face) for path in case.photos]
+    if len(seen) + len(keys) > PORTRAITS:
         seen.clear()
-    for path in paths:
-        if path not in seen:
-            seen[path] = None
+    for path, place in keys:
+        if (path, place) not in seen:
+            seen[path, place] = None
             with contextlib.suppress(pipeline.NoFaceError, photos.PhotoError):
-                seen[path] = pipeline.portraits_of(path, model)[0]
-    return tuple(seen[path] for path in paths if seen[path])
+                seen[path, place] = _portrait(path, model, place)._replace(window=None)
+    return tuple(seen[key] for key in keys if seen[key])
+
+
+def _portrait(path, model, place):
+    """The face of a photo that is nearest to a place (x, y), or the largest."""
+    found = pipeline.portraits_of(path, model, all_faces=place is not None)
+    if place is None:
+        return found[0]
+    return min(found, key=lambda portrait: np.linalg.norm(portrait.detected.landmarks68.mean(0) - place))
 
 
 def _keep(folder, case, answer, seconds, describe):
@@ -268,8 +306,8 @@ def _keep(folder, case, answer, seconds, describe):
             details = Details(errors, measured.picture and measured.picture(), neutral, answer.confidence)
             arrays = {name: value for name, value in details._asdict().items() if value is not None}
             archive.write_arrays(folder / f"{case.name}.npz", arrays, overwrite=True)
-    record = {"picture": case.name, "group": case.group, "angles": case.angles, "numbers": numbers, "reason": reason}
-    with writing(folder / f"{case.name}.json") as file:
+    record = _record(case, numbers, reason)
+    with writing(folder / f"{case.name}.json", overwrite=True) as file:
         file.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 from tf_deep3d.charts import curves, draw
 from tf_deep3d.evaluation_report import (
     MEASURES,
+    MORE,
     SCALE_END,
     brief_rows,
     comparison_text,
@@ -77,7 +78,7 @@ def _graphics(results, measure, pictures):
     yield f"{_image(scale * 255)} {SCALE_END:g} mm; grey: not measured or not covered.</p>"
     for method, rows in results.items():
         errors = values_of(rows, measure)
-        order = [int(i) for i in np.argsort(errors) if np.isfinite(errors[i])]
+        order = [int(i) for i in np.argsort(-errors if measure in MORE else errors) if np.isfinite(errors[i])]
         for kind, chosen in (("best", order[:3]), ("worst", order[3:][-3:][::-1])):
             yield f"<h3>{html.escape(method)}: {kind}</h3><div class='cases'>"
             for i in chosen:

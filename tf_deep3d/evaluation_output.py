@@ -32,7 +32,9 @@ def write(out, protocol, results, compare=()):
     compared = {(first, second): report.comparison(results, first, second) for first, second in compare}
     totals = report.totals_of(results)
     points = evaluation.pooled(out, results) if protocol.pooled else {}
-    remark = "\n\n".join(text for text in (protocol.remark, report.pooled_text(points)) if text)
+    damaged = [row["reason"] for row in next(iter(results.values())) if row["photo"] is None]
+    damaged = f"Unusable cases: {len(damaged)}; the first: {damaged[0]}" if damaged else ""
+    remark = "\n\n".join(text for text in (protocol.remark, damaged, report.pooled_text(points)) if text)
     print(f"{name}, {totals['all']} cases; means and {'standard deviations' if brief else '95 % intervals'}\n")
     if brief:
         print(f"{report.brief_text(table, brief, totals)}\n")
@@ -70,7 +72,8 @@ def write(out, protocol, results, compare=()):
     }
     page = html_report(name, results, table, compared, _shower(out), versions, remark, brief, charts)
     if brief:
-        latex = "\n".join(report.brief_latex(table, measure, totals, name) for measure in brief)
+        known = [measure for measure in brief if measure in report.shown_measures(table["all"])]
+        latex = "\n".join(report.brief_latex(table, measure, totals, name) for measure in known)
     else:
         latex = "\n".join(report.latex_table(section, f"{name}, {title}") for title, section in table.items())
     for chart in charts:

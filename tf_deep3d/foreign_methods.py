@@ -70,7 +70,7 @@ def mesh_folder(name, folder):
     def run(cases):
         return [_read_prediction(folder, case.name) for case in cases]
 
-    return Method(name, run, {"meshes": str(folder.resolve())}, detects=False)
+    return Method(name, run, {"meshes": str(folder.resolve())}, detects=False, retries=True)
 
 
 def _read_prediction(folder, name):

@@ -83,7 +83,7 @@ def load_scan(path, frame, landmarks=None, unit=None, colored=False):
         points = landmarks if isinstance(landmarks, np.ndarray) else read_landmarks(landmarks, vertices)
     scale = guessed_unit(points) if unit is None else unit
     if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"the outer corners of the eyes must lie apart. Received: {path}")
+        raise ValueError(f"a unit must be positive mm. Received: {scale}")
     vertices, points = vertices * scale, points * scale
     move = metrics.similarity_from_landmarks(points[JAW:], frame[JAW:], scale=False)
     vertices = move.apply(vertices)
@@ -93,8 +93,17 @@ def load_scan(path, frame, landmarks=None, unit=None, colored=False):
 
 
 def guessed_unit(landmarks):
-    """mm in one unit of `landmarks` [68, 3], a power of ten: m, dm, cm or mm are told apart by the size of a face."""
-    return 10.0 ** round(math.log10(EYES_APART / max(float(np.linalg.norm(landmarks[36] - landmarks[45])), 1e-9)))
+    """mm in one unit of `landmarks` [68, 3], a power of ten: m, dm, cm or mm are told apart by the size of a face.
+
+    Raises:
+      ValueError: if the outer corners of the eyes are not known or do not lie apart.
+    """
+    apart = float(np.linalg.norm(landmarks[36] - landmarks[45]))
+    if not apart > 0:
+        raise ValueError(
+            f"the outer corners of the eyes must be known and lie apart. Received: {landmarks[[36, 45]].tolist()}"
+        )
+    return 10.0 ** round(math.log10(EYES_APART / apart))
 
 
 def nose_tip(scan):

@@ -72,7 +72,7 @@ def look_through(paths, options, models, cnet=None, on_progress=None):
     for number, (path, name) in enumerate(zip(paths, folder_names(paths), strict=True), 1):
         try:
             found = pipeline.portraits_of(path, models.levels[0], all_faces=True)[:FACES]
-            waiting += [portrait._replace(folder=name) for portrait in found]
+            waiting += [portrait._replace(folder=name, window=None) for portrait in found]
         except (photos.PhotoError, pipeline.NoFaceError, OSError) as error:
             failures.append(pipeline.Failure(path, str(error)))
         if len(waiting) >= pipeline.BATCH or number == len(paths):

@@ -89,11 +89,12 @@ def merge(views, albedo, atlas, mirror=True):
         layers.append(_layer(shown - canvas.source, known, weight, importance))
         score = importance * float(weight[canvas.eyes].sum())
         if score > best:
-            eyes, best = shown[canvas.eyes], score
+            eyes, best = (shown[canvas.eyes], known[canvas.eyes]), score
     coarse, agreement = agree(np.stack([x.coarse for x in layers]), np.stack([x.reach for x in layers]))
     value = canvas.source + fields.grow(coarse, *seen.shape[:2]) + _details(layers, agreement)
     if eyes is not None:
-        value[canvas.eyes] = eyes
+        looks, sure = eyes
+        value[canvas.eyes] += sure * (looks - value[canvas.eyes])
     return texture.finish(value, seen, canvas, atlas, mirror)
 
 

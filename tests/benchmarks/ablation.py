@@ -64,7 +64,8 @@ def measure(trained, out, limit):
         weights = rnet.fingerprint(folder / rnet.WEIGHTS)
         methods.append(evaluation_methods.own_method("rnet:0", network, chosen, weights)._replace(name=name))
     benchmark = open_benchmark.load(limit)
-    cases = evaluation.open_cases(benchmark, out / "pictures")
+    pictures = evaluation.picture_folder(out, benchmark.name)
+    cases = [evaluation.open_case(view, pictures) for view in benchmark.views]
     return evaluation.run(benchmark.name, cases, methods, levels[0], out, True, lambda _: None)
 
 

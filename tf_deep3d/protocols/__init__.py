@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tf_deep3d.evaluation import Case
+
 LISTED = 8  # entries of a folder that a message names
 
 
@@ -39,9 +41,14 @@ class Protocol(NamedTuple):
     charts: Callable | None = None
 
     def cases(self, pictures):
-        """Yields the `Case`s; nothing is read before."""
-        for entry in self.entries:
-            yield self.make(entry, pictures)
+        """Yields the `Case`s; nothing is read before. One whose files are unusable says why (`Case.unusable`)."""
+        for number, entry in enumerate(self.entries, 1):
+            try:
+                case = self.make(entry, pictures)
+            except ValueError as error:
+                name = f"case {number}"
+                case = Case(name, name, None, (), None, unusable=str(error))
+            yield case
 
 
 def folder_of(path, what):

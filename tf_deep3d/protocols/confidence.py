@@ -84,7 +84,11 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
         section = "photo as it is" if kind == CLEAN else f"photo, {title(kind, level)}"
         return Case(f"photo_{name}_{kind}{level}", f"photo_{name}", None, (spoiled,), _nothing, (section,))
 
-    what = f"{len(shown)} photos" if data is not None else f"{len(shown)} rendered portraits"
+    what = (
+        f"{len(shown)} photos of {Path(data).resolve().name}"
+        if data is not None
+        else f"{len(shown)} rendered portraits"
+    )
     remark = f"{members} members of the face model at yaws of {YAWS[0]} to {YAWS[-1]} degrees; {what}, also spoiled."
     return Protocol(
         f"confidence {VERSION}.{open_benchmark.RENDERING}, {members} members, {what}", entries, make, remark, detail=1,
@@ -111,11 +115,15 @@ def _nothing(prediction):
 
 
 def _portrait(photo, path):
-    """Cuts out the largest face of a photo, no larger than `FACE`: (path of the picture, the face's box in it)."""
+    """Cuts out the largest face of a photo, no larger than `FACE`: (path of the picture, the face's box in it).
+
+    Raises:
+      photos.PhotoError, ValueError: if the photo cannot be read or shows no face.
+    """
     image = photos.read_photo(photo)
     found = detection.nearest(image)
-    if found is None:  # the method will say so
-        return photo, (0.0, 0.0, *image.shape[1::-1])
+    if found is None:
+        raise ValueError(f"no face found. Received: {photo}")
     box = np.array(box_of(found.landmarks68))
     width = box[2] - box[0]
     low = np.maximum(np.floor(box[:2] - ROOM * width), 0).astype(int)

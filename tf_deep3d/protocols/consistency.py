@@ -42,8 +42,10 @@ def consistency(folder, list=None, held_out=HELD_OUT):
     if not 0 < held_out <= 1:
         raise ValueError(f"the share of the people must be in (0, 1]. Received: {held_out}")
     found = _listed(list, folder) if list else _in_folders(folder)
-    chosen = {name: shown for name, shown in found.items() if split_of(name, held_out) == "validation" or held_out == 1}
+    listed = {name: shown for name, shown in found.items() if split_of(name, held_out) == "validation" or held_out == 1}
+    chosen = {name: [photo for photo in shown if photo.is_file()] for name, shown in listed.items()}
     lacking = [f"a second photo of {name}" for name, shown in chosen.items() if len(shown) < 2]
+    lacking += [str(photo) for name, shown in listed.items() for photo in shown if photo not in chosen[name]]
     entries = [(name, half, _half(shown, half)) for name, shown in chosen.items() if len(shown) > 1 for half in (0, 1)]
     layout = "NAME/*.jpg for each person, or a --list with such files"
     remark = whole(entries, lacking, folder, layout)
@@ -71,10 +73,10 @@ def _listed(path, folder):
         reader = csv.DictReader(file)
         if not {"identity", "file"} <= set(reader.fieldnames or ()):
             raise ValueError(f"{path} must have the columns identity and file. Received: {reader.fieldnames}")
-        rows = [(row["identity"], folder / row["file"]) for row in reader]
+        rows = [(row["identity"] or "", folder / (row["file"] or "")) for row in reader]
     found = {}
     for name, photo in sorted(rows):
-        found.setdefault(name, []).extend([photo] if photo.is_file() else [])
+        found.setdefault(name, []).append(photo)
     return found
 
 

@@ -41,7 +41,7 @@ def aflw2000(folder):
         truth, angles, yaw = read_mat(path)
         return _case(photo.stem, photo, truth, tuple(angles.tolist()), yaw_section(yaw, YAW_BINS), "box")
 
-    return Protocol("AFLW2000-3D, 1", entries, make, remark)
+    return Protocol("AFLW2000-3D, 2", entries, make, remark)
 
 
 def pts(folder):
@@ -57,7 +57,7 @@ def pts(folder):
         title = "_".join(below.with_suffix("").parts)
         return _case(title, photo, read_pts(path), None, section, "eyes")
 
-    return Protocol("300W landmarks, 1", entries, make, remark)
+    return Protocol("300W landmarks, 2", entries, make, remark)
 
 
 def read_mat(path):
@@ -127,7 +127,8 @@ def _case(title, photo, truth, angles, sections, normalization):
             numbers["pose"] = float(metrics.pose_errors(prediction.angles, angles).mean())
         return Measurement(numbers, np.zeros(0), lambda: _dots(photos.read_photo(photo), truth, prediction.landmarks))
 
-    return Case(title, title, angles, (photo,), measure, sections)
+    face = tuple(truth.mean(0).tolist())  # others may be in the photo
+    return Case(title, title, angles, (photo,), measure, sections, face=face)
 
 
 def _dots(image, truth, predicted):

@@ -17,6 +17,9 @@ from tf_deep3d.protocols import (
     sets,
 )
 
+POSITIVE = ("frames", "unit")  # options
+TELLING = ("images", "list", "neutral", "unit")  # options that change what is measured: part of the protocol's name
+
 
 def load(name, data, model, options, limit=None):
     """The protocol of a benchmark.
@@ -33,9 +36,12 @@ def load(name, data, model, options, limit=None):
 
     Raises:
       FileNotFoundError: if the data set is not there; the message says what was found and what was expected.
-      ValueError: if it is unusable.
+      ValueError: if it is unusable, or an option is.
     """
     given = {key: value for key, value in options.items() if value is not None}
+    for key in POSITIVE:
+        if key in given and not 0 < given[key] < np.inf:
+            raise ValueError(f"{key} must be positive. Received: {given[key]}")
     frame = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0] * open_benchmark.MILLIMETRES
     if name == "open":
         benchmark = open_benchmark.load()
@@ -67,6 +73,8 @@ def load(name, data, model, options, limit=None):
             "now": now.now,
         }
         protocol = loaders[name](data, frame, **given)
+    told = [f"{key}={getattr(value, 'name', value)}" for key in TELLING if (value := given.get(key))]
+    protocol = protocol._replace(name=", ".join([protocol.name, *told]))
     if limit is not None and limit < len(protocol.entries):
         pick = np.linspace(0, len(protocol.entries) - 1, limit).round().astype(int)
         protocol = protocol._replace(entries=[protocol.entries[i] for i in pick])

@@ -24,13 +24,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tf_deep3d import open_benchmark, photos, video
+from tf_deep3d import metrics, open_benchmark, photos, video
 from tf_deep3d.evaluation import Case, yaw_section
 from tf_deep3d.files import writing
 from tf_deep3d.measuring import measure_view
 from tf_deep3d.protocols import Protocol, folder_of, whole
 from tf_deep3d.protocols.surfaces import challenge_region, face_region, scan_at, to_plane, to_surface
-from tf_deep3d.scans import load_scan
+from tf_deep3d.scans import load_scan, nose_tip
 
 SEQUENCES = ("Indoor-Cooperative", "PTZ-Indoor", "PTZ-Outdoor")
 FRONTAL = ("frontal1", "frontal2")
@@ -100,7 +100,7 @@ def _views(number, name, path, frame, unit):
     key = (name, str(path), unit)
     if key not in _LAST:
         scan = load_scan(path, frame, unit=unit, colored=True)
-        region = face_region(path, frame, None, unit)
+        region = metrics.within(scan.vertices, nose_tip(scan)) & metrics.visible(scan.vertices, scan.triangles)
         colors = np.full(scan.vertices.shape, open_benchmark.CLAY) if scan.colors is None else scan.colors
         points = np.where(np.isfinite(scan.landmarks), scan.landmarks, np.nan) / open_benchmark.MILLIMETRES
         who = open_benchmark.subject(
@@ -169,7 +169,7 @@ def stirling(folder, frame, unit=None):
 
 def listed(path, frame, unit=None, neutral=False):
     """Scans of one's own: a .csv with the columns photos (several separated by ;) and scan, and, where wanted,
-    landmarks (of the scan), group (the person) and section. Paths count from the .csv."""
+    landmarks (of the scan), group (the person, by default whose scan it is) and section. Paths count from the .csv."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"the list is a .csv file with the columns {', '.join(COLUMNS)}. Received: {path}")
@@ -198,7 +198,7 @@ def listed(path, frame, unit=None, neutral=False):
         number, shown, scan, marks, group, section = entry
         title = f"{number:05d}_{shown[0].stem}"
         sections = (section,) if section else ()
-        return _case(title, group or scan.stem, shown, scan, frame, marks, unit, sections, neutral)
+        return _case(title, group or str(scan), shown, scan, frame, marks, unit, sections, neutral)
 
     return Protocol(f"list {path.name}, 1", entries, make, remark)
 

@@ -102,7 +102,13 @@ def people(members):
 
 
 def drawn_members(count):
-    """The first members of the face model, as of `people`."""
+    """The first members of the face model, as of `people`.
+
+    Raises:
+      ValueError: for a negative number.
+    """
+    if count < 0:
+        raise ValueError(f"the number of members must not be negative. Received: {count}")
     if not count:
         return []
     model = morphable_model.load(level=1)
