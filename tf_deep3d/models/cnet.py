@@ -2,7 +2,7 @@
 
 It looks at what R-Net saw, its features after the first stage and its pooled feature, and gives positive confidences
 to `aggregation.aggregate`. Its last layer starts at zero, so that training starts at plain averaging. The paper never
-released one. Only the ratios of confidences matter. Ours are bounded, because a network that learns from rendered people
+released one. Only ratios of confidences matter. Ours are bounded, because a network that learns from rendered people
 without a bound trusts single photos too much where people are real (see the model card).
 """
 
