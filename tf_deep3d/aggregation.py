@@ -16,7 +16,7 @@ STRATEGIES = {
     "elementwise": "S4: every coefficient has its own confidence",
 }
 # Of albums whose user names none, where there is a C-Net that serves it; else they are averaged.
-DEFAULT = "average"
+DEFAULT = "elementwise"
 _LEAST = 1e-12  # of a sum of weights that is divided by
 
 
