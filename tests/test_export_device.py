@@ -245,7 +245,7 @@ def test_command_writes_faces_and_skips_what_it_cannot_read(bundle, photo, tmp_p
     paths = [str(tmp_path / name) for name in ("bad.jpg", "black.png", "me.png")]
     assert device.main([str(bundle), *paths, "--out", str(out)]) == 0
     said = capfd.readouterr()
-    assert "1 faces written" in said.out
+    assert "1 face written" in said.out
     assert "2 photos without one" in said.out
     assert [line.split(": ")[0] for line in said.err.splitlines()] == paths[:2]
     assert [path.name for path in out.iterdir()] == ["me"]
