@@ -297,7 +297,10 @@ def _run(options):
         shared = runtime.together([face for _, _, face in waiting])
         waiting = [(folder, path, face) for (folder, path, _), face in zip(waiting, shared, strict=True)]
         written += _write(waiting, runtime, options)
-    print(f"{written} face{'s' * (written != 1)} written to {options.out}" + (f", {failed} photos without one" if failed else ""))
+    print(
+        f"{written} face{'s' * (written != 1)} written to {options.out}"
+        + (f", {failed} photos without one" if failed else "")
+    )
     return 0 if written else 1
 
 

@@ -52,7 +52,8 @@ def test_a_crowd_of_another_schema_is_refused(model, head, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("tone", "srgb"), [("very light", (247, 222, 200)), ("tan", (168, 122, 90)), ("dark", (66, 44, 36))]
+    ("tone", "srgb"),
+    [("very light", (247, 222, 200)), ("tan", (168, 122, 90)), ("dark", (66, 44, 36)), ("dark", (20, 20, 40))],
 )
 def test_skin_tones_follow_the_typology_angle(tone, srgb):
     colors = np.tile(np.array(srgb) / 255, (5, 1))

@@ -2,11 +2,13 @@
 
 import gzip
 import hashlib
+import io
 import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from tf_deep3d import records
 
@@ -74,6 +76,15 @@ def test_round_trip_in_a_pipeline(tmp_path):
         assert row["source"].decode() == given["source"]
         assert np.abs(row["image"].astype(int) - given["image"]).max() <= 6  # JPEG
         np.testing.assert_array_equal(row["skin"].squeeze(-1), given["skin"].reshape(320, 320))  # flat: exact
+
+
+def test_a_picture_of_another_size_is_refused_before_it_is_decoded():
+    stream = io.BytesIO()
+    Image.new("RGB", (9000, 9000)).save(stream, "JPEG")
+    example = tf.train.Example.FromString(records.encode(record()))
+    example.features.feature["image"].bytes_list.value[0] = stream.getvalue()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="9000"):
+        records.parse(tf.constant(example.SerializeToString()))
 
 
 def test_schema_has_room_for_the_margin():

@@ -249,6 +249,7 @@ def test_schedules():
         lambda: TrainSettings(attention="none"),
         lambda: TrainSettings(steps=99, log_every=50),
         lambda: TrainSettings(log_every=0),
+        lambda: TrainSettings(seed=-1),
     ],
 )
 def test_settings_that_cannot_be(wrong):

@@ -99,9 +99,10 @@ def skin_tone(who):
 
 
 def typology_angle(who):
-    """Individual typology angle in degrees of a `Subject`'s skin: atan((L* - 50) / b*) of its median albedo, sRGB."""
+    """Individual typology angle of a `Subject`'s skin, -90 to 90 degrees: atan((L* - 50) / b*) of its median albedo, sRGB;
+    what is bluish counts as grey."""
     srgb = np.median(who.colors[who.region], axis=0)
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
     _, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089])  # skin is brighter than where the cube root becomes a line
-    return float(np.degrees(np.arctan2(116 * y - 16 - 50, 200 * (y - z))))
+    return float(np.degrees(np.arctan2(116 * y - 16 - 50, max(200 * (y - z), 0.0))))

@@ -168,7 +168,10 @@ def parse(serialized):
     parsed = tf.io.parse_single_example(serialized, {name: parser(field) for name, field in SCHEMA.items()})
     for name, field in SCHEMA.items():
         if field.kind == "jpeg":
-            picture = tf.io.decode_jpeg(parsed[name], channels=field.shape[-1], dct_method="INTEGER_ACCURATE")
+            size = tf.io.extract_jpeg_shape(parsed[name])[:2]  # before the picture takes the memory that it claims
+            fits = tf.debugging.Assert(tf.reduce_all(size == field.shape[:2]), [f"{name} must be {field.shape}:", size])
+            with tf.control_dependencies([fits]):
+                picture = tf.io.decode_jpeg(parsed[name], channels=field.shape[-1], dct_method="INTEGER_ACCURATE")
             parsed[name] = tf.ensure_shape(picture, field.shape)
     return parsed
 

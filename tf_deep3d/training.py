@@ -142,7 +142,7 @@ class TrainSettings:
       log_every, validate_every, save_every: steps between entries of the log, validations and checkpoints; the last
         two are multiples of the first.
       precision: of the network, in `PRECISIONS`; everything after it is single precision.
-      seed: of the order of the records and their augmentation.
+      seed: of the order of the records and their augmentation, in [0, 2^31).
     """
 
     network: Network = field(default_factory=Network)
@@ -167,6 +167,8 @@ class TrainSettings:
             raise ValueError(f"precision must be one of {PRECISIONS}. Received: {self.precision!r}")
         if self.attention not in skin.ATTENTIONS:
             raise ValueError(f"attention must be one of {skin.ATTENTIONS}. Received: {self.attention!r}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed must lie in [0, 2^31). Received: {self.seed}")
         if min(self.steps, self.log_every) < 1:
             raise ValueError(f"steps and log_every must be positive. Received: {self.steps} and {self.log_every}")
         if self.optimization.warmup >= self.steps:
