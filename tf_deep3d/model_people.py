@@ -99,8 +99,10 @@ def skin_tone(who):
 
 
 def typology_angle(who):
-    """Individual typology angle of a `Subject`'s skin, -90 to 90 degrees: atan((L* - 50) / b*) of its median albedo, sRGB;
-    what is bluish counts as grey."""
+    """Individual typology angle of a `Subject`'s skin in degrees: atan((L* - 50) / b*) of its median albedo, sRGB.
+
+    It lies in [-90, 90]; a bluish skin counts as grey.
+    """
     srgb = np.median(who.colors[who.region], axis=0)
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
