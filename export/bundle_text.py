@@ -19,7 +19,7 @@ MEANINGS = {
     "angles": "pitch, yaw, roll in radians",
     "illumination": "spherical harmonics of each colour; add 0.8 to the first of each",
     "translation": "dm",
-    CONFIDENCE: "in [0.12, 0.88], of each number of `identity`; only in the files `cnet_*`",
+    CONFIDENCE: "above 0, of each number of `identity`, only ratios between photos count; only in the files `cnet_*`",
 }
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 from keras import ops
 
-from tf_deep3d import config, losses
+from tf_deep3d import losses
 from tf_deep3d.aggregation import aggregate
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
-from tf_deep3d.training import Reconstructor
+from tf_deep3d.training import Reconstructor, recipe_of
 from tf_deep3d.training_panels import set_panel
 
 
@@ -92,7 +92,6 @@ def build_networks(settings):
     wanted = settings.sets
     path = rnets.SHIPPED if wanted.rnet == "shipped" else wanted.rnet
     rnet = rnets.load_rnet(path, rnets.fingerprint(settings.network.face_model))
-    recipe = config.as_plain(settings)
-    recipe["data"].pop("records")  # where they lay is nobody's business
+    recipe = recipe_of(settings)
     recipe["sets"].pop("rnet")
     return rnet, cnets.build_cnet(rnet, wanted.scalar, recipe, keras.DTypePolicy(settings.precision))

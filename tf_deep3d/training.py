@@ -397,6 +397,14 @@ def dense_mirror(model):
     return np.argmin(distance, axis=1)
 
 
+def recipe_of(settings):
+    """`TrainSettings` as the plain data that travels with weights: where things lay is nobody's business."""
+    recipe = config.as_plain(settings)
+    recipe["data"].pop("records")
+    recipe["network"]["start"] = Path(settings.network.start).name
+    return recipe
+
+
 def build_rnet(settings):
     """The `RNet` of `TrainSettings`, at its start.
 
@@ -407,9 +415,6 @@ def build_rnet(settings):
     wanted = settings.network
     layout = morphable_model.load(wanted.face_model, level=0).layout(wanted.lighting)
     policy = keras.DTypePolicy(settings.precision)
-    recipe = config.as_plain(settings)
-    recipe["data"].pop("records")  # where things lay is nobody's business
-    recipe["network"]["start"] = Path(wanted.start).name
-    rnet = rnets.RNet(wanted.backbone, layout, rnets.fingerprint(wanted.face_model), recipe, dtype=policy)
+    rnet = rnets.RNet(wanted.backbone, layout, rnets.fingerprint(wanted.face_model), recipe_of(settings), dtype=policy)
     rnets.load_start(rnet, wanted.start)
     return rnet

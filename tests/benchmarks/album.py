@@ -3,7 +3,7 @@
     python -m tests.benchmarks.album PHOTOS [--counts 25 50 100] [--level 1]
 
 PHOTOS is a folder of one person. Every row is a command of its own; bounded memory shows in peaks that hardly differ.
-Start-up is in the seconds, so that the last column, from the difference to the row above, is the time of a photo.
+Start-up is in the seconds; the last column, from the differences to the row above, is without it.
 """
 
 import argparse
@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 
 from tf_deep3d.photos import find_photos
+
+COMMAND = ("-m", "tf_deep3d.reconstruct")
 
 
 def main(arguments=None):
@@ -47,17 +49,9 @@ def measure(photos, level):
         album.mkdir()
         for photo in photos:
             shutil.copy(photo, album)
-        command = [
-            sys.executable,
-            "-m",
-            "tf_deep3d.reconstruct",
-            "--set",
-            str(album),
-            "--out",
-            str(Path(folder, "out")),
-        ]
+        options = ["--set", str(album), "--out", str(Path(folder, "out")), "--level", str(level)]
         started = time.perf_counter()
-        process = subprocess.Popen([*command, "--level", str(level)], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([sys.executable, *COMMAND, *options], stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(f"the album failed. Received: exit status {os.waitstatus_to_exitcode(status)}")
