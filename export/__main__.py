@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from export.variants import QUANTIZATIONS, variants
-from tf_deep3d import console
-from tf_deep3d.files import refuse_existing, refuse_foreign
+from tf_deep3d import command_line
+from tf_deep3d.io.files import refuse_existing, refuse_foreign
 
 EXAMPLES = """
 examples:
@@ -25,7 +25,7 @@ exit status: 0 if the bundle was written, 1 if not, 2 for a wrong command line.
 
 def main(arguments=None):
     """Runs the command; returns its exit status."""
-    return console.run(
+    return command_line.run(
         _run, _parser().parse_intermixed_args(arguments), interrupted="Interrupted; nothing was written."
     )
 
@@ -64,7 +64,7 @@ def _run(options):
     if not os.access(options.out.parent, os.W_OK):
         raise PermissionError(f"cannot write to {options.out.parent}")
 
-    with console.quiet():
+    with command_line.quiet():
         from export import bundle, crops, networks
 
     if options.overwrite:

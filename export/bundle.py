@@ -15,7 +15,6 @@ client.py                  asks the server (`client`)
 import importlib.metadata
 import io
 import shutil
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,13 +28,16 @@ from export.networks import INPUT, Networks, input_shape, output_shapes
 from export.saved_model import BYTES, ERROR, write_saved_model
 from export.tflite import convert, quantize
 from export.variants import variants
-from tf_deep3d import __version__, alignment, console, face_files, face_networks, morphable_model
+from tf_deep3d import __version__, command_line
 from tf_deep3d import face as faces
-from tf_deep3d.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera
-from tf_deep3d.files import sha256, writing, writing_folder
+from tf_deep3d.detection import alignment
+from tf_deep3d.detection import networks as face_networks
+from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera
+from tf_deep3d.io.files import sha256, writing, writing_folder
+from tf_deep3d.mesh import face_files
 from tf_deep3d.models import rnet as rnets
 
-ROOT = Path(device.__file__).parent.parent
 LEVEL = 1  # of detail, where nobody asks for another
 THREADS = (1, 2)
 POINTS5 = ("right eye", "left eye", "nose tip", "right mouth corner", "left mouth corner")  # the person's right
@@ -103,7 +105,7 @@ def write_bundle(out, subject, crops, quantizations, force=False, overwrite=Fals
             latencies[variant.file] = {str(threads): parity.latency(data, threads) for threads in THREADS}
             bar.update()
         bar.set_description(SAVED)
-        with console.quiet((1, 2)):
+        with command_line.quiet((1, 2)):
             write_saved_model(folder / SAVED, networks, model, _warm_up(subject))
             found[SAVED] = _saved_model_outcome(folder / SAVED, model, check)
         bar.update()
@@ -111,7 +113,7 @@ def write_bundle(out, subject, crops, quantizations, force=False, overwrite=Fals
         _copy(folder, subject)
         manifest = _describe(subject, made)
         face_files.write_json(folder / MANIFEST, manifest)
-        with console.quiet():
+        with command_line.quiet():
             runtime = device.load(folder, confidence=True)
         found["device runtime"] = _device_outcome(runtime, check)
         differences = {file: parity.compare(reference, each) for file, each in found.items()}
@@ -198,7 +200,7 @@ def _copy(folder, subject):
         shutil.copyfile(face_networks.model_file(name), folder / "detector" / name)
     for name in device.SOURCES:
         (folder / "python" / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / "python" / name)
+        shutil.copyfile(device.ROOT / name, folder / "python" / name)
     shutil.copyfile(client.__file__, folder / "client.py")
     (folder / "NOTICE.md").write_text(bundle_text.notice(subject), encoding="utf-8")
 

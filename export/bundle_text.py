@@ -4,12 +4,12 @@ import math
 from pathlib import Path
 
 from export.device_bundle import CONFIDENCE, QUANTIZATION
-from tf_deep3d import morphable_model
+from tf_deep3d import assets
+from tf_deep3d.face import morphable_model
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
 
 TEMPLATE = Path(__file__).parent / "bundle_readme.md"
-ASSETS = morphable_model.OPEN_FACE.parent
 OURS = "Apache-2.0"
 THEIRS = "that of the training's owner"
 MEANINGS = {
@@ -90,6 +90,6 @@ def notice(subject):
     shipped_cnet = subject.networks.cnet is not None and subject.shipped
     names += [cnets.SHIPPED.stem] if shipped_cnet else []
     names += ["faceres"] if subject.networks.rnet.backbone == "mobilenet" else []
-    found = [ASSETS / f"{name}_NOTICE.md" for name in names]
+    found = [assets.FOLDER / f"{name}_NOTICE.md" for name in names]
     parts += ["#" + path.read_text(encoding="utf-8").strip() for path in found if path.is_file()]
     return "\n\n".join(parts) + "\n"

@@ -129,10 +129,11 @@ def align(photo, bundle):
     sys.path.insert(0, str(Path(bundle, "python")))
     from PIL import Image
 
-    from tf_deep3d import alignment, detection, photos
+    from tf_deep3d.detection import alignment, detector
+    from tf_deep3d.io import photos
 
     image = photos.read_photo(photo)
-    found = detection.nearest(image, folder=Path(bundle, "detector"))
+    found = detector.nearest(image, folder=Path(bundle, "detector"))
     if found is None:
         raise ValueError("no face found")
     crop = alignment.align(image, found.points5, manifest["input"]["alignment"]["model_points5"])

@@ -8,8 +8,11 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from tf_deep3d import console, morphable_model, photos, records
-from tf_deep3d.records import MARGIN
+from tf_deep3d import command_line
+from tf_deep3d.data import records
+from tf_deep3d.data.records import MARGIN
+from tf_deep3d.face import morphable_model
+from tf_deep3d.io import photos
 
 COUNT = 96  # crops that are enough
 LEAST = 24  # crops without which int8 is guesswork
@@ -19,7 +22,8 @@ SEED = 20260
 
 def rendered(count=COUNT):
     """`count` crops of random rendered people (`synthetic`), iterable of [224, 224, 3] uint8."""
-    from tf_deep3d import rendered_people, synthetic
+    from tf_deep3d import synthetic
+    from tf_deep3d.data import rendered_people
 
     model = morphable_model.load(level=synthetic.LEVEL)
     head = rendered_people.load_head(model)
@@ -44,11 +48,11 @@ def of_records(folder, count=COUNT):
 
 def of_photos(paths, model, count=COUNT):
     """The largest face of each of `count` photos, evenly spread; those without one are named on standard error."""
-    from tf_deep3d.pipeline import NoFaceError, portraits_of
+    from tf_deep3d.reconstruction.photo import NoFaceError, portraits_of
 
     for path in tqdm(paths[:: max(len(paths) // count, 1)][:count], "aligning", disable=None):
         try:
-            with console.quiet():
+            with command_line.quiet():
                 portrait = portraits_of(path, model)[0]
         except (photos.PhotoError, NoFaceError, OSError) as error:
             tqdm.write(f"{path}: {error}", file=sys.stderr)

@@ -24,25 +24,25 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from export.device_bundle import CONFIDENCE, QUANTIZATION, open_bundle
-from tf_deep3d import aggregation, alignment, arkit, console, detection, face_files, meshio, morphable_model, photos
+from tf_deep3d import command_line
 from tf_deep3d import face as faces
-from tf_deep3d.camera import IMAGE_SIZE
-from tf_deep3d.coefficients import Coefficients
-from tf_deep3d.files import folder_names, free_name, refuse_existing, writing_folder
+from tf_deep3d.detection import alignment
+from tf_deep3d.detection import detector as detection
+from tf_deep3d.face import aggregation, blendshapes, morphable_model
+from tf_deep3d.face.camera import IMAGE_SIZE
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.io import photos
+from tf_deep3d.io.files import folder_names, free_name, refuse_existing, writing_folder
+from tf_deep3d.mesh import face_files
+from tf_deep3d.mesh import mesh as meshio
 
 # What a bundle carries, so that this module runs where the project is not installed.
+ROOMS = ("io", "face", "mesh", "detection")  # of `tf_deep3d`: NumPy, Pillow and LiteRT are all they need
+ROOT = Path(__file__).parent.parent
 SOURCES = (
-    "export/__init__.py",
-    "export/device.py",
-    "export/device_bundle.py",
-    *(
-        f"tf_deep3d/{name}.py"
-        for name in (
-            *("__init__", "aggregation", "alignment", "archive", "arkit", "camera", "coefficients", "console"),
-            *("detection", "face", "face_files", "face_networks", "files", "geometry", "lighting", "meshio"),
-            *("morphable_model", "photos"),
-        )
-    ),
+    *("export/__init__.py", "export/device.py", "export/device_bundle.py"),
+    *(f"tf_deep3d/{name}.py" for name in ("__init__", "assets", "command_line")),
+    *(path.relative_to(ROOT).as_posix() for room in ROOMS for path in sorted((ROOT / "tf_deep3d" / room).glob("*.py"))),
 )
 
 EXAMPLES = """
@@ -83,7 +83,7 @@ class Runtime:
       model: `MorphableModel`.
       network: LiteRT's runner of the network's signature.
       bytes_in: whether the network takes uint8 pictures, else float32.
-      units: `arkit.Units`, or None.
+      units: `blendshapes.Units`, or None.
       detector: folder of MediaPipe's networks.
       points5: [5, 3] dm, the model's alignment points.
     """
@@ -91,7 +91,7 @@ class Runtime:
     model: morphable_model.MorphableModel
     network: Any
     bytes_in: bool
-    units: arkit.Units | None
+    units: blendshapes.Units | None
     detector: Path
     points5: np.ndarray
 
@@ -146,7 +146,7 @@ class Runtime:
         """Weights in [0, 1] of the ARKit units of a `DeviceFace`, by name; empty for a face model without units."""
         if self.units is None:
             return {}
-        weights = arkit.weights(self.units, portrait.coefficients.expression)[0][0]
+        weights = blendshapes.weights(self.units, portrait.coefficients.expression)[0][0]
         return dict(zip(self.units.names, weights.tolist(), strict=True))
 
     def together(self, portraits):
@@ -202,7 +202,7 @@ def load(bundle, quantization=None, confidence=False, threads=1):
         model=model,
         network=found.network,
         bytes_in=found.bytes_in,
-        units=arkit.units(model) if len(model.blendshapes) else None,
+        units=blendshapes.units(model) if len(model.blendshapes) else None,
         detector=found.detector,
         points5=faces.at_landmarks(model.landmarks["alignment5"], model.mean_shape[None])[0],
     )
@@ -243,7 +243,9 @@ def write_face(folder, photo, portrait, runtime, overwrite=False):
 
 def main(arguments=None):
     """Runs the command; returns its exit status."""
-    return console.run(_run, _parser().parse_args(arguments), interrupted="Interrupted; what was written is complete.")
+    return command_line.run(
+        _run, _parser().parse_args(arguments), interrupted="Interrupted; what was written is complete."
+    )
 
 
 def _parser():
@@ -269,7 +271,7 @@ def _run(options):
     if options.threads < 1:
         raise ValueError(f"threads must be positive. Received: {options.threads}")
     paths = photos.find_photos(options.photos)
-    with console.quiet():
+    with command_line.quiet():
         runtime = load(options.bundle, options.quantization, options.one_person, options.threads)
     names = folder_names(paths)
     taken = {name.casefold() for name in names}
@@ -279,7 +281,7 @@ def _run(options):
             if not options.overwrite:
                 refuse_existing(options.out / name)
             begin = time.perf_counter()
-            with console.quiet():
+            with command_line.quiet():
                 found = runtime.reconstruct(path, options.all_faces)
             if not found:
                 raise ValueError("no face found")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from tf_deep3d import morphable_model
+from tf_deep3d.face import morphable_model
 
 MANIFEST = "manifest.json"
 SCHEMA = 1

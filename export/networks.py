@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from export.device_bundle import CONFIDENCE
-from tf_deep3d.camera import IMAGE_SIZE
+from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
 

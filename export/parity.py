@@ -12,9 +12,9 @@ from ai_edge_litert.interpreter import Interpreter
 from export.device_bundle import CONFIDENCE
 from export.networks import regress
 from export.tflite import SIGNATURE, as_input
-from tf_deep3d import console
+from tf_deep3d import command_line
 from tf_deep3d import face as faces
-from tf_deep3d.coefficients import GROUPS, Coefficients
+from tf_deep3d.face.coefficients import GROUPS, Coefficients
 
 MILLIMETRES = 100.0  # in a dm
 BATCH = 16  # crops at once
@@ -188,7 +188,7 @@ def table(differences, sizes, latencies):
 
 def _interpreter(model, threads=1):
     source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
-    with console.quiet():
+    with command_line.quiet():
         interpreter = Interpreter(**source, num_threads=threads)
         interpreter.allocate_tensors()
     return interpreter

@@ -16,10 +16,10 @@ from keras import ops
 from export.device_bundle import CONFIDENCE
 from export.networks import INPUT, input_shape, output_shapes, regress
 from tf_deep3d import face as faces
-from tf_deep3d.aggregation import aggregate
-from tf_deep3d.camera import IMAGE_SIZE
-from tf_deep3d.coefficients import Coefficients
-from tf_deep3d.files import writing
+from tf_deep3d.face.aggregation import aggregate
+from tf_deep3d.face.camera import IMAGE_SIZE
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.io.files import writing
 
 MAX_BYTES = 16 << 20  # of an encoded picture
 MAX_PIXELS = 25_000_000  # of a decoded one

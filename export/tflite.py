@@ -15,7 +15,7 @@ from litert_quantizer.utils import qsv_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from export.networks import INPUT, input_shape, regress
-from tf_deep3d import console
+from tf_deep3d import command_line
 
 SIGNATURE = "serving_default"
 # What int8 leaves in float32: these operations, and the layers of these names. MobileNet's first two make a third of
@@ -44,7 +44,7 @@ def convert(networks, dtype="float32"):
     def named(images):  # freezing drops the names of the outputs
         return dict(zip(names, frozen(images), strict=True))
 
-    with console.quiet((1, 2)):
+    with command_line.quiet((1, 2)):
         converter = tf.lite.TFLiteConverter.from_concrete_functions([named.get_concrete_function()], tf.Module())
         return converter.convert()
 
@@ -59,7 +59,7 @@ def quantize(model, quantization, crops=()):
     """
     if quantization == "float32":
         return model
-    with console.quiet((1, 2)):  # progress bars
+    with command_line.quiet((1, 2)):  # progress bars
         worker = quantizer.Quantizer(model, _recipe(quantization))
         ranges = _calibrate(model, crops) if worker.need_calibration else None
         return bytes(worker.quantize(ranges, enable_progress_report=False).quantized_model)

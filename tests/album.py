@@ -4,18 +4,23 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from tf_deep3d import detection, morphable_model, pipeline, renderer, sightings, texture
 from tf_deep3d import face as faces
-from tf_deep3d.camera import Camera
-from tf_deep3d.meshio import to_uint8
+from tf_deep3d.detection import detector
+from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import Camera
+from tf_deep3d.mesh.mesh import to_uint8
+from tf_deep3d.reconstruction import photo
+from tf_deep3d.reconstruction.album import sightings
+from tf_deep3d.rendering import renderer
+from tf_deep3d.texture import texture
 
 YAWS = (-0.5, -0.2, 0.0, 0.3, 0.5)
 
 
 def synthetic_models(model_file, size=128):
-    """`pipeline.Models` of the synthetic face model, without networks; `size` of the texture in px."""
+    """`photo.Models` of the synthetic face model, without networks; `size` of the texture in px."""
     levels = morphable_model.load_levels(model_file)[::-1]
-    return pipeline.Models(levels, levels[0], texture.unwrap(levels[0], size), None)
+    return photo.Models(levels, levels[0], texture.unwrap(levels[0], size), None)
 
 
 def synthetic_truth(model, yaws=YAWS, seed=0):
@@ -52,8 +57,8 @@ def synthetic_sightings(folder, models, truth, **change):
         points = face.landmarks[i]
         box = np.concatenate([points.min(0), points.max(0)])
         mesh = np.pad(dense[i], ((0, 0), (0, 1)))
-        detected = detection.Detection(1.0, box, mesh, points, five[i])
-        portrait = pipeline.portrait_of(path, np.asarray(Image.open(path)), detected, model)
+        detected = detector.Detection(1.0, box, mesh, points, five[i])
+        portrait = photo.portrait_of(path, np.asarray(Image.open(path)), detected, model)
         seen = truth._replace(**change)
         found.append(
             sightings.Sighting(

@@ -7,7 +7,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pytest
 
 from tests.synthetic import synthetic_arrays
-from tf_deep3d import archive, morphable_model
+from tf_deep3d.face import morphable_model
+from tf_deep3d.io import archive
 
 
 @pytest.fixture(scope="session")

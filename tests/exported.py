@@ -13,8 +13,8 @@ from PIL import Image
 from export import __main__ as command
 from export import networks, parity
 from tests.prepared import write_records
-from tf_deep3d import morphable_model
-from tf_deep3d.coefficients import GROUPS
+from tf_deep3d.face import morphable_model
+from tf_deep3d.face.coefficients import GROUPS
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
 

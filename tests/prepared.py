@@ -3,8 +3,10 @@
 import numpy as np
 from keras import ops
 
-from tf_deep3d import face, records, renderer
-from tf_deep3d.camera import Camera
+from tf_deep3d import face
+from tf_deep3d.data import records
+from tf_deep3d.face.camera import Camera
+from tf_deep3d.rendering import renderer
 
 
 def synthetic_records(model, count, seed=0, known=False, photos_each=1):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tf_deep3d import morphable_model
+from tf_deep3d.face import morphable_model
 
 COLUMNS, ROWS = 17, 21  # control vertices in x and y
 MODES = {"identity": 6, "expression": 4, "albedo": 5}

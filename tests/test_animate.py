@@ -8,19 +8,21 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tf_deep3d import animate, clip_results, fitting
-from tf_deep3d.fitting import FitSettings, Stage
+from tf_deep3d import animate
+from tf_deep3d.fitting import descent
+from tf_deep3d.fitting.descent import FitSettings, Stage
+from tf_deep3d.reconstruction.clip import results
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """A fit of few steps, so that the tests are about the command."""
-    fit = fitting.fit
+    fit = descent.fit
 
     def short(models, observation, settings, *arguments, **named):
         return fit(models, observation, FitSettings(stages=(Stage(2, 2, 0.1, False),)), *arguments, **named)
 
-    monkeypatch.setattr(fitting, "fit", short)
+    monkeypatch.setattr(descent, "fit", short)
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def frames(tmp_path):
 def test_folder_becomes_an_animation(frames, tmp_path, quick, capsys):
     command = [str(frames), "--out", str(tmp_path / "out"), "--fps", "30", "--method", "fit", "--level", "0"]
     assert animate.main([*command, "--max-frames", "3"]) == 0
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(clip_results.FILES)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(results.FILES)
     said = capsys.readouterr()
     assert "3 frames, 0 filled in, 0 without a face" in said.out
     assert "only 3 frames were used" in said.err

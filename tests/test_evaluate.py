@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tf_deep3d import evaluate, open_benchmark
+from tf_deep3d import evaluate
+from tf_deep3d.evaluation import open_benchmark
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tf_deep3d import alignment, preparation, prepare, records
-from tf_deep3d.geometry import Similarity
+from tf_deep3d import prepare
+from tf_deep3d.data import preparation, records
+from tf_deep3d.detection import alignment
+from tf_deep3d.face.geometry import Similarity
 
 PEOPLE = 6  # with two photos each
 

@@ -13,19 +13,24 @@ from PIL import Image
 from skimage import data
 
 from tests.synthetic import synthetic_arrays
-from tf_deep3d import archive, face_files, fitting, morphable_model, reconstruct, results
-from tf_deep3d.fitting import FitSettings, Stage
+from tf_deep3d import reconstruct
+from tf_deep3d.face import morphable_model
+from tf_deep3d.fitting import descent
+from tf_deep3d.fitting.descent import FitSettings, Stage
+from tf_deep3d.io import archive
+from tf_deep3d.mesh import face_files
+from tf_deep3d.reconstruction import results
 
 
 @pytest.fixture
 def quick(monkeypatch):
     """A fit of few steps, so that the tests are about the command."""
-    fit = fitting.fit
+    fit = descent.fit
 
     def short(models, observation, settings, *arguments, **named):
         return fit(models, observation, FitSettings(stages=(Stage(2, 3, 0.1, True),)), *arguments, **named)
 
-    monkeypatch.setattr(fitting, "fit", short)
+    monkeypatch.setattr(descent, "fit", short)
 
 
 def test_demo_writes_everything(tmp_path, quick, capsys):

@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 
 from tests.prepared import write_records
-from tf_deep3d import config, mixture, morphable_model, plain_data, records, run_folder, train, training
+from tf_deep3d import train
+from tf_deep3d.data import mixture, plain_batches, records
+from tf_deep3d.face import morphable_model
 from tf_deep3d.models import rnet as rnets
-from tf_deep3d.training import TrainSettings
+from tf_deep3d.training import config, objective, run_folder
+from tf_deep3d.training.objective import TrainSettings
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SETTINGS = """
@@ -129,7 +132,7 @@ def test_two_workers_train_as_one_process_does(tmp_path, finished, recipe):
         for name in set(one) - {"images_per_second"}:
             assert one[name] == two[name] or float(two[name]) == pytest.approx(float(one[name]), rel=1e-2), name
     single, shared = (rnets.load_rnet(run).get_weights() for run in (finished, folder))
-    start = training.build_rnet(config.load(finished / run_folder.CONFIG, TrainSettings)).get_weights()
+    start = objective.build_rnet(config.load(finished / run_folder.CONFIG, TrainSettings)).get_weights()
     _moved_alike(start, single, shared)
 
 
@@ -159,11 +162,11 @@ def test_jax_alone_trains_as_tensorflow_would(tmp_path, recipe):
     assert [step for step, _ in run_folder.checkpoints(run)] == [2]
     settings = config.load(run / run_folder.CONFIG, TrainSettings)
     model = morphable_model.load(settings.network.face_model, settings.level)
-    built = training.Reconstructor(training.build_rnet(settings), model, None, settings)
+    built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings)
     start = built.rnet.get_weights()
-    built.compile(training.optimizer(settings))
-    sources, mirror = mixture.open_sources(settings.data), training.dense_mirror(model)
-    batches = plain_data.training_batches(settings.data, sources, model.layout().total, mirror, settings.seed)
+    built.compile(objective.optimizer(settings))
+    sources, mirror = mixture.open_sources(settings.data), objective.dense_mirror(model)
+    batches = plain_batches.training_batches(settings.data, sources, model.layout().total, mirror, settings.seed)
     for row, (batch,) in zip(_log(run), batches, strict=False):
         built.reset_metrics()
         for name, value in built.train_step(batch).items():

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tf_deep3d import console, progress
+from tf_deep3d import command_line
 
 EXAMPLES = """
 examples:
@@ -20,7 +20,7 @@ exit status: 0 if the face was written, 1 if not, 2 for a wrong command line.
 def main(arguments=None):
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    return console.run(_run, options, interrupted="Interrupted; nothing was written.")
+    return command_line.run(_run, options, interrupted="Interrupted; nothing was written.")
 
 
 def _parser():
@@ -52,17 +52,19 @@ def _run(options):
     if not options.clip.exists():
         raise FileNotFoundError(f"there is no such clip. Received: {str(options.clip)!r}")
 
-    with console.quiet():
-        from tf_deep3d import clip_results, clips, pipeline
+    with command_line.quiet():
+        from tf_deep3d.reconstruction import photo
+        from tf_deep3d.reconstruction.clip import clip as clips
+        from tf_deep3d.reconstruction.clip import results
 
     settings = clips.ClipSettings(options.fps, options.max_frames, options.smooth)
     chosen = {name: getattr(options, name) for name in ("model", "level", "overwrite", "weights")}
     method = options.method or ("fit" if options.model and not options.weights else "rnet")
-    refine = pipeline.REFINE if options.refine is None else options.refine
-    choice = pipeline.Options(**chosen, method=method, refine=refine)
-    models = pipeline.load_models(choice)
-    with progress.stages() as show:
-        outcome = clip_results.reconstruct_clip(options.clip, options.out, settings, choice, models, show)
+    refine = photo.REFINE if options.refine is None else options.refine
+    choice = photo.Options(**chosen, method=method, refine=refine)
+    models = photo.load_models(choice)
+    with command_line.stages() as show:
+        outcome = results.reconstruct_clip(options.clip, options.out, settings, choice, models, show)
     print(_summary(options.clip, outcome))
     if outcome.cut:
         print(f"The clip is longer: only {outcome.frames} frames were used, see --max-frames.", file=sys.stderr)

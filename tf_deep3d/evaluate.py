@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from tf_deep3d import console
+from tf_deep3d import command_line
 
 EXAMPLES = """
 examples:
@@ -64,7 +64,7 @@ OWN = ("open", "sets", "robustness", "fairness")  # need no data
 def main(arguments=None):
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    return console.run(_run, options, interrupted="Interrupted; the same command goes on from here.")
+    return command_line.run(_run, options, interrupted="Interrupted; the same command goes on from here.")
 
 
 def _parser():
@@ -193,14 +193,16 @@ def _run(options):
 
     from tqdm import tqdm
 
-    with console.quiet():
-        from tf_deep3d import evaluation, evaluation_methods, evaluation_output, foreign_methods, morphable_model
-        from tf_deep3d.protocols import loading, now
+    with command_line.quiet():
+        from tf_deep3d.evaluation import benchmark, foreign_methods, output
+        from tf_deep3d.evaluation import methods as evaluation_methods
+        from tf_deep3d.evaluation.protocols import loading, now
+        from tf_deep3d.face import morphable_model
 
     if names is None:
         names = evaluation_methods.usual(options.benchmark, options.cnet, options.scalar)
         _check_names(names + others, options.compare)
-    folders = [evaluation.result_folder(options.out, name) for name in names + others]
+    folders = [benchmark.result_folder(options.out, name) for name in names + others]
     if len(set(folders)) < len(folders):
         raise ValueError(f"the methods' names must differ in letters and digits. Received: {', '.join(names + others)}")
     levels = morphable_model.load_levels(options.model)[::-1]
@@ -212,16 +214,16 @@ def _run(options):
     methods += [foreign_methods.bundle(*each) for each in options.bundle]
     methods += [foreign_methods.mesh_folder(name, folder) for name, folder in options.meshes]
     submit = now.submitting(options.out) if own.get("submission") else None
-    cases = protocol.cases(evaluation.picture_folder(options.out, protocol.name))
+    cases = protocol.cases(benchmark.picture_folder(options.out, protocol.name))
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
     with tqdm(total=len(protocol.entries) * len(methods), bar_format=style, disable=None) as bar:
-        results = evaluation.run(
+        results = benchmark.run(
             protocol.name, cases, methods, levels[0], options.out, options.overwrite, bar.update,
             evaluation_methods.descriptor() if protocol.recognition and names + options.bundle else None, submit,
         )  # fmt: skip
     if protocol.finish:
         protocol.finish(options.out, results)
-    evaluation_output.write(options.out, protocol, results, options.compare)
+    output.write(options.out, protocol, results, options.compare)
     return 0 if all(any(row["numbers"] for row in rows) for rows in results.values()) else 1
 
 

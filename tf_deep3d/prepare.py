@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from tf_deep3d import console
+from tf_deep3d import command_line
 
 EXAMPLES = """
 examples:
@@ -39,7 +39,7 @@ def main(arguments=None):
     if stray := [word for word in beam_options if not re.fullmatch(r"--\w[\w-]*(=.*)?", word, re.DOTALL)]:
         print(f"Write Beam's own options as --name=value. Received: {' '.join(stray)}", file=sys.stderr)
         return 2
-    return console.run(_run, options, beam_options, interrupted="Interrupted; the same command goes on from here.")
+    return command_line.run(_run, options, beam_options, interrupted="Interrupted; the same command goes on from here.")
 
 
 def _parser():
@@ -72,12 +72,12 @@ def _parser():
 
 
 def _run(options, beam_options):
-    with console.quiet((1, 2)):
+    with command_line.quiet((1, 2)):
         try:
             import apache_beam  # noqa: F401  told before any work
         except ModuleNotFoundError:
             raise ModuleNotFoundError("Apache Beam is not installed: pip install apache-beam") from None
-        from tf_deep3d import preparation, records
+        from tf_deep3d.data import preparation, records
 
     if options.workers < 1:
         raise ValueError(f"--workers must be positive. Received: {options.workers}")
@@ -108,7 +108,7 @@ def _prepare(options, beam_options, settings, listed, parameters, terminal):
     """Plans, or takes up the plan there is, prepares what is missing, and writes dataset.json."""
     from tqdm import tqdm
 
-    from tf_deep3d import preparation, records
+    from tf_deep3d.data import preparation, records
 
     work = options.out / preparation.WORK
     work.mkdir(exist_ok=True)
@@ -132,7 +132,7 @@ def _prepare(options, beam_options, settings, listed, parameters, terminal):
     with (
         tqdm(total=total, initial=done, desc="preparing", **bar) as progress,
         _watching(work, progress, done),
-        console.quiet((1, 2)),
+        command_line.quiet((1, 2)),
     ):
         if jobs:
             _run_beam(jobs, options, beam_options, local)
@@ -155,7 +155,7 @@ def _run_beam(jobs, options, beam_options, local):
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from tf_deep3d import preparation
+    from tf_deep3d.data import preparation
 
     arguments = list(beam_options)
     if local:  # named exactly: "DirectRunner" would first try to download a program
@@ -220,7 +220,7 @@ def _compare(path, parameters, key=None):
 
 def _clear(out):
     """Removes the records in `out`, and nothing else: `dataset.json` first."""
-    from tf_deep3d import preparation, records
+    from tf_deep3d.data import preparation, records
 
     (out / records.DATASET_FILE).unlink(missing_ok=True)
     shutil.rmtree(out / preparation.WORK, ignore_errors=True)
@@ -234,7 +234,8 @@ def _show(out, count):
     import numpy as np
     from PIL import Image
 
-    from tf_deep3d import pictures, records
+    from tf_deep3d.data import records
+    from tf_deep3d.rendering import pictures
 
     opened = []
     for split in records.SPLITS:

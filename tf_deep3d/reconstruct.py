@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tf_deep3d import aggregation, console, progress
+from tf_deep3d import command_line
+from tf_deep3d.face import aggregation
 
 EXAMPLES = """
 examples:
@@ -37,7 +38,7 @@ def main(arguments=None):
         print("--set looks at all faces to find one person: leave --all-faces out. See --help.", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as scratch:
-        return console.run(_run, options, Path(scratch), interrupted="Interrupted; what was written is complete.")
+        return command_line.run(_run, options, Path(scratch), interrupted="Interrupted; what was written is complete.")
 
 
 def _parser():
@@ -87,14 +88,14 @@ def _parser():
 
 
 def _run(options, scratch):
-    from tf_deep3d import photos
+    from tf_deep3d.io import photos
 
     paths = [_demo_photo(scratch)] if options.demo else photos.find_photos(options.set or options.photos)
     options.out.mkdir(parents=True, exist_ok=True)
     if not os.access(options.out, os.W_OK):
         raise PermissionError(f"cannot write to {options.out}")
-    with console.quiet():
-        from tf_deep3d import pipeline
+    with command_line.quiet():
+        from tf_deep3d.reconstruction import photo as pipeline
 
     chosen = {name: getattr(options, name) for name in ("model", "level", "all_faces", "overwrite", "weights")}
     method = options.method or ("fit" if options.model and not options.weights else "rnet")
@@ -108,7 +109,7 @@ def _photos(paths, options, choice):
     """A face for each photo."""
     from tqdm import tqdm
 
-    from tf_deep3d import pipeline
+    from tf_deep3d.reconstruction import photo as pipeline
 
     models = pipeline.load_models(choice)
     written = failed = 0
@@ -127,13 +128,13 @@ def _photos(paths, options, choice):
 
 def _album(paths, options, choice):
     """One face for all photos."""
-    with console.quiet():
-        from tf_deep3d import album_results, albums
+    with command_line.quiet():
+        from tf_deep3d.reconstruction.album import album, results
 
-    settings = albums.AlbumSettings(options.strategy, options.keep_outliers)
-    folder = options.out / albums.album_name(options.set)
-    with progress.stages() as show:
-        outcome = album_results.reconstruct_album(paths, folder, settings, choice, show)
+    settings = album.AlbumSettings(options.strategy, options.keep_outliers)
+    folder = options.out / album.album_name(options.set)
+    with command_line.stages() as show:
+        outcome = results.reconstruct_album(paths, folder, settings, choice, show)
     for photo, reason in outcome.left_out():
         print(f"{photo}: {reason}", file=sys.stderr)
     print(outcome.summary())

@@ -17,12 +17,15 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
-from tf_deep3d import console, files, lighting, morphable_model, photos, pictures, records, renderer
+from tf_deep3d import command_line
 from tf_deep3d import face as faces
-from tf_deep3d.camera import FOCAL, Camera, to_pixels
-from tf_deep3d.coefficients import Coefficients
-from tf_deep3d.face import Face
-from tf_deep3d.rendered_people import OPEN_HEAD, generator, load_head, sample_one
+from tf_deep3d.data import records
+from tf_deep3d.data.rendered_people import OPEN_HEAD, generator, load_head, sample_one
+from tf_deep3d.face import Face, lighting, morphable_model
+from tf_deep3d.face.camera import FOCAL, Camera, to_pixels
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.io import files, photos
+from tf_deep3d.rendering import pictures, renderer
 
 LEVEL = 1  # of detail, the head's
 SIZE = records.RECORD_SIZE
@@ -253,7 +256,7 @@ def contact_sheet(made):
 
 def main(arguments=None):
     """Runs the command; returns its exit status."""
-    return console.run(_run, _parser().parse_args(arguments), interrupted="Interrupted; nothing was written.")
+    return command_line.run(_run, _parser().parse_args(arguments), interrupted="Interrupted; nothing was written.")
 
 
 def _parser():

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tf_deep3d import console
+from tf_deep3d import command_line
 
 EXAMPLES = """
 examples:
@@ -22,7 +22,9 @@ TF_CONFIG describes them. Exit status: 0 when the training is complete, 1 for an
 def main(arguments=None):
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    return console.run(_run, options, interrupted="Interrupted; the same command goes on from the latest checkpoint.")
+    return command_line.run(
+        _run, options, interrupted="Interrupted; the same command goes on from the latest checkpoint."
+    )
 
 
 def _parser():
@@ -40,17 +42,17 @@ def _parser():
 
 
 def _run(options):
-    with console.quiet():
-        from tf_deep3d import config, devices, run_folder, runs
-        from tf_deep3d.training import TrainSettings
+    with command_line.quiet():
+        from tf_deep3d.training import config, devices, run, run_folder
+        from tf_deep3d.training.objective import TrainSettings
 
     settings = config.load(options.config, TrainSettings, options.set)
     folder = options.run or Path("runs", options.config.stem)
     if devices.is_chief():
         if options.overwrite and folder.exists():
-            runs.check(settings)
+            run.check(settings)
         run_folder.open_folder(folder, settings, options.overwrite)
-    return runs.train(folder, settings)
+    return run.train(folder, settings)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tf_deep3d import console
+from tf_deep3d import command_line
 
 CONFIG = Path(__file__).parents[2] / "configs" / "rnet_mobilenet.yaml"
 ALL = "all"
@@ -52,12 +52,16 @@ def recipe(options, without):
 
 def measure(trained, out, limit):
     """Method -> results of `evaluation.run`: the mean face and every training of `trained`, name -> folder."""
-    from tf_deep3d import evaluation, evaluation_methods, morphable_model, open_benchmark, pipeline
+    from tf_deep3d.evaluation import benchmark as evaluation
+    from tf_deep3d.evaluation import methods as evaluation_methods
+    from tf_deep3d.evaluation import open_benchmark
+    from tf_deep3d.face import morphable_model
     from tf_deep3d.models import rnet
+    from tf_deep3d.reconstruction import photo
 
     levels = morphable_model.load_levels()[::-1]
-    models = pipeline.Models(levels, levels[0], None, None)
-    chosen = pipeline.Options()
+    models = photo.Models(levels, levels[0], None, None)
+    chosen = photo.Options()
     methods = [evaluation_methods.own_method("mean", models, chosen)]
     for name, folder in trained.items():
         network = models._replace(rnet=rnet.load_rnet(folder))
@@ -81,9 +85,9 @@ def main(arguments=None):
     parser.add_argument("--limit", type=int, help="pictures of the benchmark (all)")
     parser.add_argument("--only", nargs="+", choices=list(OFF), default=list(OFF), help="some of the trainings")
     options = parser.parse_args(arguments)
-    with console.quiet():
-        from tf_deep3d import evaluation_report as report
+    with command_line.quiet():
         from tf_deep3d import train
+        from tf_deep3d.evaluation import report
 
     trained = {}
     for name in options.only:

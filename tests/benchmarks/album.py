@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tf_deep3d.photos import find_photos
+from tf_deep3d.io.photos import find_photos
 
 COMMAND = ("-m", "tf_deep3d.reconstruct")
 

@@ -12,9 +12,8 @@ import time
 import numpy as np
 from skimage import data
 
-from tf_deep3d import alignment, detection
-from tf_deep3d import face_networks as networks
-from tf_deep3d.geometry import Similarity
+from tf_deep3d.detection import alignment, detector, networks
+from tf_deep3d.face.geometry import Similarity
 
 # Right eye, left eye, nose tip, mouth corners of a mean face; dm.
 MODEL5 = np.array([[-0.32, 0.3, 0.35], [0.32, 0.3, 0.35], [0.0, 0.0, 0.75], [-0.25, -0.35, 0.4], [0.25, -0.35, 0.4]])
@@ -25,7 +24,7 @@ def main():
     parser.add_argument("--repeat", type=int, default=20)
     repeat = parser.parse_args().repeat
     photo = data.astronaut()
-    face = detection.detect(photo)[0]
+    face = detector.detect(photo)[0]
     region = networks.region_of_landmarks(face.landmarks478)
     rows = [
         ("full range, whole photo", lambda: networks.propose(photo, networks.FULL_RANGE, whole(photo, 192))),
@@ -50,13 +49,13 @@ def main():
     for name, image in photos:
         cells = []
         for thorough in (False, True):
-            faces = detection.detect(image, thorough)
-            cells += [best_ms(lambda p=image, t=thorough: detection.detect(p, t), max(repeat // 4, 1)), len(faces)]
+            faces = detector.detect(image, thorough)
+            cells += [best_ms(lambda p=image, t=thorough: detector.detect(p, t), max(repeat // 4, 1)), len(faces)]
         print(f"{name:30}{cells[0]:10.1f}{cells[1]:7}{cells[2]:13.1f}{cells[3]:7}")
 
 
 def whole(photo, size):
-    return detection.whole_region(photo.shape[1], photo.shape[0], size)
+    return detector.whole_region(photo.shape[1], photo.shape[0], size)
 
 
 def group(photo):

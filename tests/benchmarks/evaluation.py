@@ -19,8 +19,8 @@ OWN = ("open", "sets", "robustness", "fairness")
 _WORK = """
 import json, resource, sys, tempfile, time
 from pathlib import Path
-from tf_deep3d import console
-with console.quiet():
+from tf_deep3d import command_line
+with command_line.quiet():
     from tf_deep3d import evaluation, evaluation_methods, morphable_model
     from tf_deep3d.protocols import loading
     name, data, method, limit = sys.argv[1:]
@@ -28,7 +28,7 @@ with console.quiet():
     protocol = loading.load(name, data or None, levels[0], {}, int(limit))
     (made,) = evaluation_methods.own_methods([method], levels, detail=protocol.detail)
     describe = evaluation_methods.descriptor() if protocol.recognition else None
-with tempfile.TemporaryDirectory() as out, console.quiet():
+with tempfile.TemporaryDirectory() as out, command_line.quiet():
     count = 0
     def counted():
         global count
@@ -73,7 +73,7 @@ def written(folder, count):
     """Pictures of the open benchmark in the layouts of `pts` and `csv`: name -> path."""
     from PIL import Image
 
-    from tf_deep3d import open_benchmark
+    from tf_deep3d.evaluation import open_benchmark
 
     rows = ["photos,scan,landmarks,group"]
     for view in open_benchmark.load(limit=count).views:

@@ -62,7 +62,7 @@ def _resnet50():
     from export import tflite
     from export.networks import Networks
     from export.variants import QUANTIZATIONS
-    from tf_deep3d.coefficients import Layout
+    from tf_deep3d.face.coefficients import Layout
     from tf_deep3d.models.rnet import RNet
 
     plain = tflite.convert(Networks(RNet("resnet50", Layout(80, 64, 80), "untrained")))

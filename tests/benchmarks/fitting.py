@@ -25,10 +25,10 @@ def main():
     from PIL import Image
     from skimage import data
 
-    from tf_deep3d import pipeline
+    from tf_deep3d.reconstruction import photo
 
-    options = pipeline.Options()
-    models = pipeline.load_models(options)
+    options = photo.Options()
+    models = photo.load_models(options)
     print(f"start-up {time.perf_counter() - start:.1f} s")
     print(f"{'photos':>6} {'s':>8} {'s a photo':>10} {'peak GiB':>9}")
     with tempfile.TemporaryDirectory() as folder:
@@ -37,9 +37,9 @@ def main():
             for path in paths:
                 Image.fromarray(data.astronaut()).save(path)
             start = time.perf_counter()
-            outcomes = list(pipeline.reconstruct_photos(paths, Path(folder) / "out", options, models))
+            outcomes = list(photo.reconstruct_photos(paths, Path(folder) / "out", options, models))
             seconds = time.perf_counter() - start
-            failed = [outcome for outcome in outcomes if isinstance(outcome, pipeline.Failure)]
+            failed = [outcome for outcome in outcomes if isinstance(outcome, photo.Failure)]
             if failed:
                 raise RuntimeError(f"every photo must succeed. Received: {failed}")
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -14,8 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from tf_deep3d import losses, skin
-from tf_deep3d.coefficients import Coefficients
+from tf_deep3d.detection import skin
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.losses import hybrid
 from tf_deep3d.models import recognition
 
 
@@ -52,23 +53,23 @@ def cases(batch, vertices):
 
     image, coverage, attention = draw(224, 224, 3), draw(224, 224, 1), draw(224, 224)
     points68, points478, descriptor = draw(68, 2), draw(478, 2), draw(128)
-    weights68, weights478, region = losses.landmark_weights(), np.ones(478, np.float32), np.arange(vertices) % 2 == 0
+    weights68, weights478, region = hybrid.landmark_weights(), np.ones(478, np.float32), np.arange(vertices) % 2 == 0
     network = recognition.build_recognition()
     expression, albedo = draw(64), draw(80)
 
     def prior(identity):
-        return losses.prior(Coefficients(identity, expression, albedo, None, None, None))
+        return hybrid.prior(Coefficients(identity, expression, albedo, None, None, None))
 
     return {
         "recognition.crop": (recognition.crop, draw(224, 224, 3)),
         "recognition.describe": (lambda x: recognition.describe(network, x), draw(224, 224, 3)),
-        "photometric": (lambda x: losses.photometric(image, x, coverage, attention), draw(224, 224, 3)),
-        "landmark, 68": (lambda x: losses.landmark(x, points68, weights68), draw(68, 2)),
-        "landmark, 478": (lambda x: losses.landmark(x, points478, weights478), draw(478, 2)),
-        "perceptual": (lambda x: losses.perceptual(x, descriptor), draw(128)),
+        "photometric": (lambda x: hybrid.photometric(image, x, coverage, attention), draw(224, 224, 3)),
+        "landmark, 68": (lambda x: hybrid.landmark(x, points68, weights68), draw(68, 2)),
+        "landmark, 478": (lambda x: hybrid.landmark(x, points478, weights478), draw(478, 2)),
+        "perceptual": (lambda x: hybrid.perceptual(x, descriptor), draw(128)),
         "prior": (prior, draw(80)),
-        "albedo_flatness": (lambda x: losses.albedo_flatness(x, region), draw(vertices, 3)),
-        "illumination_whiteness": (losses.illumination_whiteness, draw(3, 9)),
+        "albedo_flatness": (lambda x: hybrid.albedo_flatness(x, region), draw(vertices, 3)),
+        "illumination_whiteness": (hybrid.illumination_whiteness, draw(3, 9)),
     }
 
 

@@ -21,9 +21,12 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from tf_deep3d import alignment, detection, morphable_model, photos, preparation, records, skin
 from tf_deep3d import face as faces
-from tf_deep3d.geometry import Similarity
+from tf_deep3d.data import preparation, records
+from tf_deep3d.detection import alignment, detector, skin
+from tf_deep3d.face import morphable_model
+from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.io import photos
 
 
 def main():
@@ -66,7 +69,7 @@ def pieces(paths):
 
     for path in paths:
         photo = timed("read", photos.read_photo, path)
-        found = timed("detect and landmarks", detection.detect, photo)
+        found = timed("detect and landmarks", detector.detect, photo)
         if not found:
             continue
         crop = timed("align", alignment.align, photo, found[0].points5, points, 224, records.MARGIN / 224)

@@ -20,9 +20,10 @@ import numpy as np
 from keras import ops
 
 from tf_deep3d import face as faces
-from tf_deep3d import losses, morphable_model, renderer
-from tf_deep3d.camera import Camera, to_pixels
-from tf_deep3d.face import Face
+from tf_deep3d.face import Face, morphable_model
+from tf_deep3d.face.camera import Camera, to_pixels
+from tf_deep3d.losses import hybrid
+from tf_deep3d.rendering import renderer
 
 BACKEND = keras.backend.backend()
 
@@ -133,7 +134,7 @@ def main(arguments=None):
     attention, everywhere = ops.ones((batch, size, size)), ops.ones((batch, size, size, 1))
 
     def loss_alone(image):
-        return losses.photometric(photo, image, everywhere, attention)
+        return hybrid.photometric(photo, image, everywhere, attention)
 
     how = f"minimum (median) of {options.repeat} calls, {clock.__name__}, ms an image"
     print(f"{BACKEND}, batch {batch}, {size} px, {how}")
@@ -154,7 +155,7 @@ def main(arguments=None):
         def forward(pixels, depth, colors, triangles=constant, inner_face=inner_face):
             face = Face(None, None, None, colors, pixels, depth, None)
             rendering = renderer.render(face, triangles, camera, inner_face)
-            return losses.photometric(photo, rendering.image, rendering.inner_face, attention)
+            return hybrid.photometric(photo, rendering.image, rendering.inner_face, attention)
 
         rasterize = compiled(rasterize)
         cases = [

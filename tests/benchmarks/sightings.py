@@ -15,8 +15,9 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from tf_deep3d import plain_records, records, sightings
+from tf_deep3d.data import plain_records, records
 from tf_deep3d.models.recognition import build_recognition, describe
+from tf_deep3d.reconstruction.album import sightings
 
 THRESHOLDS = (0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 MIXTURES = ((2, 1), (3, 1), (3, 2), (5, 2), (8, 2), (8, 6))  # photos of the person, photos of others

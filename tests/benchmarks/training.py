@@ -12,18 +12,21 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from tf_deep3d import console
+from tf_deep3d import command_line
 
-with console.quiet():
+with command_line.quiet():
     import keras
     import numpy as np
     import tensorflow as tf
 
     from tests.prepared import write_records
-    from tf_deep3d import data, mixture, morphable_model, training
-    from tf_deep3d.losses import LossWeights
+    from tf_deep3d.data import batches as data
+    from tf_deep3d.data import mixture
+    from tf_deep3d.face import morphable_model
+    from tf_deep3d.losses.hybrid import LossWeights
     from tf_deep3d.models.recognition import build_recognition
-    from tf_deep3d.training import DataSettings, Network, TrainSettings
+    from tf_deep3d.training import objective
+    from tf_deep3d.training.objective import DataSettings, Network, TrainSettings
 
 
 def least_ms(function, images, repeat):
@@ -43,13 +46,13 @@ def measure(settings, batch, repeat):
     recognition = build_recognition()
 
     def step(weights):
-        built = training.Reconstructor(rnet, model, recognition, replace(settings, loss=weights))
-        built.compile(training.optimizer(settings), jit_compile=False)
+        built = objective.Reconstructor(rnet, model, recognition, replace(settings, loss=weights))
+        built.compile(objective.optimizer(settings), jit_compile=False)
         built.optimizer.build(rnet.trainable_variables)
         function = tf.function(built.train_step)
         return lambda: float(function(batch)["loss"])
 
-    rnet = training.build_rnet(settings)
+    rnet = objective.build_rnet(settings)
     variables = rnet.trainable_variables
 
     @tf.function
@@ -89,7 +92,7 @@ def main(arguments=None):
                     sources = mixture.open_sources(settings.data)
                     total = model.layout().total
                     batches = iter(
-                        data.training_batches(settings.data, sources, total, training.dense_mirror(model), 0)
+                        data.training_batches(settings.data, sources, total, objective.dense_mirror(model), 0)
                     )
                     times = measure(settings, next(batches), options.repeat)
                     cells = [times["network"], times["face, renderer, losses"], times["perceptual"], times["step"]]

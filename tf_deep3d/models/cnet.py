@@ -12,10 +12,11 @@ from pathlib import Path
 import keras
 from keras import ops
 
+from tf_deep3d import assets
 from tf_deep3d.models import weights
 from tf_deep3d.models.weights import WeightsError
 
-SHIPPED = Path(__file__).parent.parent / "assets" / "cnet_mobilenet.keras"
+SHIPPED = assets.find("cnet_mobilenet.keras")
 WEIGHTS = "cnet.keras"  # in the folder of a training, beside its R-Net
 FILTERS, CONVOLUTIONS = 256, 3  # of 3 x 3, stride 2
 HIDDEN = 512

@@ -5,16 +5,15 @@ convolutions. So a step of training depends on no other picture of its batch, re
 what a phone runs.
 """
 
-from pathlib import Path
-
 import keras
 import numpy as np
 from keras import ops
 
-from tf_deep3d import archive
-from tf_deep3d.camera import IMAGE_SIZE
+from tf_deep3d import assets
+from tf_deep3d.face.camera import IMAGE_SIZE
+from tf_deep3d.io import archive
 
-START = Path(__file__).parent.parent / "assets" / "faceres.npz"
+START = assets.find("faceres.npz")
 SCHEMA = 1
 BGR_MEAN = (103.939, 116.779, 123.68)  # subtracted from pixels in 0..255, as FaceRes was trained
 # Filters and stride of each separable convolution, after a first convolution of 32 filters and stride 2.

@@ -10,16 +10,15 @@ two photos of one person. The affine layers of the original are folded into its 
   black square, have a cosine of .8 or more.
 """
 
-from pathlib import Path
-
 import keras
 import numpy as np
 from keras import ops
 
-from tf_deep3d import archive
-from tf_deep3d.camera import IMAGE_SIZE
+from tf_deep3d import assets
+from tf_deep3d.face.camera import IMAGE_SIZE
+from tf_deep3d.io import archive
 
-RECOGNITION = Path(__file__).parent.parent / "assets" / "recognition.npz"
+RECOGNITION = assets.find("recognition.npz")
 SCHEMA = 1
 INPUT_SIZE = 150  # px
 DESCRIPTOR = 128

@@ -13,15 +13,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from tf_deep3d import files
-from tf_deep3d.camera import IMAGE_SIZE
-from tf_deep3d.coefficients import GROUPS, SCALES, Coefficients, Layout
+from tf_deep3d import assets
+from tf_deep3d.face.camera import IMAGE_SIZE
+from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients, Layout
+from tf_deep3d.face.morphable_model import OPEN_FACE
+from tf_deep3d.io import files
 from tf_deep3d.models import mobilenet, weights
 from tf_deep3d.models.weights import WeightsError
-from tf_deep3d.morphable_model import OPEN_FACE
 
 BACKBONES = ("resnet50", "mobilenet", "mobilenet_small")
-SHIPPED = Path(__file__).parent.parent / "assets" / "rnet_mobilenet.keras"
+SHIPPED = assets.find("rnet_mobilenet.keras")
 WEIGHTS = "rnet.keras"  # in the folder of a training
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 
-from tf_deep3d.files import writing
+from tf_deep3d.io.files import writing
 
 MAX_BYTES = 1 << 30  # of a weights file
 

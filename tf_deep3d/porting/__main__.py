@@ -14,7 +14,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tf_deep3d import archive, files, morphable_model
+from tf_deep3d.face import morphable_model
+from tf_deep3d.io import archive, files
 from tf_deep3d.porting import bfm2009, bfm2019, flame, ict_facekit
 from tf_deep3d.porting.assemble import model_arrays
 from tf_deep3d.porting.landmarks import FILE_FORMAT

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from tf_deep3d.geometry import triangle_normals
-from tf_deep3d.morphable_model import MAX_MODES, MAX_VERTICES, SCHEMA, Landmarks
+from tf_deep3d.face.geometry import triangle_normals
+from tf_deep3d.face.morphable_model import MAX_MODES, MAX_VERTICES, SCHEMA, Landmarks
 from tf_deep3d.porting import PortingError, landmarks, unwrap
 from tf_deep3d.porting.regions import face_regions
 

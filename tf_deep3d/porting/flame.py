@@ -27,13 +27,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tf_deep3d import archive
-from tf_deep3d.geometry import rotation_matrix
-from tf_deep3d.morphable_model import Landmarks
+from tf_deep3d.face.geometry import rotation_matrix
+from tf_deep3d.face.morphable_model import Landmarks
+from tf_deep3d.io import archive
 from tf_deep3d.porting import PortingError, landmarks, pickled
 from tf_deep3d.porting.assemble import Source, crop, crop_face
 from tf_deep3d.porting.containers import checked_file, indices, numbers, read_obj
-from tf_deep3d.porting.open_face_geometry import sample
+from tf_deep3d.porting.open_face.geometry import sample
 
 LICENCE = "FLAME licence of the file's release: non-commercial, or CC BY 4.0 for FLAME 2023 Open (flame.is.tue.mpg.de)"
 METRES = 0.1  # per dm

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_deep3d.morphable_model import Landmarks
+from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.porting import PortingError
 from tf_deep3d.porting.containers import MAX_TEXT, checked_file, indices, numbers, read_json
 

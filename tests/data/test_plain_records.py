@@ -1,0 +1,156 @@
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.prepared import synthetic_records
+from tf_deep3d.data import plain_records, records
+
+
+@pytest.fixture(scope="module")
+def examples(tiny_model):
+    return synthetic_records(tiny_model, 3, known=True) + synthetic_records(tiny_model, 1, seed=9)
+
+
+@pytest.fixture
+def shard(tmp_path, examples):
+    records.write_shard(tmp_path / "shard", examples)
+    return tmp_path / "shard"
+
+
+def bytewise(data):
+    register = 0xFFFFFFFF
+    for byte in data:
+        register ^= byte
+        for _ in range(8):
+            register = (register >> 1) ^ (0x82F63B78 if register & 1 else 0)
+    return register ^ 0xFFFFFFFF
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),  # RFC 3720, appendix B.4, and the usual check value
+    [
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(range(31, -1, -1)), 0x113FDB5C),
+        (b"123456789", 0xE3069283),
+    ],
+)
+def test_published_checksums(data, expected):
+    assert plain_records.crc32c(data) == expected
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 31, 32, 33, 64, 65, 127, 1000, 4099])
+def test_checksum_of_every_length(length):
+    data = np.random.default_rng(length).integers(0, 256, length, np.uint8).tobytes()
+    assert plain_records.crc32c(data) == bytewise(data)
+
+
+def test_reads_what_tensorflow_writes(shard, examples):
+    assert list(plain_records.read(shard)) == examples
+    with tf.io.TFRecordWriter(str(shard), "GZIP") as writer:
+        writer.write(b"")
+        writer.write(b"x")
+    assert list(plain_records.read(shard)) == [b"", b"x"]
+
+
+def test_parses_like_tensorflow(examples):
+    for example in examples:
+        expected = records.parse(example)
+        found = plain_records.parse(example, records.SCHEMA)
+        assert set(found) == set(expected)
+        for name, field in records.SCHEMA.items():
+            value = expected[name].numpy()
+            if field.kind == "string":
+                assert found[name] == value
+            else:
+                assert found[name].dtype == value.dtype
+                np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_every_cut_and_every_flip_is_damage(shard, examples):
+    raw = gzip.decompress(shard.read_bytes())
+    second = len(examples[0]) + plain_records.FRAME
+    body = second + 12 + len(examples[1])
+    places = [second, second + 7, second + 8, second + 11, second + 12, second + 5000, body, body + 3]
+
+    def good(data):
+        shard.write_bytes(data)
+        found = []
+        with pytest.raises(plain_records.DamageError):
+            found.extend(plain_records.read(shard))  # keeps what comes before the damage
+        assert found == examples[: len(found)]
+        return len(found)
+
+    for place in places:
+        flipped = bytearray(raw)
+        flipped[place] ^= 4
+        assert good(gzip.compress(flipped, 1)) == 1, place
+        if place > second:
+            assert good(gzip.compress(raw[:place], 1)) == 1, place
+    assert good(gzip.compress(raw)[:-4]) == 4  # the compression's own checksum is what is missing
+
+
+def test_a_huge_length_is_refused_before_it_is_read(tmp_path):
+    head = struct.pack("<Q", 1 << 40)
+    data = head + struct.pack("<I", plain_records.masked_crc32c(head))
+    (tmp_path / "shard").write_bytes(gzip.compress(data))
+    with pytest.raises(plain_records.DamageError, match=f"above {plain_records.MAX_RECORD} bytes"):
+        next(plain_records.read(tmp_path / "shard"))
+
+
+def test_numbers_may_lie_packed_or_one_by_one():
+    packed = tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                "a": tf.train.Feature(float_list=tf.train.FloatList(value=[1, -2.5])),
+                "b": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x", b""])),
+                "c": tf.train.Feature(),
+            }
+        )
+    ).SerializeToString()
+    found = plain_records.fields(packed)
+    np.testing.assert_array_equal(found["a"], [1, -2.5])
+    assert found["b"] == [b"x", b""]
+    assert len(found["c"]) == 0
+
+    def part(number, data):
+        return bytes([number << 3 | 2, len(data)]) + data
+
+    numbers = b"".join(b"\x0d" + struct.pack("<f", value) for value in (1, -2.5))
+    entry = part(1, b"a") + part(2, part(2, numbers))
+    np.testing.assert_array_equal(plain_records.fields(part(1, part(1, entry)))["a"], [1, -2.5])
+
+
+def test_damaged_examples_are_told_and_nothing_else_happens(examples):
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        data = bytearray(examples[3])
+        for place in rng.integers(0, len(data), 3):
+            data[place] = rng.integers(0, 256)
+        data = data[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else data
+        try:
+            plain_records.parse(bytes(data), records.SCHEMA)
+        except plain_records.DamageError:
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"landmarks": records.Field("float32", (67, 2), "")}, r"landmarks must be \(67, 2\) numbers. Received: 136"),
+        ({"image": records.Field("jpeg", (9, 9, 3), "")}, r"image must be \(9, 9, 3\). Received: \(320, 320\)"),
+        ({"person": records.Field("jpeg", (9, 9, 3), "")}, "person must be a JPEG picture"),
+        ({"person": records.Field("float32", (1,), "")}, "person must be"),
+        ({"landmarks": records.Field("string", (), "")}, "landmarks must be one text"),
+        ({"other": records.Field("string", (), "")}, "other must be one text. Received: 0 values"),
+    ],
+)
+def test_records_of_another_schema(examples, change, message):
+    with pytest.raises(plain_records.DamageError, match=message):
+        plain_records.parse(examples[0], change)

@@ -1,0 +1,31 @@
+import numpy as np
+
+from tf_deep3d.face.camera import Camera, to_pixels, to_world
+
+
+def test_the_optical_axis_meets_the_centre_of_the_picture():
+    pixels, depth = to_pixels(Camera(), np.zeros((1, 1, 3)))
+    np.testing.assert_allclose(pixels[0, 0], [112, 112])
+    np.testing.assert_allclose(depth, 10)
+
+
+def test_up_in_the_world_is_up_in_the_picture_and_near_is_large():
+    pixels, depth = to_pixels(Camera(), np.array([[[1.0, 1.0, 0.0], [1.0, 1.0, 5.0]]]))
+    np.testing.assert_allclose(pixels[0], [[112 + 101.5, 112 - 101.5], [112 + 203, 112 - 203]])
+    assert depth[0, 1] < depth[0, 0]
+
+
+def test_vertical_field_of_view_is_the_papers():
+    camera = Camera()
+    np.testing.assert_allclose(np.degrees(2 * np.arctan(camera.height / 2 / camera.focal)), 12.594, atol=1e-3)
+
+
+def test_another_size_sees_the_same():
+    points = np.random.default_rng(0).normal(size=(1, 9, 3))
+    small, large = (to_pixels(Camera.for_size(size), points)[0] for size in (224, 448))
+    np.testing.assert_allclose(large, 2 * small)
+
+
+def test_world_undoes_pixels():
+    points = np.random.default_rng(1).normal(size=(2, 9, 3))
+    np.testing.assert_allclose(to_world(Camera(), *to_pixels(Camera(), points)), points, atol=1e-12)

@@ -1,0 +1,115 @@
+"""Animated GLB files, read back and evaluated by an independent reader."""
+
+import numpy as np
+import pygltflib
+import pytest
+from scipy.spatial.transform import Rotation
+
+from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.geometry import rotation_matrix
+from tf_deep3d.mesh import animation as gltf_animation
+from tf_deep3d.mesh import mesh
+from tf_deep3d.mesh.animation import Animation
+
+VERTICES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], float)
+TRIANGLES = np.array([[0, 1, 2], [0, 2, 3]])
+TARGETS = {"jawOpen": np.ones((4, 3)) * 0.1, "mouthClose": np.eye(4, 3), "unused": np.eye(4, 3)}
+CAMERA = Camera(400, 300, 1015.0, (200.0, 150.0))
+ANIMATION = Animation(
+    times=np.array([0.0, 0.04, 0.1]),
+    weights={"mouthClose": np.array([0.0, 0.5, 1.0]), "jawOpen": np.array([0.2, 0.3, 0.4])},
+    angles=np.array([[0.1, 0.2, 3.0], [0.1, 0.2, 3.2], [0.1, 0.3, 3.4]]),
+    translation=np.array([[0.0, 1.0, -2.0], [0.0, 1.0, -2.5], [0.5, 1.0, -3.0]]),
+)
+
+
+@pytest.fixture
+def still(tmp_path):
+    path = tmp_path / "still.glb"
+    mesh.write_glb(path, mesh.Mesh(VERTICES, TRIANGLES), TARGETS)
+    return path
+
+
+def _values(gltf, index):
+    accessor = gltf.accessors[index]
+    view = gltf.bufferViews[accessor.bufferView]
+    width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}[accessor.type]
+    assert accessor.componentType == pygltflib.FLOAT
+    assert view.byteLength == accessor.count * width * 4
+    assert view.byteOffset % 4 == 0
+    return np.frombuffer(gltf.binary_blob(), "<f4", accessor.count * width, view.byteOffset).reshape(-1, width)
+
+
+def test_curves_are_read_back(still, tmp_path):
+    path = tmp_path / "moving.glb"
+    gltf_animation.animate_glb(still, path, ANIMATION, CAMERA)
+    gltf = pygltflib.GLTF2().load(str(path))
+    (animation,) = gltf.animations
+    curves = {}
+    for channel in animation.channels:
+        assert channel.target.node == 0
+        sampler = animation.samplers[channel.sampler]
+        np.testing.assert_allclose(_values(gltf, sampler.input)[:, 0], ANIMATION.times)
+        assert gltf.accessors[sampler.input].min == [0.0]
+        assert gltf.accessors[sampler.input].max == pytest.approx([0.1])
+        curves[channel.target.path] = _values(gltf, sampler.output)
+    weights = curves["weights"].reshape(3, 3)
+    expected = [ANIMATION.weights["jawOpen"], ANIMATION.weights["mouthClose"], np.zeros(3)]
+    np.testing.assert_allclose(weights, np.stack(expected, axis=-1), atol=1e-7)
+    np.testing.assert_allclose(curves["translation"], ANIMATION.translation / 10, atol=1e-7)  # metres
+    matrices = Rotation.from_quat(curves["rotation"]).as_matrix()
+    np.testing.assert_allclose(matrices, rotation_matrix(ANIMATION.angles), atol=1e-6)
+    assert (np.sum(curves["rotation"][1:] * curves["rotation"][:-1], axis=-1) > 0).all()  # the short way round
+
+
+def test_camera_sees_what_the_clips_camera_saw(still, tmp_path):
+    gltf_animation.animate_glb(still, tmp_path / "moving.glb", ANIMATION, CAMERA)
+    gltf = pygltflib.GLTF2().load(str(tmp_path / "moving.glb"))
+    lens = gltf.cameras[0].perspective
+    node = gltf.nodes[gltf.scenes[0].nodes[1]]
+    assert node.translation == [0.0, 0.0, 1.0]  # metres
+    # A point at the picture's upper right corner, by glTF's projection and by the camera's:
+    height = 2 * np.tan(lens.yfov / 2)
+    assert height * lens.aspectRatio == pytest.approx(CAMERA.width / CAMERA.focal)
+    assert height == pytest.approx(CAMERA.height / CAMERA.focal)
+
+
+def test_mesh_stays_as_it_was(still, tmp_path):
+    gltf_animation.animate_glb(still, tmp_path / "moving.glb", ANIMATION, CAMERA)
+    before = pygltflib.GLTF2().load(str(still))
+    after = pygltflib.GLTF2().load(str(tmp_path / "moving.glb"))
+    assert after.meshes[0].extras["targetNames"] == list(TARGETS)
+    size = before.buffers[0].byteLength
+    assert after.binary_blob()[:size] == before.binary_blob()[:size]
+
+
+def test_existing_files_are_kept_unless_told(still):
+    with pytest.raises(FileExistsError):
+        gltf_animation.animate_glb(still, still, ANIMATION, CAMERA)
+    gltf_animation.animate_glb(still, still, ANIMATION, CAMERA, overwrite=True)
+    assert pygltflib.GLTF2().load(str(still)).animations
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"times": np.array([0.0, 0.1, 0.1])}, "rise"),
+        ({"times": np.array([-0.1, 0.0, 0.1])}, "rise"),
+        ({"times": np.zeros(0)}, "rise"),
+        ({"weights": {"nose": np.zeros(3)}}, "morph targets"),
+        ({"weights": {"jawOpen": np.array([0, np.nan, 0])}}, "finite"),
+        ({"angles": np.zeros((2, 3))}, "angles"),
+        ({"translation": np.full((3, 3), np.inf)}, "translation"),
+    ],
+)
+def test_wrong_animations(still, tmp_path, change, message):
+    with pytest.raises(ValueError, match=rf"(?s){message}.*Received"):
+        gltf_animation.animate_glb(still, tmp_path / "a.glb", ANIMATION._replace(**change), CAMERA)
+    assert not (tmp_path / "a.glb").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello" * 20, b"glTF" + bytes(40)])
+def test_other_files(tmp_path, content):
+    (tmp_path / "a.glb").write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.glb"):
+        gltf_animation.animate_glb(tmp_path / "a.glb", tmp_path / "b.glb", ANIMATION, CAMERA)

@@ -1,0 +1,228 @@
+"""Many photos of a synthetic person, of whom everything is known."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.album import synthetic_models, synthetic_sightings, synthetic_truth
+from tf_deep3d import face as faces
+from tf_deep3d.face import aggregation, lighting
+from tf_deep3d.fitting import descent
+from tf_deep3d.reconstruction import photo
+from tf_deep3d.reconstruction.album import album as albums
+from tf_deep3d.reconstruction.album.album import AlbumSettings
+
+OPTIONS = photo.Options(method="fit", refine=0)
+
+
+@pytest.fixture(scope="module")
+def models(model_file):
+    return synthetic_models(model_file, 32)
+
+
+@pytest.fixture(scope="module")
+def truth(models):
+    return synthetic_truth(models.levels[0])
+
+
+@pytest.fixture(scope="module")
+def seen(models, truth, tmp_path_factory):
+    return synthetic_sightings(tmp_path_factory.mktemp("photos"), models, truth)
+
+
+def assembled(monkeypatch, seen, models, settings=None, options=OPTIONS, **named):
+    """`albums.assemble` of sightings."""
+    monkeypatch.setattr(albums, "look_through", lambda *arguments: (list(seen), []))
+    return albums.assemble([each.photo for each in seen], settings or AlbumSettings(), options, models, **named)
+
+
+@pytest.mark.parametrize(
+    ("sources", "name"),
+    [
+        (["/photos/me"], "me"),
+        (["/photos/me/"], "me"),
+        (["/photos/me/a.jpg", "/photos/me/b.jpg"], "me"),
+        (["/photos/me/*.jpg"], "me"),
+        (["/photos/me/a.jpg", "/photos/you/b.jpg"], "album"),
+        (["/photos/*/a.jpg"], "album"),
+    ],
+)
+def test_the_album_is_named_after_its_folder(tmp_path, sources, name):
+    sources = [str(tmp_path) + source for source in sources]
+    (tmp_path / "photos" / "me").mkdir(parents=True)
+    assert albums.album_name(sources) == name
+
+
+ELEMENTWISE, SCALAR = SimpleNamespace(confidences=80), SimpleNamespace(confidences=1)
+
+
+@pytest.mark.parametrize(
+    ("default", "asked", "cnet", "expected"),
+    [
+        ("average", None, None, "average"),
+        ("average", None, ELEMENTWISE, "average"),
+        ("elementwise", None, ELEMENTWISE, "elementwise"),
+        ("elementwise", None, SCALAR, "average"),
+        ("elementwise", None, None, "average"),
+        ("average", "summed", ELEMENTWISE, "summed"),
+        ("average", "best", ELEMENTWISE, "best"),
+        ("elementwise", "average", ELEMENTWISE, "average"),
+        ("average", "scalar", SCALAR, "scalar"),
+    ],
+)
+def test_strategy(monkeypatch, default, asked, cnet, expected):
+    monkeypatch.setattr(aggregation, "DEFAULT", default)
+    assert albums.choose_strategy(AlbumSettings(asked), cnet) == expected
+
+
+@pytest.mark.parametrize(("asked", "cnet"), [("elementwise", None), ("scalar", ELEMENTWISE), ("elementwise", SCALAR)])
+def test_a_strategy_without_its_network_is_an_error(asked, cnet):
+    with pytest.raises(ValueError, match=rf"C-Net.*average.*Received: '{asked}'"):
+        albums.choose_strategy(AlbumSettings(asked), cnet)
+
+
+def test_an_unknown_strategy_is_an_error():
+    with pytest.raises(ValueError, match=r"one of average, .*Received: 'median'"):
+        AlbumSettings("median")
+
+
+def test_the_default_strategy_is_one():
+    assert aggregation.DEFAULT in aggregation.STRATEGIES
+
+
+def test_the_cnet_beside_its_rnet_is_taken(tmp_path, models, monkeypatch):
+    monkeypatch.setattr(albums.cnets, "load_cnet", lambda path, rnet: (path, rnet))
+    monkeypatch.setattr(albums.cnets, "SHIPPED", tmp_path / "shipped.keras")
+    withal = models._replace(rnet="R")
+    run = photo.Options(weights=tmp_path)
+    assert albums.load_cnet(run, withal) is None
+    assert albums.load_cnet(photo.Options(), withal) is None
+    for name in ("cnet.keras", "shipped.keras"):
+        (tmp_path / name).write_bytes(b"")
+    assert albums.load_cnet(run, withal) == (tmp_path / "cnet.keras", "R")
+    assert albums.load_cnet(photo.Options(), withal) == (tmp_path / "shipped.keras", "R")
+    assert albums.load_cnet(photo.Options(weights=tmp_path / "r.keras"), withal) is None
+    assert albums.load_cnet(photo.Options(), models) is None  # fitted from the mean face
+
+
+@pytest.fixture
+def judged(seen, truth):
+    """Sightings with different identities and confidences."""
+    rng = np.random.default_rng(3)
+    shape = truth.identity.shape
+    identity, confidence = rng.normal(size=shape), rng.uniform(0.1, 1.0, shape)
+    return [
+        each._replace(coefficients=each.coefficients._replace(identity=identity[i : i + 1]), confidence=confidence[i])
+        for i, each in enumerate(seen)
+    ]
+
+
+@pytest.mark.parametrize("strategy", ["average", "elementwise", "summed", "best"])
+def test_fused_as_in_training(judged, strategy):
+    identity = np.concatenate([each.coefficients.identity for each in judged])
+    confidence = np.stack([each.confidence for each in judged])
+    weights, fused = albums.fuse(judged, strategy)
+    expected = aggregation.aggregate(identity[None], confidence[None], None, strategy)
+    np.testing.assert_allclose(fused.identity, expected.repeat(len(judged), 0), rtol=1e-5)
+    np.testing.assert_allclose(weights.sum(0), 1.0)
+    np.testing.assert_allclose((weights * identity).sum(0), expected[0], rtol=1e-6)
+    np.testing.assert_array_equal(fused.albedo, fused.albedo[:1].repeat(len(judged), 0))
+    np.testing.assert_array_equal(fused.angles[2], judged[2].coefficients.angles[0])
+
+
+def test_one_photo_keeps_its_identity(judged):
+    weights, fused = albums.fuse(judged[:1], "elementwise")
+    np.testing.assert_array_equal(weights, np.ones_like(weights))
+    np.testing.assert_allclose(fused.identity, judged[0].coefficients.identity, rtol=1e-6)
+
+
+def test_each_photo_gets_its_pose_expression_and_light(monkeypatch, models, truth, tmp_path):
+    """Where R-Net read the identity well but not the pose, the landmarks and colours of a photo say the rest."""
+    wrong = {
+        "angles": np.zeros_like(truth.angles),
+        "expression": np.zeros_like(truth.expression),
+        "illumination": np.zeros_like(truth.illumination),
+    }
+    seen = synthetic_sightings(tmp_path, models, truth, **wrong)
+    album = assembled(monkeypatch, seen, models)
+    found = album.coefficients
+    np.testing.assert_allclose(found.angles[:, 1], truth.angles[:, 1], atol=np.radians(4))
+    model = models.levels[0]
+    built, real = faces.reconstruct(model, found), faces.reconstruct(model, truth)
+    distance = np.linalg.norm(built.landmarks - np.stack([each.landmarks[:68] for each in seen]), axis=-1)
+    assert distance.mean() < 1.0
+    seen_from_front = real.normals[..., 2] > 0.5
+    shades = (lighting.irradiance(face.normals, c.illumination) for face, c in ((built, found), (real, truth)))
+    before = lighting.irradiance(real.normals, wrong["illumination"])
+    after, right = shades
+    assert abs(after - right)[seen_from_front].mean() < 0.4 * abs(before - right)[seen_from_front].mean()
+    assert album.strategy == "average"
+    np.testing.assert_allclose(album.weights, 1 / len(seen))
+
+
+def test_strangers_are_left_out_unless_kept(monkeypatch, models, seen):
+    strange = seen[1]._replace(descriptor=np.eye(4)[1])
+    mixed = [seen[0], strange, *seen[2:]]
+    album = assembled(monkeypatch, mixed, models)
+    assert [each.name for each in album.sightings] == ["photo0", "photo2", "photo3", "photo4"]
+    (stranger,) = album.strangers
+    assert stranger.sighting.name == "photo1"
+    assert "another person" in str(stranger)
+    assert "0.00" in str(stranger)
+    kept = assembled(monkeypatch, mixed, models, AlbumSettings(keep_outliers=True))
+    assert len(kept.sightings) == 5
+    assert kept.likeness[1] == pytest.approx(0.0)
+    assert not kept.strangers
+
+
+def test_an_album_without_faces_is_an_error(monkeypatch, models):
+    failure = photo.Failure(Path("x/a.jpg"), "no face found in 9 x 9 px")
+    monkeypatch.setattr(albums, "look_through", lambda *arguments: ([], [failure]))
+    with pytest.raises(photo.NoFaceError, match=r"no face found in 3 photos; the first: a\.jpg: no face"):
+        albums.assemble([Path("a"), Path("b"), Path("c")], AlbumSettings(), OPTIONS, models)
+
+
+def test_spread_takes_the_best_from_all_around(seen, truth):
+    album = SimpleNamespace(coefficients=truth)  # yaw rises with the index
+    np.testing.assert_array_equal(albums.spread(album, np.array([0.2, 0.9, 0.5, 0.1, 0.3]), 2), [1, 4])
+    np.testing.assert_array_equal(albums.spread(album, np.ones(5), 9), range(5))
+
+
+def test_joint_fit_improves_one_shared_identity(monkeypatch, models, tmp_path):
+    """From a wrong identity: nearer to the photos and to the truth, and the same in all photos and batches."""
+    monkeypatch.setattr(photo, "BATCH", 2)  # the third photo follows
+    truth = synthetic_truth(models.levels[0], (-0.4, 0.0, 0.4))
+    rng = np.random.default_rng(5)
+    wrong = truth.identity + rng.normal(size=truth.identity[:1].shape).astype(np.float32)
+    seen = synthetic_sightings(tmp_path, models, truth, identity=wrong)
+    coarse = models._replace(levels=models.levels[1:])
+    steps = []
+
+    def make(refine):
+        options = photo.Options(method="fit", refine=refine)
+        return assembled(monkeypatch, seen, coarse, options=options, on_progress=lambda *step: steps.append(step))
+
+    start, end = (make(refine).coefficients for refine in (0, 12))
+    assert steps[-1] == ("refining", 24, 24)
+    np.testing.assert_array_equal(end.identity, end.identity[:1].repeat(3, 0))
+    np.testing.assert_array_equal(end.albedo, end.albedo[:1].repeat(3, 0))
+    model = models.levels[0]
+    shapes = [faces.neutral_shape(model, c.identity[:1])[0] for c in (start, end, truth)]
+    errors = [np.linalg.norm(shape - shapes[2], axis=-1).mean() for shape in shapes[:2]]
+    assert errors[1] < 0.9 * errors[0]
+    targets = np.stack([each.landmarks[:68] for each in seen])
+    before, after = (np.linalg.norm(faces.reconstruct(model, c).landmarks - targets, axis=-1) for c in (start, end))
+    assert after.mean() < before.mean()
+
+
+def test_a_joint_fit_that_diverges_is_an_error(monkeypatch, models, seen):
+    def spoiled(levels, observation, settings, recognition, start, on_step):
+        assert settings.shared == albums.SHARED
+        return descent.Fit(start._replace(identity=np.full_like(start.identity, np.nan)), {})
+
+    monkeypatch.setattr(descent, "fit", spoiled)
+    options = photo.Options(method="fit", refine=1)
+    with pytest.raises(ValueError, match=r"diverged.*Received: 2 photos"):
+        assembled(monkeypatch, seen[:2], models, options=options)

@@ -1,0 +1,169 @@
+"""What several photos of one face become, against the face they were taken of."""
+
+import numpy as np
+import pytest
+
+from tests.test_texture import CAMERA, TRANSFORM, on_texels, posed, take_photo
+from tf_deep3d.face import lighting
+from tf_deep3d.texture import fields, merging, texture
+
+SIZE = 256
+
+
+@pytest.fixture(scope="module")
+def atlas(tiny_model):
+    return texture.unwrap(tiny_model, SIZE)
+
+
+@pytest.fixture(scope="module")
+def albedo(tiny_model):
+    """[V, 3] with freckles that the model does not know."""
+    x, y = tiny_model.mean_shape[:, :2].T
+    return tiny_model.mean_albedo + 0.03 * np.stack([np.sin(25 * x) * np.sin(25 * y)] * 3, -1)
+
+
+def light(*first):
+    """[1, 3, 9] with these four numbers in each channel."""
+    illumination = np.zeros((1, 3, 9), np.float32)
+    illumination[0, :, :4] = first
+    return illumination
+
+
+def shown(model, atlas, albedo, yaw, illumination, spoil=None):
+    """`texture.View` of the albedo in a photo at `yaw`; `spoil` may change the photo."""
+    face = posed(model, yaw, illumination=illumination)
+    colors = lighting.shade(albedo[None], face.normals, illumination)[0]
+    photo = take_photo(model, face, colors)
+    photo = photo if spoil is None else spoil(photo, TRANSFORM.inverse().apply(face.pixels[0]))
+    view = texture.photograph(photo, model, face, CAMERA, TRANSFORM, atlas)
+    return merging.reflectance(view, face, illumination[0], atlas)
+
+
+@pytest.fixture(scope="module")
+def sides(tiny_model, atlas, albedo):
+    """A three-quarter view from each side, the one in bright light from the left, the other dim from the right."""
+    return [
+        shown(tiny_model, atlas, albedo, 0.6, light(0.1, -0.1, 0.1, 0.2)),
+        shown(tiny_model, atlas, albedo, -0.6, light(-0.25, 0.0, 0.1, -0.1)),
+    ]
+
+
+def test_the_light_leaves_the_photo(tiny_model, atlas, albedo, sides):
+    truth = on_texels(atlas, albedo)
+    for view in sides:
+        well = view.weight > 0.99
+        assert well.mean() > 0.35
+        assert abs(view.colors - truth)[well].mean() < 0.01
+
+
+def test_deep_shade_says_nothing(tiny_model, atlas, albedo):
+    view = shown(tiny_model, atlas, albedo, 0.0, light(-0.2, 0.0, 0.0, 0.75))
+    face = posed(tiny_model, 0.0)
+    strength = lighting.irradiance(on_texels(atlas, face.normals[0])[None], light(-0.2, 0.0, 0.0, 0.75))[0, :, 0]
+    dark = strength < 0.1 * np.median(strength)
+    assert dark.mean() > 0.02
+    assert view.weight[dark].max() == 0
+    night = shown(tiny_model, atlas, albedo, 0.0, light(-2.0, 0.0, 0.0, 0.0))
+    assert night.weight.max() == 0
+
+
+def test_two_sides_become_a_whole_face_without_a_seam(tiny_model, atlas, albedo, sides):
+    truth = on_texels(atlas, albedo).reshape(SIZE, SIZE, 3)
+    for views in (sides, [s._replace(colors=s.colors * f) for s, f in zip(sides, (1.15, 0.9), strict=True)]):
+        whole = merging.merge([(view, 1.0) for view in views], tiny_model.mean_albedo, atlas, mirror=False)
+        inside = whole.weight > 0.5
+        assert inside.mean() > 0.8
+        assert all((view.weight > 0.5).mean() < 0.7 for view in views)
+        ratio = np.log(whole.image) - np.log(truth)
+        step = abs(np.diff(ratio, axis=1)).max(-1)[inside[:, 1:] & inside[:, :-1]]
+        assert np.quantile(step, 0.999) < 0.03  # cut and pasted, the second pair would step by 0.25
+        assert abs(ratio[inside]).mean() < 0.15
+
+
+def test_freckles_survive(tiny_model, atlas, albedo, sides):
+    """The fine band is not blurred by the mean of photos."""
+    whole = merging.merge([(view, 1.0) for view in sides], tiny_model.mean_albedo, atlas)
+    smooth = np.log(on_texels(atlas, tiny_model.mean_albedo)).reshape(SIZE, SIZE, 3)
+    found, truth = (np.log(a.reshape(SIZE, SIZE, 3)) - smooth for a in (whole.image, on_texels(atlas, albedo)))
+    inside = whole.weight > 0.99
+    found, truth = ((a - fields.mean_around(a[..., :1], 41))[..., 0][inside] for a in (found, truth))
+    assert np.corrcoef(found, truth)[0, 1] > 0.9
+    assert found.std() / truth.std() == pytest.approx(1.0, abs=0.15)
+
+
+def test_the_order_of_photos_does_not_matter(tiny_model, atlas, sides):
+    pairs = list(zip(sides, (1.0, 0.6), strict=True))
+    one, two = (merging.merge(views, tiny_model.mean_albedo, atlas) for views in (pairs, pairs[::-1]))
+    np.testing.assert_allclose(one.image, two.image, atol=1e-5)
+
+
+def test_a_hand_in_one_photo_is_outvoted(tiny_model, atlas, albedo):
+    def cover(photo, places):
+        x, y = np.median(places, axis=0).astype(int)
+        photo[y - 60 : y + 60, x - 60 : x + 60] = 250
+        return photo
+
+    fine = [shown(tiny_model, atlas, albedo, yaw, light(0, 0, 0, 0)) for yaw in (0.1, -0.1)]
+    covered = shown(tiny_model, atlas, albedo, 0.0, light(0, 0, 0, 0), cover)
+    clean = merging.merge([(view, 1.0) for view in fine], tiny_model.mean_albedo, atlas).image
+    whole = merging.merge([(view, 1.0) for view in (*fine, covered)], tiny_model.mean_albedo, atlas).image
+    alone = merging.merge([(covered, 1.0)], tiny_model.mean_albedo, atlas).image
+    hand = abs(alone - clean).max(-1) > 0.2
+    assert hand.mean() > 0.02
+    assert abs(whole - clean)[hand].mean() < 0.3 * abs(alone - clean)[hand].mean()
+
+
+def test_details_come_from_the_important_photo(tiny_model, atlas, albedo):
+    sharp = shown(tiny_model, atlas, albedo, 0.0, light(0, 0, 0, 0))
+    blurred = shown(tiny_model, atlas, tiny_model.mean_albedo, 0.0, light(0, 0, 0, 0))
+    merged = [
+        merging.merge([(sharp, a), (blurred, b)], tiny_model.mean_albedo, atlas).image
+        for a, b in ((1.0, 0.4), (0.4, 1.0))
+    ]
+    freckled, plain = (on_texels(atlas, a).reshape(SIZE, SIZE, 3) for a in (albedo, tiny_model.mean_albedo))
+    inner = (slice(90, 170), slice(90, 170))
+    assert abs(merged[0] - freckled)[inner].mean() < 0.5 * abs(merged[0] - plain)[inner].mean()
+    assert abs(merged[1] - plain)[inner].mean() < 0.5 * abs(merged[1] - freckled)[inner].mean()
+
+
+def test_an_eye_that_one_photo_hides_comes_from_another(tiny_model, atlas, albedo):
+    """Profiles from both sides: neither shows both eyes, and what it does not show is not black."""
+    views = [shown(tiny_model, atlas, albedo, yaw, light(0, 0, 0, 0)) for yaw in (1.2, -1.2)]
+    whole = merging.merge([(view, 1.0) for view in views], tiny_model.mean_albedo, atlas)
+    best = np.maximum(*(view.weight for view in views))
+    seen = atlas.eyes & (best > 0.9)
+    for view in views:
+        hidden = seen & (view.weight == 0)
+        assert hidden.sum() > 5
+        error = abs(whole.image.reshape(-1, 3)[atlas.texels] - on_texels(atlas, albedo))[hidden]
+        assert error.max() < 0.1
+
+
+def test_photos_that_show_nothing_leave_the_albedo(tiny_model, atlas, sides):
+    nothing = sides[0]._replace(weight=np.zeros_like(sides[0].weight), facing=np.zeros_like(sides[0].facing))
+    whole = merging.merge([(nothing, 1.0)], tiny_model.mean_albedo, atlas)
+    assert whole.weight.max() == 0
+    np.testing.assert_allclose(whole.image.reshape(-1, 3), on_texels(atlas, tiny_model.mean_albedo), atol=1e-4)
+
+
+def test_agreement_follows_the_majority_and_keeps_a_lonely_photo():
+    coarse = np.zeros((3, 32, 32, 3))
+    coarse[0] = 1.0
+    reach = np.ones((3, 32, 32, 1))
+    common, agreement = merging.agree(coarse, reach)
+    assert abs(common).max() < 0.1
+    assert agreement[0].max() < 0.15
+    assert agreement[1:].min() > 0.85
+    alone, _ = merging.agree(coarse[:1], reach[:1])
+    np.testing.assert_allclose(alone, 1.0)
+
+
+def test_exposure_is_that_of_the_photos(atlas, sides):
+    skin = texture.Texture(np.full((4, 4, 3), 0.4), np.ones((4, 4)))
+    dim, bright = light(-0.4, 0, 0, 0), light(0.0, 0, 0, 0)
+    both = merging.expose(skin, np.concatenate([dim, bright]), [1.0, 1.0]).image
+    np.testing.assert_allclose(
+        both, 0.5 * sum(merging.expose(skin, one, [1.0]).image for one in (dim, bright)), rtol=1e-5
+    )
+    strength = lighting.irradiance(np.float32([[[0, 0, 1]]]), bright)[0, 0]
+    np.testing.assert_allclose(merging.expose(skin, bright, [3.0]).image, np.full((4, 4, 3), 0.4 * strength), rtol=1e-5)

@@ -1,0 +1,285 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from tests.prepared import write_records
+from tests.synthetic import MODES
+from tf_deep3d import face
+from tf_deep3d.data import batches as data
+from tf_deep3d.data import mixture
+from tf_deep3d.data.augmentation import Augmentation
+from tf_deep3d.face import morphable_model
+from tf_deep3d.losses import hybrid
+from tf_deep3d.losses.hybrid import LossWeights
+from tf_deep3d.models.rnet import RNet
+from tf_deep3d.training import objective
+from tf_deep3d.training.objective import DataSettings, Network, Optimization, TrainSettings
+
+STILL = Augmentation(0, 0, 0, False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_model):
+    return str(write_records(tmp_path_factory.mktemp("records"), tiny_model, 4, known=True))
+
+
+def _settings(folder, model_file, **options):
+    return TrainSettings(
+        network=Network(face_model=str(model_file), start="shipped"),
+        data=DataSettings(records=(folder,), batch=2, augmentation=STILL),
+        loss=LossWeights(perceptual=0.0, shape=0.02, landmark=1e-2, albedo=0.1),
+        optimization=Optimization(learning_rate=3e-4),
+        level=0,
+        **{"steps": 50, "log_every": 1, "validate_every": 50, "save_every": 50, **options},
+    )
+
+
+def _reconstructor(settings, model_file, replicas=1):
+    model = morphable_model.load(model_file, settings.level)
+    keras.utils.set_random_seed(1)
+    built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings, replicas)
+    built.compile(objective.optimizer(settings), jit_compile=False)
+    return built, model
+
+
+def _batch(settings, model, number=0):
+    sources = mixture.open_sources(settings.data)
+    batches = data.training_batches(settings.data, sources, model.layout().total, np.arange(478), 0, number)
+    return next(iter(batches))
+
+
+def test_first_render_is_the_mean_face(folder, model_file):
+    settings = _settings(folder, model_file)
+    built, model = _reconstructor(settings, model_file)
+    batch = _batch(settings, model)
+    outputs = built(batch)
+    zeros = model.layout().zeros(2)
+    mean = face.reconstruct(model, zeros)
+    distance = np.linalg.norm(mean.landmarks[:, 17:] - batch["landmarks"].numpy()[:, 17:], axis=-1).mean(-1)
+    np.testing.assert_allclose(outputs["measures"]["landmark_error"], distance, rtol=1e-4)
+    np.testing.assert_allclose(outputs["terms"]["prior"], 0, atol=1e-9)
+    truth = model.layout().split(batch["coefficients"].numpy())
+    metric = hybrid.shape_metric(model.identity_basis, model.mean_shape)
+    shapes = np.einsum("bk,kl,bl->b", truth.identity, metric, truth.identity)
+    moves = np.einsum("bk,kvc->bvc", truth.expression, model.expression_basis) * 100
+    expected = shapes + (moves**2).sum(-1).mean(-1)
+    np.testing.assert_allclose(outputs["terms"]["shape"], expected, rtol=1e-4)
+    skin = face.albedo(model, truth.albedo)[:, model.regions["skin"]] - model.mean_albedo[model.regions["skin"]]
+    np.testing.assert_allclose(outputs["terms"]["albedo"], (skin**2).sum(-1).mean(-1), rtol=1e-4)
+
+
+def test_it_learns_two_faces_by_heart(folder, model_file):
+    settings = _settings(folder, model_file)
+    built, model = _reconstructor(settings, model_file)
+    batch = _batch(settings, model)
+    step, logs = tf.function(built.train_step), []
+    for _ in range(settings.steps):
+        built.reset_metrics()
+        logs.append({name: float(value) for name, value in step(batch).items()})
+    first, last = logs[0], logs[-1]
+    assert list(first) == ["loss", *built.term_names(), "landmark_error", "nme"]
+    assert built.term_names() == [name for name in hybrid.TERMS if name != "perceptual"]
+    assert last["loss"] < 0.4 * first["loss"]
+    assert last["landmark_error"] < 0.5 * first["landmark_error"]
+    assert last["shape"] < first["shape"]
+    total = sum(getattr(settings.loss, name) * last[name] for name in built.term_names())
+    assert last["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_a_gradient_that_is_not_finite_leaves_finite_weights(folder, model_file):
+    settings = _settings(folder, model_file)
+    built, model = _reconstructor(settings, model_file)
+    batch = _batch(settings, model)
+    built.train_step(batch)
+    before = [weight.numpy() for weight in built.rnet.trainable_weights]
+    poisoned = {**batch, "landmarks": batch["landmarks"] * np.nan}
+    built.reset_metrics()
+    assert not np.isfinite(built.train_step(poisoned)["loss"])
+    pairs = zip(built.rnet.trainable_weights, before, strict=True)
+    assert np.isfinite([np.abs(weight.numpy() - old).max() for weight, old in pairs]).all()
+
+
+def test_a_gradient_that_is_not_finite_is_told_by_the_loss(folder, model_file):
+    """The loss itself may be finite, as that of a root at zero."""
+    settings = _settings(folder, model_file)
+    built, model = _reconstructor(settings, model_file)
+    total = built.compute_loss
+    built.compute_loss = lambda y_pred: total(y_pred=y_pred) + ops.sqrt(0 * ops.sum(y_pred["terms"]["landmark"]))
+    batch = _batch(settings, model)
+    assert np.isfinite(float(built.compute_loss(built(batch))))
+    before = [weight.numpy() for weight in built.rnet.trainable_weights]
+    logs = built.train_step(batch)
+    assert [name for name, value in logs.items() if not np.isfinite(value)] == ["loss"]
+    for weight, old in zip(built.rnet.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), old)
+
+
+def test_records_without_dense_landmarks_train_on_the_others(folder, model_file):
+    settings = _settings(folder, model_file, dense=0.3)
+    built, model = _reconstructor(settings, model_file)
+    batch = _batch(settings, model)
+    unknown = {**batch, "dense": batch["dense"] * 0, "dense_known": batch["dense_known"] * 0}
+    with_dense, without = (built(b)["terms"]["landmark"].numpy() for b in (batch, unknown))
+    assert np.isfinite(without).all()
+    assert (without < with_dense).all()
+
+
+def test_shape_is_averaged_over_rendered_faces_alone(folder, model_file):
+    settings = _settings(folder, model_file)
+    built, model = _reconstructor(settings, model_file)
+    batch = _batch(settings, model)
+    half = {**batch, "known": np.array([1, 0], "float32")}
+    terms = built(half)["terms"]["shape"].numpy()
+    built.reset_metrics()
+    assert float(built.test_step(half)["shape"]) == pytest.approx(terms[0], rel=1e-5)
+    assert terms[1] == 0
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_lower_precision_stays_finite(folder, model_file, precision):
+    settings = _settings(folder, model_file, precision=precision)
+    built, model = _reconstructor(settings, model_file)
+    assert built.rnet.network.get_layer("conv1").compute_dtype == precision.removeprefix("mixed_")
+    batch = _batch(settings, model)
+    step = tf.function(built.train_step)
+    for _ in range(3):
+        logs = step(batch)
+    assert all(np.isfinite(float(value)) for value in logs.values())
+    assert all(np.isfinite(weight.numpy()).all() for weight in built.rnet.weights)
+
+
+REPLICAS = """
+import sys, json, numpy as np, keras, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from tests.test_training import _settings, _batch, training, data, mixture, morphable_model
+folder, model_file, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+settings = _settings(folder, model_file)
+model = morphable_model.load(model_file, 0)
+strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
+with strategy.scope():
+    keras.utils.set_random_seed(1)
+    built = training.Reconstructor(training.build_rnet(settings), model, None, settings, strategy.num_replicas_in_sync)
+    # plain descent: the weights' change is the gradient itself
+    built.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
+before = [w.numpy() for w in built.rnet.trainable_weights]
+sources = mixture.open_sources(settings.data)
+batches = data.training_batches(settings.data, sources, model.layout().total, np.arange(478), 0)
+built.fit(batches, steps_per_epoch=2, epochs=1, verbose=0)
+moved = [w.numpy() - b for w, b in zip(built.rnet.trainable_weights, before)]
+np.savez(sys.argv[4], *moved)
+"""
+
+
+def test_two_replicas_move_the_weights_as_one_does(tmp_path, folder, model_file):
+    moved = []
+    for count in (1, 2):
+        path = tmp_path / f"{count}.npz"
+        command = [sys.executable, "-c", REPLICAS, folder, str(model_file), str(count), str(path)]
+        subprocess.run(command, check=True, capture_output=True, timeout=600)
+        with np.load(path) as arrays:
+            moved.append([arrays[name] for name in arrays.files])
+    for one, two in zip(*moved, strict=True):
+        # a weight below 1 moves in steps of up to 6e-8
+        np.testing.assert_allclose(two, one, atol=1e-3 * np.abs(one).max() + 1e-7)
+    assert max(np.abs(one).max() for one in moved[0]) > 1e-5
+
+
+JAX = """
+import sys, json, numpy as np, keras
+from tests.test_training import _settings, morphable_model, training
+settings = _settings("", sys.argv[1])
+model = morphable_model.load(sys.argv[1], 0)
+built = training.Reconstructor(training.build_rnet(settings), model, None, settings)
+built.compile(keras.optimizers.SGD(1e-4))
+with np.load(sys.argv[2]) as arrays:
+    batch = dict(arrays)
+logs = [built.train_on_batch(batch, return_dict=True) for _ in range(2)]
+print(json.dumps([keras.backend.backend(), [{k: float(v) for k, v in l.items()} for l in logs]]))
+"""
+
+
+def test_jax_takes_the_same_step(tmp_path, folder, model_file):
+    settings = _settings(folder, model_file)
+    model = morphable_model.load(model_file, 0)
+    np.savez(tmp_path / "batch.npz", **{name: value.numpy() for name, value in _batch(settings, model).items()})
+    results = {}
+    for backend in ("jax", "tensorflow"):
+        result = subprocess.run(
+            [sys.executable, "-c", JAX, str(model_file), str(tmp_path / "batch.npz")],
+            env={**os.environ, "KERAS_BACKEND": backend},
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        used, results[backend] = json.loads(result.stdout.splitlines()[-1])
+        assert used == backend
+    for jax, tensorflow in zip(results["jax"], results["tensorflow"], strict=True):
+        assert jax.keys() == tensorflow.keys()
+        for name, value in tensorflow.items():
+            assert jax[name] == pytest.approx(value, rel=2e-3, abs=1e-6), name
+
+
+def test_schedules():
+    def rates(steps, **options):
+        settings = TrainSettings(optimization=Optimization(**options), steps=1000)
+        rate = objective.optimizer(settings)._learning_rate
+        return [float(rate(step)) for step in steps] if callable(rate) else float(rate.numpy())
+
+    assert rates([], learning_rate=0.5) == 0.5
+    steps = rates([0, 99, 101, 250], learning_rate=1.0, schedule="steps", decay=0.2, decay_steps=(100, 200))
+    np.testing.assert_allclose(steps, [1, 1, 0.2, 0.04], rtol=1e-6)
+    cosine = rates([0, 50, 100, 1000], learning_rate=1.0, schedule="cosine", decay=0.1, warmup=100)
+    np.testing.assert_allclose(cosine, [0, 0.5, 1, 0.1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Optimization(learning_rate=0),
+        lambda: Optimization(schedule="linear"),
+        lambda: Optimization(clip_norm=-1),
+        lambda: Optimization(warmup=10),
+        lambda: TrainSettings(optimization=Optimization(schedule="cosine", warmup=50), steps=50),
+        lambda: TrainSettings(precision="half"),
+        lambda: TrainSettings(attention="none"),
+        lambda: TrainSettings(steps=99, log_every=50),
+        lambda: TrainSettings(log_every=0),
+        lambda: TrainSettings(seed=-1),
+    ],
+)
+def test_settings_that_cannot_be(wrong):
+    with pytest.raises(ValueError, match="Received"):
+        wrong()
+
+
+def test_dense_mirror_pairs_the_sides():
+    model = morphable_model.load(level=0)
+    order = objective.dense_mirror(model)
+    np.testing.assert_array_equal(order[order], np.arange(478))
+    assert (order[[33, 133, 61, 1, 468]] == [263, 362, 291, 1, 473]).all()
+    places = face.at_landmarks(model.landmarks["mediapipe478"], model.mean_shape[None])[0]
+    np.testing.assert_allclose(places[order] * [-1, 1, 1], places, atol=0.01)
+    assert objective.dense_mirror(replace(model, landmarks={})) is None
+
+
+def test_sizes_come_from_the_face_model(folder, model_file):
+    rnet = objective.build_rnet(_settings(folder, model_file))
+    assert isinstance(rnet, RNet)
+    assert vars(rnet.layout) == {**MODES, "lighting": "rgb"}
+
+
+def test_shape_metric_is_the_mean_square_in_mm(tiny_model):
+    metric = hybrid.shape_metric(tiny_model.identity_basis)
+    a = np.arange(6, dtype="float32") - 2
+    expected = (np.einsum("k,kvc->vc", a, tiny_model.identity_basis) * 100) ** 2
+    assert a @ metric @ a == pytest.approx(expected.sum(-1).mean(), rel=1e-4)

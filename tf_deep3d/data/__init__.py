@@ -1,0 +1,1 @@
+"""Prepared faces on disk, and the batches that a training reads."""

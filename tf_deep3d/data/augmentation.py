@@ -1,0 +1,195 @@
+"""Augmentation of prepared faces: the picture moves, and its landmarks and its skin mask move with it.
+
+Pure `keras.ops`, for a whole batch at once; chance comes in as numbers, `dice`, so that the same record at the same
+place of a training always looks the same, on every backend.
+
+Letters: B batch, L landmarks. A record is S = 320 px wide, the network's picture, cut from its centre, 224 px.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from keras import ops
+
+from tf_deep3d.face.camera import IMAGE_SIZE
+
+DICE = 32  # uniform numbers that one record needs
+FLIP = 4  # the one that decides whether it is mirrored
+OCCLUDERS = 2  # at most, ellipses over the network's input
+BLUR = 4.0  # px, standard deviation of the strongest
+DARKEST = 0.08  # factor of the light
+# Where each of the 68 iBUG points goes when left and right change places.
+IBUG68_MIRROR = np.array(
+    [
+        *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37,
+        36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far chance goes; the defaults are those of the authors' PyTorch code.
+
+    Attributes:
+      shift: px in x and in y, either way.
+      scale: share by which the picture grows or shrinks.
+      rotation: degrees, either way.
+      flip: mirror every second picture.
+      jitter: strength of changes of brightness, contrast and tint, 0 none, 0.2 strong.
+      occluders: share of the pictures whose network input gets ellipses of a random colour; the losses still compare
+        with the whole picture.
+      blur, dark: likewise the shares of the inputs that are blurred and darkened.
+    """
+
+    shift: float = 10.0
+    scale: float = 0.1
+    rotation: float = 10.0
+    flip: bool = True
+    jitter: float = 0.0
+    occluders: float = 0.0
+    blur: float = 0.0
+    dark: float = 0.0
+
+    def __post_init__(self):
+        bounds = {"shift": 48, "scale": 0.5, "rotation": 180, "jitter": 1, "occluders": 1, "blur": 1, "dark": 1}
+        for name, bound in bounds.items():
+            if not 0 <= getattr(self, name) <= bound:
+                raise ValueError(f"{name} must lie in [0, {bound}]. Received: {getattr(self, name)}")
+
+
+def augment(batch, dice, settings, dense_mirror=None):
+    """Augments a batch and cuts the network's picture.
+
+    Args:
+      batch: dict of image [B, S, S, 3] and skin [B, S, S, 1] in 0..255, landmarks [B, 68, 2] and dense [B, 478, 2] in
+        px of the record.
+      dice: [B, DICE] uniform in [0, 1).
+      settings: `Augmentation`.
+      dense_mirror: [478], where each dense landmark goes when left and right change places; needed to flip.
+
+    Returns:
+      Dict of inputs [B, 224, 224, 3] for the network, images [B, 224, 224, 3] to compare with, both RGB in [0, 1],
+      skin [B, 224, 224, 1] in [0, 1], landmarks and dense in px of the picture, and flipped [B], 0 or 1.
+    """
+    size = batch["image"].shape[1]
+    throw = iter(range(DICE))
+    shift = settings.shift * _spread(ops.stack([dice[:, next(throw)], dice[:, next(throw)]], axis=-1))
+    scale = 1.0 + settings.scale * _spread(dice[:, next(throw)])
+    angle = math.radians(settings.rotation) * _spread(dice[:, next(throw)])
+    flipped = ops.cast(dice[:, FLIP] < (0.5 if settings.flip else 0.0), "float32")
+    mirror = 1.0 - 2.0 * flipped
+    # forward: q = center + M (p - center_of_record) + shift, M = mirror . scale . rotation
+    cos, sin = ops.cos(angle) * scale, ops.sin(angle) * scale
+    matrix = ops.stack([mirror * cos, -mirror * sin, sin, cos], axis=-1)
+    matrix = ops.reshape(matrix, (-1, 2, 2))
+    pictures = _warp(batch["image"], batch["skin"], matrix, shift, size)
+    images, skin = pictures[..., :3], pictures[..., 3:]
+    images = _jitter(images, dice[:, 5:11], settings.jitter)
+    inputs = _occlude(images, dice[:, 11:26], settings.occluders)
+    inputs = _darken(_blur(inputs, dice[:, 26:28], settings.blur), dice[:, 28:30], settings.dark)
+
+    def move(points, order):
+        moved = ops.einsum("bij,blj->bli", matrix, points - size / 2) + IMAGE_SIZE / 2 + ops.expand_dims(shift, 1)
+        if order is None:
+            return moved
+        return ops.where(ops.reshape(flipped, (-1, 1, 1)) > 0, ops.take(moved, order, axis=1), moved)
+
+    if settings.flip and dense_mirror is None:
+        raise ValueError("dense_mirror is needed to flip. Received: None")
+    return {
+        "inputs": inputs,
+        "images": images,
+        "skin": skin,
+        "landmarks": move(batch["landmarks"], IBUG68_MIRROR if settings.flip else None),
+        "dense": move(batch["dense"], dense_mirror if settings.flip else None),
+        "flipped": flipped,
+    }
+
+
+def center(batch):
+    """What `augment` gives without any augmentation."""
+    margin = (batch["image"].shape[1] - IMAGE_SIZE) // 2
+    inner = slice(margin, margin + IMAGE_SIZE)
+    images = ops.cast(batch["image"][:, inner, inner], "float32") / 255.0
+    return {
+        "inputs": images,
+        "images": images,
+        "skin": ops.cast(batch["skin"][:, inner, inner], "float32") / 255.0,
+        "landmarks": batch["landmarks"] - margin,
+        "dense": batch["dense"] - margin,
+        "flipped": ops.zeros_like(images[:, 0, 0, 0]),
+    }
+
+
+def _spread(dice):
+    """[0, 1) -> [-1, 1)."""
+    return 2.0 * dice - 1.0
+
+
+def _warp(image, skin, matrix, shift, size):
+    """[B, 224, 224, 4] in [0, 1]: pictures and skin masks, moved; black where the record ends."""
+    determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
+    inverse = ops.stack(
+        [
+            ops.stack([matrix[:, 1, 1], -matrix[:, 0, 1]], axis=-1),
+            ops.stack([-matrix[:, 1, 0], matrix[:, 0, 0]], axis=-1),
+        ],
+        axis=1,
+    ) / ops.reshape(determinant, (-1, 1, 1))
+    # A pixel's centre is half a pixel from its index: p_index = inverse (q_index + 1/2 - center - shift) + S/2 - 1/2
+    start = 0.5 - IMAGE_SIZE / 2 - shift
+    offset = ops.einsum("bij,bj->bi", inverse, start) + (size - 1) / 2
+    zero = ops.zeros_like(offset[:, :1])
+    rows = [inverse[:, 0], offset[:, :1], inverse[:, 1], offset[:, 1:], zero, zero]
+    both = ops.concatenate([ops.cast(image, "float32"), ops.cast(skin, "float32")], axis=-1) / 255.0
+    moved = ops.image.affine_transform(both, ops.concatenate(rows, axis=-1), data_format="channels_last")
+    return moved[:, :IMAGE_SIZE, :IMAGE_SIZE]
+
+
+def _jitter(images, dice, strength):
+    """Brightness, contrast about the middle grey, and tint of each channel."""
+    if strength == 0:
+        return images
+    change = ops.reshape(1.0 + strength * _spread(dice), (-1, 1, 1, 6))
+    images = (images - 0.5) * change[..., 1:2] + 0.5 * change[..., :1]
+    return ops.clip(images * (0.5 + 0.5 * change[..., 2:5]), 0.0, 1.0)
+
+
+def _occlude(images, dice, share):
+    """Covers some pictures with ellipses in a flat colour."""
+    if share == 0:
+        return images
+    axis = (np.arange(IMAGE_SIZE, dtype=np.float32) + 0.5) / IMAGE_SIZE
+    hit = ops.cast(dice[:, 0] < share, "float32")
+    for index in range(OCCLUDERS):
+        x, y, width, height, *color = (ops.reshape(dice[:, 1 + 7 * index + i], (-1, 1, 1)) for i in range(7))
+        width, height = 0.06 + 0.22 * width, 0.06 + 0.22 * height
+        inside = ops.square((axis[None, None, :] - x) / width) + ops.square((axis[None, :, None] - y) / height) < 1
+        cover = ops.expand_dims(ops.cast(inside, "float32") * ops.reshape(hit, (-1, 1, 1)), -1)
+        images = images * (1.0 - cover) + cover * ops.stack(color, axis=-1)
+    return images
+
+
+def _blur(images, dice, share):
+    """Blurs some pictures: a mixture of the picture and its widest blur."""
+    if share == 0:
+        return images
+    reach = np.arange(-int(2 * BLUR), int(2 * BLUR) + 1)
+    kernel = np.exp(-0.5 * (reach / BLUR) ** 2).astype(np.float32)
+    kernel = np.tile((kernel / kernel.sum()).reshape(-1, 1, 1, 1), (1, 1, 3, 1))
+    edge = [(0, 0), (len(reach) // 2,) * 2, (len(reach) // 2,) * 2, (0, 0)]
+    wide = ops.pad(images, edge, mode="symmetric")
+    for each in (kernel, kernel.swapaxes(0, 1)):
+        wide = ops.depthwise_conv(wide, ops.convert_to_tensor(each), padding="valid")
+    amount = ops.cast(dice[:, 0] < share, "float32") * (0.5 + 0.5 * dice[:, 1])
+    return images + ops.reshape(amount, (-1, 1, 1, 1)) * (wide - images)
+
+
+def _darken(images, dice, share):
+    """Takes the light from some pictures."""
+    if share == 0:
+        return images
+    light = DARKEST + (0.5 - DARKEST) * dice[:, 1]
+    return images * ops.reshape(ops.where(dice[:, 0] < share, light, ops.ones_like(light)), (-1, 1, 1, 1))

@@ -1,0 +1,295 @@
+"""Random people with exact coefficients: the full head around the open face model, faces, poses and light.
+
+A head is a `MorphableModel` whose first vertices are those of the face model, so that the face that is rendered is
+exactly the one that its coefficients describe. Every person is drawn from a random generator of its own.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sparse
+from scipy.spatial import cKDTree
+
+from tf_deep3d import assets
+from tf_deep3d import face as faces
+from tf_deep3d.detection import alignment
+from tf_deep3d.face import camera as cameras
+from tf_deep3d.face import geometry, lighting
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import ModelError, MorphableModel
+from tf_deep3d.io import archive
+
+OPEN_HEAD = assets.find("open_head.npz")
+SCHEMA = 1
+POINT_NOISE = 1.3  # px, standard deviation of the five points that the alignment goes by
+HAIRLINE = 0.45  # dm, within which hair rises to its full thickness
+LUMINANCE = np.array([0.299, 0.587, 0.114])
+BRIGHTEST = 1.3  # red of skin over its luminance
+_STEPS, _TOLERANCE = 20, 1e-4  # of the alignment, px
+
+
+class Head(NamedTuple):
+    """The face model with the rest of the head.
+
+    Attributes:
+      whole: `MorphableModel` of the head. Its first vertices and triangles are the face's, and so are its landmarks
+        and regions; it has no blendshapes, and texture coordinates for the face's triangles only.
+      face: number of its vertices that are the face's.
+      scalp: [V] in [0, 1], where hair grows.
+      volume: [V] in [0, 1], share of its thickness that hair has, 0 at the hairline.
+      clothes: [V] in [0, 1], what clothes cover.
+      complexions: [n, Kt], albedo coefficients of random people.
+      units: name of an ARKit unit -> expression coefficients [Ke] that come nearest to it.
+      five: (mean [5, 3], identity [Ki, 5, 3], expression [Ke, 5, 3]) of the alignment's five points, dm.
+    """
+
+    whole: MorphableModel
+    face: int
+    scalp: np.ndarray
+    volume: np.ndarray
+    clothes: np.ndarray
+    complexions: np.ndarray
+    units: dict
+    five: tuple
+
+
+def load_head(model, path=None):
+    """Puts the rest of the head around the face model.
+
+    Args:
+      model: the open face model at the level of detail the head was made for, 1.
+      path: file of `porting.open_head`, by default the shipped one.
+
+    Returns:
+      `Head`.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ModelError: if the file is no head, or belongs to another face model or level of detail.
+    """
+    path = Path(path or OPEN_HEAD)
+    try:
+        arrays = archive.read_arrays(path)
+        if int(arrays["schema"]) != SCHEMA or "border_vertices" not in arrays:
+            raise ModelError(f"{path} is no head of schema {SCHEMA}. Received: {arrays['schema']}")
+        vertices, border = len(model.mean_shape), arrays["border_vertices"]
+        fits = vertices == int(arrays["face_vertices"]) and model.level == int(arrays["level"])
+        if not fits or np.abs(model.mean_shape[border] - arrays["border_positions"]).max() > 1e-3:
+            received = f"{model.name}, level {model.level}, {vertices} vertices"
+            raise ModelError(f"{path} belongs to another face model or level of detail. Received: {received}")
+        whole = _join(model, arrays)
+        scalp, clothes = (np.pad(arrays[name] / np.float32(255), (vertices, 0)) for name in ("scalp", "clothes"))
+        complexions = arrays["complexions"].astype(np.float32)
+    except (archive.ArchiveError, KeyError) as error:
+        raise ModelError(f"{path} is no usable head. Received: {error}") from error
+    flat = model.expression_basis.reshape(len(model.expression_basis), -1).astype(np.float64)
+    nearest = np.linalg.solve(flat @ flat.T, flat @ model.blendshapes.reshape(len(model.blendshapes), -1).T).T
+    five = tuple(
+        faces.at_landmarks(model.landmarks["alignment5"], each)
+        for each in (model.mean_shape[None], model.identity_basis, model.expression_basis)
+    )
+    units = dict(zip(model.blendshape_names, nearest, strict=True))
+    bare = whole.mean_shape[scalp < 0.1]
+    share = np.clip(cKDTree(bare).query(whole.mean_shape)[0] / HAIRLINE, 0, 1)
+    volume = scalp * (share * share * (3 - 2 * share)).astype(np.float32)
+    return Head(whole, vertices, scalp, volume, clothes, complexions, units, (five[0][0], *five[1:]))
+
+
+def _join(model, arrays):
+    """The `MorphableModel` of face and rest."""
+    control = len(arrays["mean_shape"])
+    triplet = (arrays[f"subdivision_{name}"] for name in ("weights", "indices", "indptr"))
+    matrix = sparse.csr_matrix(tuple(triplet), (len(arrays["mean_albedo"]), control))
+
+    def around(name):
+        values = arrays[name].astype(np.float32).reshape(-1, control, 3)
+        rest = np.stack([matrix @ each for each in values]).astype(np.float32)
+        return np.concatenate([getattr(model, name).reshape(len(values), -1, 3), rest], 1)
+
+    triangles = np.concatenate([model.triangles, arrays["triangles"].astype(np.int32)])
+    rest_albedo = arrays["albedo_basis"] * arrays["albedo_scale"][:, None, None]
+    mean_shape = around("mean_shape")[0]
+    padding = (0, len(mean_shape) - len(model.mean_shape))
+    return replace(
+        model,
+        mean_shape=mean_shape,
+        identity_basis=around("identity_basis"),
+        expression_basis=around("expression_basis"),
+        mean_albedo=np.concatenate([model.mean_albedo, arrays["mean_albedo"]]),
+        albedo_basis=np.concatenate([model.albedo_basis, rest_albedo.astype(np.float32)], 1),
+        triangles=triangles,
+        vertex_corners=geometry.corners_around(triangles, len(mean_shape)),
+        regions={name: np.pad(region, padding) for name, region in model.regions.items()},
+        blendshape_names=(),
+        blendshapes=np.zeros((0, *mean_shape.shape), np.float32),
+    )
+
+
+def sample(model, head, seed, count, start=0, point_noise=POINT_NOISE):
+    """Random faces where the alignment would put them.
+
+    Args:
+      model: `MorphableModel` of the face.
+      head: `Head`.
+      seed: of the random numbers; person n is the same whatever else is drawn.
+      count: number of people.
+      start: number of the first.
+      point_noise: px, standard deviation of the five points' coordinates, as a detector's.
+
+    Returns:
+      `Coefficients` of `count` faces, coloured light, float32.
+    """
+    people = [sample_one(model, head, generator(seed, start + n), point_noise) for n in range(count)]
+    return Coefficients(*(np.stack(group) for group in zip(*people, strict=True)))
+
+
+def generator(seed, number, purpose=0):
+    """The random generator of one person for one purpose."""
+    return np.random.default_rng([seed, number, purpose])
+
+
+def sample_one(model, head, rng, point_noise=POINT_NOISE, person=None):
+    """One face as `Coefficients` without the batch dimension, see `sample`; of the identity and the albedo of `person`,
+    if they are given."""
+    identity = np.clip(rng.normal(size=len(model.identity_basis)), -3, 3)
+    expression = sample_expression(head.units, rng)
+    first, second = head.complexions[rng.integers(0, len(head.complexions), 2)]
+    share = rng.uniform(0, 0.4)
+    albedo = (1 - share) * first + share * second + 0.1 * rng.normal(size=len(first))
+    if person is not None:
+        identity, albedo = person.identity, person.albedo
+    angles = sample_angles(rng)
+    tone = float(model.mean_albedo[model.regions["skin"]].mean(0) @ LUMINANCE)
+    skin = model.albedo_basis[:, model.regions["skin"]].mean(1) @ LUMINANCE
+    illumination = sample_light(rng, max(tone + float(albedo @ skin), 0.03))
+    noise = point_noise * rng.normal(size=(5, 2))
+    angles, translation = align(head.five, identity, expression, angles, noise)
+    groups = (identity, expression, albedo, angles, illumination, translation)
+    return Coefficients(*(np.asarray(group, np.float32) for group in groups))
+
+
+def sample_angles(rng):
+    """Pitch, yaw, roll [3] in radians: mostly frontal, yaw up to 90 degrees, pitch up to 30, roll up to 25."""
+    kind = rng.uniform()
+    yaw = rng.normal(0, 22) if kind < 0.6 else rng.uniform(-60, 60)
+    if kind > 0.94:
+        yaw = rng.choice([-1, 1]) * rng.uniform(60, 90)
+    pitch = rng.normal(0, 9) if rng.uniform() < 0.8 else rng.uniform(-30, 30)
+    return np.radians([np.clip(pitch, -30, 30), np.clip(yaw, -90, 90), np.clip(rng.normal(0, 6), -25, 25)])
+
+
+def sample_expression(units, rng):
+    """Expression coefficients [Ke]: a sparse mix of facial units, with frequent smiles, open mouths and gazes."""
+    weights = dict.fromkeys(units, 0.0)
+
+    def put(name, value, even=0.85):
+        for side in ("Left", "Right"):
+            own = value if rng.uniform() < even else value * rng.uniform(0.2, 1)
+            weights[f"{name}{side}"] = max(weights[f"{name}{side}"], own)
+
+    if rng.uniform() < 0.42:
+        smile = rng.uniform(0.15, 1)
+        put("mouthSmile", smile)
+        put("cheekSquint", smile * rng.uniform(0, 0.8))
+        put("eyeSquint", smile * rng.uniform(0, 0.5))
+        put("mouthUpperUp", smile * rng.uniform(0, 0.5))
+        put("mouthLowerDown", smile * rng.uniform(0, 0.4))
+    if rng.uniform() < 0.45:
+        weights["jawOpen"] = rng.uniform(0.03, 0.75) ** 1.3
+    if rng.uniform() < 0.35:
+        put("eyeBlink", rng.uniform(0.05, 1) ** 1.5, 0.95)
+    if rng.uniform() < 0.35:
+        put(rng.choice(["browDown", "browOuterUp"]), rng.uniform(0.1, 0.9))
+        weights["browInnerUp"] = rng.uniform(0, 0.8) * (rng.uniform() < 0.5)
+    across, up = rng.uniform(-0.7, 0.7, 2) * (rng.uniform() < 0.6)
+    right, left = max(across, 0), max(-across, 0)
+    weights |= {"eyeLookOutLeft": left, "eyeLookInRight": left, "eyeLookOutRight": right, "eyeLookInLeft": right}
+    put("eyeLookUp", max(up, 0), 1)
+    put("eyeLookDown", max(-up, 0), 1)
+    for name in units:
+        if name.startswith("eyeLook") or name in ("tongueOut", "mouthClose", "jawOpen") or rng.uniform() > 0.06:
+            continue
+        value = rng.uniform(0, 0.6)
+        stem = name.removesuffix("Left").removesuffix("Right")
+        if stem == name or stem in ("mouth", "jaw"):
+            weights[name] = max(weights[name], value)
+        else:
+            put(stem, value)
+    weights["mouthClose"] = weights["jawOpen"] * rng.uniform(0, 1) * (rng.uniform() < 0.12)
+    return sum(weights[name] * units[name] for name in units)
+
+
+def sample_light(rng, skin):
+    """Illumination [3, 9]: ambient light, brighter from above, one or two lamps, mostly in front and above.
+
+    Args:
+      rng: random generator.
+      skin: mean luminance of the face's albedo, by which a camera's exposure goes in part.
+    """
+    normals = _sphere(512)
+    sky = geometry.normalize(np.array([rng.normal(0, 0.3), 1.0, rng.normal(0.3, 0.4)]))
+    ambient = rng.uniform(0.25, 1) * (1 + rng.uniform(0, 0.5) * normals @ sky)
+    total = ambient[:, None] * _tint(rng, 0.06)
+    hard = rng.uniform() < 0.22
+    for lamp in range(rng.integers(1, 3)):
+        azimuth = rng.uniform(50, 110) * rng.choice([-1, 1]) if hard and not lamp else rng.normal(0, 35)
+        height = np.clip(rng.normal(30, 20), -25, 80)
+        a, h = np.radians([azimuth, height])
+        direction = np.array([np.sin(a) * np.cos(h), np.sin(h), np.cos(a) * np.cos(h)])
+        strength = rng.uniform(0.2, 0.9) if lamp == 0 else rng.uniform(0.05, 0.5)
+        strength *= 1.4 if hard and not lamp else 1
+        total = total + strength * np.maximum(normals @ direction, 0)[:, None] * _tint(rng, 0.1)
+    front = total[normals[:, 2] > 0.5].mean()
+    wanted = rng.uniform(0.28, 0.62) * np.clip(skin / 0.45, 0.2, 2) ** 0.6  # luminance of the face
+    gain = wanted / (front * skin)
+    gain = min(gain, 0.98 / (BRIGHTEST * skin * max(np.quantile(total, 0.99), 1e-3)))  # little is overexposed
+    basis = lighting.sh_basis(normals)
+    coefficients = np.linalg.lstsq(basis, gain * total, rcond=None)[0].T
+    coefficients[:, 0] -= lighting.AMBIENT
+    return coefficients
+
+
+def _tint(rng, spread):
+    """A nearly white colour [3]: warm or cold, and a little green or magenta."""
+    warm, green = rng.normal(0.02, 0.8 * spread), rng.normal(0, spread / 4)
+    return np.exp([warm, green, -warm])
+
+
+def _sphere(count):
+    """[count, 3] unit vectors, evenly spread (Fibonacci)."""
+    index = np.arange(count) + 0.5
+    z, angle = 1 - 2 * index / count, np.pi * (1 + 5**0.5) * index
+    radius = np.sqrt(1 - z * z)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], 1)
+
+
+def align(five, identity, expression, angles, noise):
+    """Moves a face to where `alignment.align` puts it, so that the aligning transform is the identity.
+
+    Args:
+      five: see `Head`.
+      identity: [Ki].
+      expression: [Ke].
+      angles: [3] radians.
+      noise: [5, 2] px, added to the projected points.
+
+    Returns:
+      (angles [3], set upright where the alignment would turn the picture; translation [3] dm).
+    """
+    points = five[0] + np.tensordot(identity, five[1], 1) + np.tensordot(expression, five[2], 1)
+    angles, translation = np.array(angles, float), np.zeros(3)
+    camera = cameras.Camera()
+    center = np.array(camera.center)
+    for _ in range(_STEPS):
+        pixels, _ = cameras.to_pixels(camera, faces.pose(points[None], angles[None], translation[None]))
+        transform, _ = alignment.alignment_transform(pixels[0] + noise, five[0])
+        shift = transform.apply(center) - center
+        if abs(transform.scale - 1) * camera.width < _TOLERANCE and np.abs(shift).max() < _TOLERANCE:
+            break
+        angles[2] -= transform.rotation
+        depth = (camera.distance - translation[2]) / transform.scale
+        translation += [shift[0] * depth / camera.focal, -shift[1] * depth / camera.focal, 0]
+        translation[2] = camera.distance - depth
+    return angles, translation

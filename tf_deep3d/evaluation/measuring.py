@@ -1,0 +1,163 @@
+"""How far a reconstructed face is from the truth: what a method says, and what is measured of it.
+
+Letters: V vertices, T triangles, L landmarks, P points of the truth.
+"""
+
+import hashlib
+import math
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tf_deep3d.evaluation import metrics, open_benchmark
+from tf_deep3d.evaluation.report import error_colors
+from tf_deep3d.evaluation.scans import ANCHORS
+from tf_deep3d.face import geometry
+
+ICP_POINTS = 4000  # of the truth that move the mesh; all of them are measured
+
+
+class Prediction(NamedTuple):
+    """What a method says about the photos of a case.
+
+    Attributes:
+      vertices: [V, 3], any unit: the shape as the case wants it (`Case.neutral`), unposed or not.
+      triangles: [T, 3] int.
+      anchors: [L, 3], points of the shape that say roughly where it lies.
+      anchor_indices: [L] int, which of the 68 landmarks they are.
+      landmarks: [68, 2] photo px, or None.
+      angles: [3] pitch, yaw, roll in degrees, or None.
+      albedo: [V, 3] in [0, 1], or None.
+      neutral: [V, 3] mm, the person's shape without expression, or None: shapes of a person are compared.
+      likeness: function without arguments -> (photo, rendering in it), both [224, 224, 3] RGB in [0, 1], or None.
+      confidence: [K] in (0, 1), the mean over the photos of C-Net's, or None.
+    """
+
+    vertices: Any
+    triangles: Any
+    anchors: Any
+    anchor_indices: Any = ANCHORS[68]
+    landmarks: Any = None
+    angles: Any = None
+    albedo: Any = None
+    neutral: Any = None
+    likeness: Any = None
+    confidence: Any = None
+
+
+class Measurement(NamedTuple):
+    """How far a prediction is from the truth.
+
+    Attributes:
+      numbers: name in `evaluation_report.MEASURES` -> number; those that apply.
+      errors: [P] mm at the truth's points, NaN where the prediction has no surface; P may be 0.
+      picture: function without arguments -> [H, W, 3] uint8, the prediction, and beside it the errors on the truth; or
+        None.
+    """
+
+    numbers: dict
+    errors: np.ndarray
+    picture: Any = None
+
+
+def together(measured):
+    """Several `Measurement`s of one truth as one: means of the numbers and of the errors, the first picture."""
+    if len(measured) == 1:
+        return measured[0]
+    names = dict.fromkeys(name for each in measured for name in each.numbers)
+    numbers = {name: mean([each.numbers[name] for each in measured if name in each.numbers]) for name in names}
+    return Measurement(numbers, np.mean([each.errors for each in measured], axis=0), measured[0].picture)
+
+
+def remembering():
+    """A function (name of a truth, prediction, measure) -> `measure()`, once for each shape of the last truth."""
+    known = {}
+
+    def measured(truth, prediction, measure):
+        key = (truth, hashlib.sha256(np.asarray(prediction.vertices).tobytes()).digest())
+        found = known.get(key)
+        if found is None:
+            for old in [old for old in list(known) if old[0] != truth]:
+                known.pop(old, None)
+            found = known[key] = measure()
+        return found
+
+    return measured
+
+
+def measure_view(view, prediction):
+    """`Measurement` of a prediction for a view of the open benchmark."""
+    subject = view.subject
+    truth = subject.vertices[subject.region] * open_benchmark.MILLIMETRES
+    aligned, normals = align(
+        prediction, truth, subject.normals[subject.region], subject.landmarks * open_benchmark.MILLIMETRES
+    )
+    far = metrics.distances(aligned, prediction.triangles, normals, truth)
+    numbers = {
+        "plane_rmse": metrics.root_mean_square(far.plane),
+        "point_mean": mean(far.point[np.isfinite(far.plane)]),
+        "coverage": far.coverage,
+    }
+    if subject.exact and prediction.landmarks is not None:
+        for kind in ("box", "eyes"):
+            numbers[f"nme_{kind}"] = float(
+                metrics.landmark_nme(prediction.landmarks[None], view.landmarks[None], kind)[0]
+            )
+    if subject.exact and prediction.angles is not None:
+        numbers["pose"] = float(metrics.pose_errors(prediction.angles, view.angles).mean())
+    if prediction.albedo is not None and not subject.lit:
+        colors = prediction.albedo[far.nearest] - subject.colors[subject.region]
+        numbers["albedo"] = mean(np.abs(colors[np.isfinite(far.plane)]))
+    everywhere = np.full(len(subject.vertices), np.nan)
+    everywhere[subject.region] = far.plane
+    millimetres = subject.vertices * open_benchmark.MILLIMETRES
+    sides = (aligned, prediction.triangles, normals), (millimetres, subject.triangles, subject.normals)
+    return Measurement(numbers, far.plane, partial(pictures, *sides, everywhere))
+
+
+def pictures(prediction, truth, errors):
+    """A prediction, and beside it the errors on the truth, from the front: [H, 2 H, 3] uint8.
+
+    Args:
+      prediction, truth: (vertices in mm in the frame of the face model, triangles, normals).
+      errors: [P] mm at the truth's vertices, NaN where none was measured.
+    """
+    sides = ((*prediction, None), (*truth, error_colors(errors)))
+    return np.concatenate(
+        [open_benchmark.shaded(vertices / open_benchmark.MILLIMETRES, *rest) for vertices, *rest in sides], 1
+    )
+
+
+def mean(values):
+    """Mean of numbers, NaN without a warning if there is none."""
+    return float(np.mean(values)) if len(values) else math.nan
+
+
+def align(prediction, points, point_normals, landmarks, steps=metrics.ICP_STEPS):
+    """Puts a prediction on the truth, by landmarks and ICP.
+
+    Args:
+      prediction: `Prediction`.
+      points: [P, 3] mm.
+      point_normals: [P, 3] unit.
+      landmarks: [68, 3] mm, NaN where one is not known.
+      steps: of ICP; 0 leaves the prediction where the landmarks put it.
+
+    Returns:
+      The prediction's vertices [V, 3] in mm, and their normals [V, 3].
+    """
+    vertices, triangles = np.asarray(prediction.vertices, np.float64), np.asarray(prediction.triangles)
+    normals = geometry.vertex_normals(
+        vertices[None], triangles, _corners(triangles.astype(np.int32).tobytes(), len(vertices))
+    )[0]
+    start = metrics.similarity_from_landmarks(prediction.anchors, landmarks[prediction.anchor_indices])
+    pick = np.linspace(0, len(points) - 1, min(ICP_POINTS, len(points))).round().astype(int)
+    move = metrics.icp(vertices, normals, points[pick], point_normals[pick], start, steps=steps)
+    return move.apply(vertices), normals @ move.rotation.T
+
+
+@lru_cache(maxsize=2)
+def _corners(triangles, count):
+    """`geometry.corners_around` of the bytes of int32 triangles; a method's meshes often share theirs."""
+    return geometry.corners_around(np.frombuffer(triangles, np.int32).reshape(-1, 3), count)

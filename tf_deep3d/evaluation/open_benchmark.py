@@ -1,0 +1,270 @@
+"""The open benchmark: subjects with known geometry, rendered as photos at fixed poses and in fixed light.
+
+Ten random people, who were made by the modifiers behind the open face model and not by its modes, and one scan; see
+`assets/open_benchmark_CARD.md`. Nothing is downloaded, and nothing is random but by fixed seeds.
+
+Letters: V vertices, T triangles, S side of a picture in px.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tf_deep3d import assets
+from tf_deep3d import face as faces
+from tf_deep3d.data.rendered_people import LUMINANCE, generator, sample_light
+from tf_deep3d.face import camera as cameras
+from tf_deep3d.face import geometry, lighting
+from tf_deep3d.io import archive
+from tf_deep3d.rendering import renderer
+
+FILE = assets.find("open_benchmark.npz")
+SCHEMA = 1
+NAME = "open benchmark"
+RENDERING = 1  # version of how pictures are made; results of different versions do not compare
+SEED = 4177
+SIZE = 400  # px
+CAMERA = cameras.Camera(SIZE, SIZE, 1140.0, (SIZE / 2, SIZE / 2), 12.0)  # 95 px a dm
+FINE = 2  # times as large as the picture is rendered, then averaged
+PEOPLE_YAWS = (-60, -30, 0, 30, 60)
+GRID_PITCHES, GRID_YAWS = (-15, 0, 15, 30), (-80, -40, 0, 40, 80)
+DIVISIONS = 2  # of the scan's triangles, so that its vertices carry its colours
+MILLIMETRES = 100.0  # per dm
+KEY_LIGHT, CLAY = (-0.4, 0.5, 0.75), 0.85  # of pictures of surfaces
+
+
+class BenchmarkError(ValueError):
+    """The benchmark's file is unusable."""
+
+
+class Subject(NamedTuple):
+    """A person or scan with known geometry, in the model's frame, dm.
+
+    Attributes:
+      name: short name.
+      vertices: [V, 3] float32.
+      triangles: [T, 3] int32.
+      normals: [V, 3] unit.
+      colors: [V, 3] in [0, 1]: albedo, or for a scan its colours in the light it was scanned in.
+      lit: whether `colors` are lit already.
+      landmarks: [68, 3].
+      exact: whether the landmarks are the very points that the open face model means.
+      expressive: whether the face is not neutral.
+      region: [P] int, the vertices at which errors are measured: seen from the front, and inside 95 mm of the nose tip.
+    """
+
+    name: str
+    vertices: np.ndarray
+    triangles: np.ndarray
+    normals: np.ndarray
+    colors: np.ndarray
+    lit: bool
+    landmarks: np.ndarray
+    exact: bool
+    expressive: bool
+    region: np.ndarray
+
+
+class View(NamedTuple):
+    """One picture to be made, and its truth.
+
+    Attributes:
+      name: of the picture.
+      subject: `Subject`.
+      angles: [3] pitch, yaw, roll in degrees.
+      landmarks: [68, 2] px.
+      seed: of light and background.
+    """
+
+    name: str
+    subject: Subject
+    angles: np.ndarray
+    landmarks: np.ndarray
+    seed: tuple
+
+
+class Benchmark(NamedTuple):
+    """What is evaluated on.
+
+    Attributes:
+      name: with version; results under different names do not compare.
+      views: list of `View`.
+    """
+
+    name: str
+    views: list
+
+
+def load(limit=None, path=None):
+    """Reads the benchmark.
+
+    Args:
+      limit: keep this many views, evenly spread.
+      path: file of `porting.open_benchmark`, by default the shipped one.
+
+    Returns:
+      `Benchmark`.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      BenchmarkError: if the file is no benchmark of this schema.
+      ValueError: for a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1. Received: {limit}")
+    path = Path(path or FILE)
+    try:
+        arrays = archive.read_arrays(path)
+        if int(arrays["schema"]) != SCHEMA or "people_vertices" not in arrays:
+            raise BenchmarkError(f"{path} is no benchmark of schema {SCHEMA}. Received: {arrays['schema']}")
+        version = int(arrays["version"])
+        subjects = [*_people(arrays), _scan(arrays)]
+    except (archive.ArchiveError, KeyError) as error:
+        raise BenchmarkError(f"{path} is no usable benchmark. Received: {error}") from error
+    views = [view for number, subject in enumerate(subjects) for view in views_of(number, subject)]
+    if limit is not None and limit < len(views):
+        views = [views[i] for i in np.linspace(0, len(views) - 1, limit).round().astype(int)]
+    return Benchmark(f"{NAME} {version}.{RENDERING}", views)
+
+
+def _people(arrays):
+    positions = arrays["people_vertices"] * arrays["people_step"]
+    triangles = arrays["people_triangles"].astype(np.int32)
+    parts = (arrays[f"people_{name}"] for name in ("region", "colors", "landmarks", "expressive"))
+    for number, (vertices, region, colors, landmarks, makes_a_face) in enumerate(zip(positions, *parts, strict=True)):
+        name = f"person{number:02d}"
+        yield subject(name, vertices, triangles, region, colors, landmarks, exact=True, expressive=bool(makes_a_face))
+
+
+def _scan(arrays):
+    vertices = arrays["james_vertices"] * arrays["james_step"]
+    texture = arrays["james_texture"]
+    size = np.array(texture.shape[1::-1])
+    # The texture has seams, the surface has none: each corner brings its own colour to the vertex.
+    region = arrays["james_region"][:, None].astype(np.float32)
+    vertices = np.concatenate([vertices, region], 1)
+    vertices, triangles = divide(vertices, arrays["james_triangles"].astype(np.int32), DIVISIONS)
+    vertices, region = vertices[:, :3], vertices[:, 3] > 1 - 1e-6
+    uv, corners = divide(arrays["james_uv"] / 65535.0, arrays["james_uv_triangles"].astype(np.int32), DIVISIONS)
+    column, row = np.clip((uv * [1, -1] + [0, 1]) * size, 0, size - 1).astype(int).T
+    colors = np.zeros((len(vertices), 3), np.uint8)
+    colors[triangles.ravel()] = texture[row, column][corners.ravel()]
+    return subject("james", vertices, triangles, region, colors, arrays["james_landmarks"], lit=True)
+
+
+def subject(name, vertices, triangles, region, colors, landmarks, lit=False, exact=False, expressive=False):
+    """A `Subject`; `region` is [V] bool and colours are uint8, everything else as there."""
+    vertices = np.asarray(vertices, np.float32)
+    normals = geometry.vertex_normals(vertices[None], triangles, geometry.corners_around(triangles, len(vertices)))[0]
+    colors = colors / np.float32(255)
+    return Subject(
+        name, vertices, triangles, normals, colors, lit, landmarks, exact, expressive, np.flatnonzero(region)
+    )
+
+
+def divide(attributes, triangles, times):
+    """Splits each triangle in four, linearly, `times` times.
+
+    Args:
+      attributes: [V, C] of the vertices.
+      triangles: [T, 3] int.
+
+    Returns:
+      (attributes [W, C], the first V as they were; triangles [4^times T, 3] int32).
+    """
+    triangles = np.asarray(triangles)
+    for _ in range(times):
+        count, size = len(triangles), len(attributes)
+        edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
+        edges, number = np.unique(edges, axis=0, return_inverse=True)
+        attributes = np.concatenate([attributes, attributes[edges].mean(1, dtype=attributes.dtype)])
+        ab, bc, ca = (size + number.reshape(-1)).reshape(3, count)
+        a, b, c = triangles.T
+        triangles = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
+    return attributes, triangles.astype(np.int32)
+
+
+def views_of(number, who):
+    """The `View`s of a subject, the `number`-th of the benchmark."""
+    if who.lit:
+        return views_at(number, who, grid(who.name))
+    tilts = np.clip(generator(SEED, number, 1).normal(0, [7, 4], (len(PEOPLE_YAWS), 2)), -15, 15)
+    poses = {f"{who.name}_yaw{yaw:+03d}": (tilt[0], yaw, tilt[1]) for yaw, tilt in zip(PEOPLE_YAWS, tilts, strict=True)}
+    return views_at(number, who, poses)
+
+
+def grid(name):
+    """Twenty poses, pitch x yaw: name of the picture -> (pitch, yaw, roll) in degrees."""
+    poses = [(pitch, yaw, 0.0) for pitch in GRID_PITCHES for yaw in GRID_YAWS]
+    return {f"{name}_pitch{pitch:+03d}_yaw{yaw:+03d}": (pitch, yaw, roll) for pitch, yaw, roll in poses}
+
+
+def views_at(number, who, poses, first=10):
+    """The `View`s of a subject at chosen poses.
+
+    Args:
+      number: of the subject, for the seeds.
+      who: `Subject`.
+      poses: name of the picture -> (pitch, yaw, roll) in degrees.
+      first: purpose of the first picture's seed; the next ones count up from it.
+    """
+    pixels = [cameras.to_pixels(CAMERA, _posed(who.landmarks, pose))[0][0] for pose in poses.values()]
+    rows = enumerate(zip(poses.items(), pixels, strict=True), first)
+    return [View(name, who, np.array(pose, float), at, (SEED, number, seed)) for seed, ((name, pose), at) in rows]
+
+
+def _posed(points, angles):
+    return faces.pose(points[None], np.radians([angles]).astype(np.float32), np.zeros((1, 3), np.float32))
+
+
+def picture(view):
+    """Renders a view: [S, S, 3] uint8, the subject in its light before a smooth background."""
+    who, rng = view.subject, generator(*view.seed)
+    world = _posed(who.vertices, view.angles)
+    colors = who.colors
+    if not who.lit:
+        normals = _posed(who.normals, view.angles)
+        skin = float(np.median(who.colors[who.region] @ LUMINANCE))
+        light = sample_light(rng, max(skin, 0.03))[None].astype(np.float32)
+        colors = lighting.shade(who.colors[None], normals, light)[0]
+    side = SIZE * FINE
+    pixels, depth = cameras.to_pixels(CAMERA, world)
+    fragments = renderer.rasterize(pixels * np.float32(FINE), depth, who.triangles, side, side)
+    values = np.concatenate([colors, np.ones((len(colors), 1))], 1)[None].astype(np.float32)
+    image = np.asarray(renderer.interpolate(fragments, values, who.triangles))[0]
+    image = np.clip(image, 0, 1).reshape(SIZE, FINE, SIZE, FINE, 4).mean((1, 3))
+    image = image[..., :3] + (1 - image[..., 3:]) * _background(rng)
+    return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def _background(rng):
+    """A smooth picture of random, dull colours: [S, S, 3] in [0, 1]."""
+    grey = rng.uniform(0.15, 0.8)
+    colors = np.clip(grey + rng.normal(0, 0.08, (4, 4, 1)) + rng.normal(0, 0.03, (4, 4, 3)), 0, 1)
+    planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(colors, -1, 0)]
+    return np.stack([np.asarray(plane.resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for plane in planes], -1)
+
+
+def shaded(vertices, triangles, normals, colors=None, size=192):
+    """A surface from the front, in plain light, on white: [size, size, 3] uint8.
+
+    Args:
+      vertices: [V, 3] dm, model frame.
+      triangles: [T, 3] int.
+      normals: [V, 3] unit.
+      colors: [V, 3] in [0, 1]; grey by default.
+      size: px.
+    """
+    side = size * FINE
+    camera = cameras.Camera(side, side, 4.2 * side, (side / 2, side / 2), 12.0)
+    pixels, depth = cameras.to_pixels(camera, np.asarray(vertices, np.float32)[None])
+    light = 0.35 + 0.65 * np.maximum(normals @ geometry.normalize(np.array(KEY_LIGHT)), 0)
+    colors = np.broadcast_to(CLAY, (len(light), 3)) if colors is None else colors
+    values = np.concatenate([colors * light[:, None], np.ones((len(light), 1))], 1)[None].astype(np.float32)
+    triangles = np.asarray(triangles, np.int32)
+    fragments = renderer.rasterize(pixels, depth, triangles, side, side)
+    image = np.asarray(renderer.interpolate(fragments, values, triangles))[0]
+    image = image.reshape(size, FINE, size, FINE, 4).mean((1, 3))
+    return np.rint(255 * np.clip(image[..., :3] + 1 - image[..., 3:], 0, 1)).astype(np.uint8)

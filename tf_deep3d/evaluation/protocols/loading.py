@@ -1,0 +1,82 @@
+"""From the name of a benchmark to its `Protocol`."""
+
+import numpy as np
+
+from tf_deep3d import face as faces
+from tf_deep3d.evaluation import benchmark as evaluation
+from tf_deep3d.evaluation import open_benchmark
+from tf_deep3d.evaluation.protocols import (
+    Protocol,
+    confidence,
+    consistency,
+    fairness,
+    landmarks,
+    now,
+    people,
+    regions,
+    robustness,
+    sets,
+)
+
+POSITIVE = ("frames", "unit")  # options
+TELLING = ("images", "list", "neutral", "unit")  # options that change what is measured: part of the protocol's name
+
+
+def load(name, data, model, options, limit=None):
+    """The protocol of a benchmark.
+
+    Args:
+      name: of one of our own benchmarks, or of a data set.
+      data: its folder or file, None for our own.
+      model: `MorphableModel`, whose frame scans are moved into.
+      options: of the protocol, name -> value, None for its default.
+      limit: keep so many cases, evenly spread.
+
+    Returns:
+      `Protocol`.
+
+    Raises:
+      FileNotFoundError: if the data set is not there; the message says what was found and what was expected.
+      ValueError: if it is unusable, or an option is.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in POSITIVE:
+        if key in given and not 0 < given[key] < np.inf:
+            raise ValueError(f"{key} must be positive. Received: {given[key]}")
+    frame = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0] * open_benchmark.MILLIMETRES
+    if name == "open":
+        benchmark = open_benchmark.load()
+        protocol = Protocol(benchmark.name, benchmark.views, evaluation.open_case)
+    elif name == "sets":
+        protocol = sets.sets(**given)
+    elif name == "robustness":
+        protocol = robustness.robustness(**given)
+    elif name == "fairness":
+        protocol = fairness.fairness(**given)
+    elif name == "confidence":
+        protocol = confidence.confidence(model, data, **given)
+    elif name == "consistency":
+        protocol = consistency.consistency(data, **given)
+    elif name == "micc":
+        kind = people.micc_rendered if given.pop("rendered", False) else people.micc
+        wrong = {"frames"} if kind is people.micc_rendered else {"together"}
+        given = {key: value for key, value in given.items() if key not in wrong}
+        protocol = kind(data, frame, **given)
+    elif name in ("aflw2000", "pts"):
+        protocol = getattr(landmarks, name)(data)
+    else:
+        loaders = {
+            "facewarehouse": regions.facewarehouse,
+            "realy": regions.realy,
+            "bu3dfe": people.bu3dfe,
+            "stirling": people.stirling,
+            "csv": people.listed,
+            "now": now.now,
+        }
+        protocol = loaders[name](data, frame, **given)
+    told = [f"{key}={getattr(value, 'name', value)}" for key in TELLING if (value := given.get(key))]
+    protocol = protocol._replace(name=", ".join([protocol.name, *told]))
+    if limit is not None and limit < len(protocol.entries):
+        pick = np.linspace(0, len(protocol.entries) - 1, limit).round().astype(int)
+        protocol = protocol._replace(entries=[protocol.entries[i] for i in pick])
+    return protocol

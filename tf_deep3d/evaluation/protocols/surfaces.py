@@ -1,0 +1,100 @@
+"""Measures predictions against scans: what the protocols with geometry have in common.
+
+Letters: V vertices, P points.
+"""
+
+from functools import lru_cache, partial
+
+import numpy as np
+
+from tf_deep3d.evaluation import metrics
+from tf_deep3d.evaluation.measuring import Measurement, align, mean, pictures
+from tf_deep3d.evaluation.point_to_surface import surface_distances
+from tf_deep3d.evaluation.scans import load_scan, nose_tip
+
+INNER_EYES, OUTER_EYES, NOSE_BASE = (39, 42), (36, 45), 33  # of ibug68
+KEPT = 2  # scans in memory
+
+
+@lru_cache(maxsize=KEPT)
+def _kept(path, landmarks, unit, frame):
+    return load_scan(path, np.frombuffer(frame).reshape(68, 3), landmarks, unit)
+
+
+def scan_at(path, frame, landmarks=None, unit=None):
+    """`scans.load_scan`, which keeps the last few; `landmarks` is a path or None."""
+    return _kept(path, landmarks, unit, np.ascontiguousarray(frame, np.float64).tobytes())
+
+
+@lru_cache(maxsize=KEPT)
+def _seen(path, landmarks, unit, frame):
+    scan = _kept(path, landmarks, unit, frame)
+    return metrics.visible(scan.vertices, scan.triangles)
+
+
+def face_region(path, frame, landmarks=None, unit=None, radius=metrics.CROP_RADIUS):
+    """[V] bool: the scan's vertices within `radius` mm of the nose tip that are seen from the front or the sides."""
+    key = (path, landmarks, unit, np.ascontiguousarray(frame, np.float64).tobytes())
+    scan = _kept(*key)
+    return metrics.within(scan.vertices, nose_tip(scan), radius) & _seen(*key)
+
+
+def challenge_region(scan, factor):
+    """[V] bool: the round face region of the FG 2018 and NoW challenges.
+
+    Around a point three tenths of the way from the nose's base up to between the inner corners of the eyes; the radius
+    is `factor` times the mean of that length and the distance of the outer corners.
+    """
+    bridge = scan.landmarks[list(INNER_EYES)].mean(0)
+    base = scan.landmarks[NOSE_BASE]
+    apart = np.linalg.norm(np.subtract(*scan.landmarks[list(OUTER_EYES)]))
+    radius = factor * (apart + np.linalg.norm(bridge - base)) / 2
+    return metrics.within(scan.vertices, base + 0.3 * (bridge - base), radius)
+
+
+def to_plane(prediction, scan, region):
+    """Deng et al. 2019: ICP with scale on the region, then point-to-plane RMSE; `Measurement`."""
+    far, aligned, normals = plane_distances(prediction, scan, region)
+    numbers = {
+        "plane_rmse": metrics.root_mean_square(far.plane),
+        "point_mean": mean(far.point[np.isfinite(far.plane)]),
+        "coverage": far.coverage,
+    }
+    return Measurement(numbers, far.plane, partial(shown, prediction, aligned, normals, scan, region, far.plane))
+
+
+def plane_distances(prediction, scan, region):
+    """`metrics.Distances` of the region's points from the aligned prediction, its vertices [V, 3] and their normals."""
+    points = scan.vertices[region]
+    aligned, normals = align(prediction, points, scan.normals[region], scan.landmarks)
+    return metrics.distances(aligned, prediction.triangles, normals, points), aligned, normals
+
+
+def to_surface(prediction, scan, region, refine=True):
+    """Distances of the region's points from the surface, as the two challenges measure them; `Measurement`.
+
+    Args:
+      prediction: `Prediction`.
+      scan: `Scan`.
+      region: [V] bool.
+      refine: move the prediction by ICP after the landmarks.
+    """
+    points = scan.vertices[region]
+    if not len(points):
+        raise ValueError("the scan has no points around its landmarks. Received: an empty region")
+    steps = {} if refine else {"steps": 0}
+    aligned, normals = align(prediction, points, scan.normals[region], scan.landmarks, **steps)
+    far = surface_distances(aligned, prediction.triangles, points)
+    numbers = {
+        "surface_median": float(np.median(far)),
+        "surface_mean": mean(far),
+        "surface_rmse": metrics.root_mean_square(far),
+    }
+    return Measurement(numbers, far, partial(shown, prediction, aligned, normals, scan, region, far))
+
+
+def shown(prediction, aligned, normals, scan, region, errors):
+    """The picture of a `Measurement`; `errors` are those of the region's points."""
+    everywhere = np.full(len(scan.vertices), np.nan)
+    everywhere[region] = errors
+    return pictures((aligned, prediction.triangles, normals), (scan.vertices, scan.triangles, scan.normals), everywhere)

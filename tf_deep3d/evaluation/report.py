@@ -1,0 +1,263 @@
+"""What `evaluation` measured, for people: tables for the terminal, for papers and for programs.
+
+Results are lists of `evaluation.read_result`, method name -> list, the same pictures in the same order. Means are over
+the pictures that a method solved; intervals are 95 % bootstrap intervals that draw whole persons (`metrics.summarize`).
+"""
+
+import csv
+import io
+import re
+
+import numpy as np
+
+from tf_deep3d.evaluation import metrics
+
+# Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for `MORE`. The first that a
+# benchmark has is its main one.
+MEASURES = {
+    "plane_rmse": ("point-to-plane RMSE", "mm", 1.0, 2),
+    "point_mean": ("point-to-point mean", "mm", 1.0, 2),
+    "point_small": ("point-to-point mean, region S", "mm", 1.0, 2),
+    "point_large": ("point-to-point mean, region L", "mm", 1.0, 2),
+    "surface_median": ("point-to-surface median", "mm", 1.0, 2),
+    "surface_mean": ("point-to-surface mean", "mm", 1.0, 2),
+    "surface_rmse": ("point-to-surface RMSE", "mm", 1.0, 2),
+    "regions": ("mean of the regions", "mm", 1.0, 2),
+    "nose": ("nose", "mm", 1.0, 2),
+    "mouth": ("mouth", "mm", 1.0, 2),
+    "forehead": ("forehead", "mm", 1.0, 2),
+    "cheek": ("cheek", "mm", 1.0, 2),
+    "nme_box": ("landmarks, NME by box", "%", 100.0, 2),
+    "nme_eyes": ("landmarks, NME by eyes", "%", 100.0, 2),
+    "pose": ("pose MAE", "degrees", 1.0, 2),
+    "albedo": ("albedo MAE", "of 255", 255.0, 1),
+    "recognition": ("identity, 1 - cosine", "FaceRes", 1.0, 3),
+    "same_person": ("to the person's other half", "mm", 1.0, 2),
+    "other_people": ("to other people", "mm", 1.0, 2),
+    "halves_ratio": ("other half over other people", "%", 100.0, 1),
+    "recognized": ("nearest is the same person", "%", 100.0, 1),
+    "confidence": ("mean confidence", "%", 100.0, 1),
+    "confidence_change": ("confidence against the clean photo", "%", 100.0, 1),
+    "consistency": ("a person's shapes from their mean", "mm", 1.0, 2),
+    "coverage": ("covered", "%", 100.0, 1),
+    "seconds": ("time a picture", "s", 1.0, 2),
+}
+MORE = ("other_people", "recognized", "confidence", "confidence_change", "coverage")
+ROOM = 3  # methods whose intervals fit into one table
+YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees
+SCALE_END = 4.0  # mm, the end of the error maps' scale
+_SCALE = np.array([[0.16, 0.24, 0.58], [0.25, 0.65, 0.72], [0.80, 0.87, 0.45], [0.95, 0.62, 0.23], [0.72, 0.12, 0.15]])
+
+
+def values_of(results, name):
+    """The number `name` of each result, in its unit: [N], NaN where there is none."""
+    factor = MEASURES[name][2]
+    numbers = [(result["numbers"] or {}).get(name) for result in results]
+    return np.array([np.nan if number is None else factor * number for number in numbers])
+
+
+def groups_of(results):
+    """Whom each picture shows: [N] text."""
+    return np.array([result["group"] for result in results])
+
+
+def sections(results):
+    """Subsets of the pictures: title -> [N] bool. All, then those of the cases, where they differ from all.
+
+    Args:
+      results: list of one method's results.
+    """
+    titles = dict.fromkeys(title for result in results for title in result["sections"])
+    found = {title: np.array([title in result["sections"] for result in results]) for title in titles}
+    return {"all": np.ones(len(results), bool)} | {title: chosen for title, chosen in found.items() if not chosen.all()}
+
+
+def totals_of(results):
+    """Section -> number of its pictures."""
+    return {title: int(chosen.sum()) for title, chosen in sections(next(iter(results.values()))).items()}
+
+
+def summaries(results):
+    """Section -> method -> number -> `metrics.Summary`, in the number's unit."""
+    table = {}
+    for title, chosen in sections(next(iter(results.values()))).items():
+        for method, rows in results.items():
+            groups = groups_of(rows)[chosen]
+            table.setdefault(title, {})[method] = {
+                name: metrics.summarize(values_of(rows, name)[chosen], groups) for name in MEASURES
+            }
+    return table
+
+
+def comparison(results, first, second):
+    """Number -> `metrics.Comparison` of two methods, where both have it for two pictures at least.
+
+    Raises:
+      ValueError: if a method was not evaluated.
+    """
+    missing = [name for name in (first, second) if name not in results]
+    if missing:
+        raise ValueError(f"only evaluated methods can be compared: {', '.join(results)}. Received: {missing[0]}")
+    found = {}
+    for name in MEASURES:
+        pair = [values_of(results[method], name) for method in (first, second)]
+        if np.isfinite(pair[0] - pair[1]).sum() >= 2 and name != "seconds":
+            found[name] = metrics.compare(*pair, groups_of(results[first]))
+    return found
+
+
+def shown_measures(table):
+    """The numbers that any method has."""
+    return [name for name in MEASURES if any(row[name].count for row in table.values())]
+
+
+def solved(row):
+    """How many pictures a method has a number for: name -> `Summary`."""
+    return max(value.count for value in row.values())
+
+
+def text_table(table, total):
+    """The table of one section as lines of text.
+
+    Args:
+      table: method -> number -> `Summary`.
+      total: number of pictures.
+    """
+    names = shown_measures(table)
+    head = ["method", "pictures", *(f"{MEASURES[name][0]}, {MEASURES[name][1]}" for name in names)]
+    rows = [
+        [method, f"{solved(row)} of {total}", *(_number(row[name], name) for name in names)]
+        for method, row in table.items()
+    ]
+    return "\n\n".join(_columns(part) for part in _folded(head, rows))
+
+
+def brief_rows(table, name, totals):
+    """One number of all sections: rows of text, sections down, methods across, means and standard deviations, and 95 %
+    intervals where there is room.
+
+    Args:
+      table: of `summaries`.
+      name: of the number.
+      totals: section -> number of its cases, for how many of them had a result.
+    """
+    digits = MEASURES[name][3]
+    shown = {title: section for title, section in table.items() if any(row[name].count for row in section.values())}
+    methods = [method for method in table["all"] if any(section[method][name].count for section in shown.values())]
+    rows = [[f"{MEASURES[name][0]}, {MEASURES[name][1]}", "cases", *methods]]
+    for title, section in shown.items():
+        values = [section[method][name] for method in methods]
+        cells = [_spread(each, digits, len(methods) <= ROOM) if each.count else "-" for each in values]
+        most = max(solved(section[method]) for method in methods)
+        rows.append([title, f"{most} of {totals[title]}", *cells])
+    return rows
+
+
+def _spread(value, digits, interval):
+    text = f"{value.mean:.{digits}f} ± {value.std:.{digits}f}"
+    return f"{text} [{value.low:.{digits}f}, {value.high:.{digits}f}]" if interval else text
+
+
+def brief_text(table, names, totals):
+    """`brief_rows` of several numbers as lines of text."""
+    return "\n\n".join(_columns(rows) for name in names if len(rows := brief_rows(table, name, totals)) > 1)
+
+
+def brief_latex(table, name, totals, title):
+    """`brief_rows` for a paper."""
+    head, *rows = brief_rows(table, name, totals)
+    lines = [f"% {title}: mean and standard deviation", rf"\begin{{tabular}}{{l{'c' * (len(head) - 1)}}}", r"\hline"]
+    cells = [[_latex(cell).replace("±", r"$\pm$") for cell in row] for row in (head, *rows)]
+    lines += [" & ".join(cells[0]) + r" \\", r"\hline", *(" & ".join(row) + r" \\" for row in cells[1:])]
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+
+
+def _folded(head, rows, width=4):
+    """Cuts a wide table into tables of `width` numbers."""
+    for start in range(2, len(head), width):
+        fixed = [0, 1] if start == 2 else [0]
+        columns = [*fixed, *range(start, min(start + width, len(head)))]
+        yield [[row[i] for i in columns] for row in (head, *rows)]
+
+
+def _columns(rows):
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ([cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *line[1:]]) for row, line in zip(rows, lines, strict=True))
+
+
+def _number(summary, name):
+    if not summary.count:
+        return "-"
+    digits = MEASURES[name][3]
+    text = f"{summary.mean:.{digits}f}"
+    return text if name in ("seconds", "coverage") else f"{text} [{summary.low:.{digits}f}, {summary.high:.{digits}f}]"
+
+
+def comparison_text(found, first, second):
+    """`comparison` as lines of text."""
+    rows = [[f"{first} - {second}", "difference", "p"]]
+    for name, (difference, p_value) in found.items():
+        title, unit, _, digits = MEASURES[name]
+        bounds = f"[{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
+        rows.append([title, f"{difference.mean:+.{digits}f} {bounds} {unit}", f"{p_value:.4f}"])
+    return _columns(rows)
+
+
+def pooled_text(points):
+    """`evaluation.pooled` as lines of text; empty if there is nothing."""
+    if not points:
+        return ""
+    rows = [["all points together, mm", "points", "median", "mean", "std"]]
+    for method, found in points.items():
+        for title, row in found.items():
+            numbers = (f"{row[name]:.3f}" for name in ("median", "mean", "std"))
+            rows.append([f"{method}, {title}", str(row["points"]), *numbers])
+    return _columns(rows)
+
+
+def csv_text(results):
+    """One row for each method and picture."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    units = [f"{name} ({MEASURES[name][1]})" for name in MEASURES]
+    writer.writerow(["method", "picture", "group", "pitch", "yaw", "roll", *units, "reason"])
+    for method, rows in results.items():
+        numbers = np.stack([values_of(rows, name) for name in MEASURES], 1)
+        for row, values in zip(rows, numbers, strict=True):
+            cells = ["" if np.isnan(value) else f"{value:.6g}" for value in values]
+            angles = row["angles"] or [""] * 3
+            writer.writerow([method, row["picture"], row["group"], *angles, *cells, row["reason"] or ""])
+    return file.getvalue()
+
+
+def latex_table(table, title):
+    """The table of one section for a paper: mean and standard deviation, the best mean in bold."""
+    names = [name for name in shown_measures(table) if name not in ("coverage", "seconds")]
+    best = {
+        name: (max if name in MORE else min)(row[name].mean for row in table.values() if row[name].count)
+        for name in names
+    }
+    lines = [f"% {title}: mean and standard deviation over pictures", rf"\begin{{tabular}}{{l{'c' * len(names)}}}"]
+    heads = [rf"{MEASURES[name][0]} ({_latex(MEASURES[name][1])})" for name in names]
+    lines += [r"\hline", " & ".join(["method", *heads]) + r" \\", r"\hline"]
+    for method, row in table.items():
+        cells = [_latex(method)]
+        for name in names:
+            digits = MEASURES[name][3]
+            text = f"{row[name].mean:.{digits}f}" if row[name].count else "--"
+            text = rf"\textbf{{{text}}}" if row[name].mean == best[name] else text
+            cells.append(rf"{text} $\pm$ {row[name].std:.{digits}f}" if row[name].count else text)
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+
+
+def _latex(text):
+    return re.sub(r"([%_&#$])", r"\\\1", text)
+
+
+def error_colors(errors):
+    """Colours [P, 3] in [0, 1] of errors [P] in mm, blue for none to red for `SCALE_END`; grey for NaN."""
+    place = np.clip(np.nan_to_num(errors) / SCALE_END, 0, 1) * (len(_SCALE) - 1)
+    colors = np.stack([np.interp(place, np.arange(len(_SCALE)), channel) for channel in _SCALE.T], -1)
+    return np.where(np.isfinite(errors)[:, None], colors, 0.75)

@@ -1,0 +1,1 @@
+"""Coefficients by descent on the hybrid loss, and smooth ones for a clip."""

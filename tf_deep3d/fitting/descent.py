@@ -1,0 +1,292 @@
+"""Analysis by synthesis: coefficients by gradient descent on the hybrid loss, for a batch of aligned photos at once.
+
+The pose starts from the landmarks, the rest from the mean face. The descent goes from coarse to fine levels of detail
+with Adam; the faces of a batch share each step but do not influence each other, unless groups of coefficients are
+shared: then they are photos of one person. Nothing is random.
+
+Letters: B batch, L landmarks.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import ops
+from scipy.optimize import least_squares
+
+from tf_deep3d import face as faces
+from tf_deep3d.face import geometry
+from tf_deep3d.face.camera import Camera, to_pixels
+from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients
+from tf_deep3d.losses import hybrid
+from tf_deep3d.losses.hybrid import LossWeights
+from tf_deep3d.models.recognition import describe
+from tf_deep3d.rendering import renderer
+
+# One photo is all there is, so landmarks and priors weigh more than in training.
+WEIGHTS = LossWeights(photometric=4.0, landmark=1.6e-2, prior=2e-3, prior_albedo=0.05)
+COSINES = (-0.1, 0.2)  # of the angle to the viewing direction, between which a landmark turns from hidden to seen
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One descent at one level of detail.
+
+    Attributes:
+      level: counts from the finest, 0, to coarser ones, 1, 2, ..; a model with fewer levels uses its coarsest.
+      steps: number of Adam steps, or 0.
+      learning_rate: at the start of the stage; falls to a tenth along a half cosine.
+      perceptual: compare the descriptors of photo and render, too.
+    """
+
+    level: int
+    steps: int
+    learning_rate: float
+    perceptual: bool
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How to fit.
+
+    Attributes:
+      stages: run one after the other.
+      weights: of the loss terms.
+      lighting: "rgb" or "white".
+      emphasis: weight of nose and inner lips among the 68 landmarks (20 in training).
+      jaw: weight of the 17 contour points among the 68 landmarks.
+      dense: weight of each of the 478 dense landmarks, where photo and model have them.
+      hidden: factor of the weight of landmarks on the side turned away, where the detector can only guess.
+      shared: names of the groups of coefficients that all faces of a batch have in common.
+      fixed: names of the groups that stay as they are.
+    """
+
+    stages: tuple[Stage, ...] = (
+        Stage(level=2, steps=80, learning_rate=0.1, perceptual=False),
+        Stage(level=1, steps=40, learning_rate=0.05, perceptual=True),
+    )
+    weights: LossWeights = WEIGHTS
+    lighting: str = "rgb"
+    emphasis: float = 3.0
+    jaw: float = 0.2
+    dense: float = 0.3
+    hidden: float = 0.1
+    shared: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        if not {*self.shared, *self.fixed} <= {*GROUPS}:
+            raise ValueError(f"shared and fixed name groups of {GROUPS}. Received: {self.shared}, {self.fixed}")
+
+    @property
+    def steps(self):
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+
+class Observation(NamedTuple):
+    """What is known of B aligned photos.
+
+    Attributes:
+      images: [B, 224, 224, 3] float32 RGB in [0, 1].
+      landmarks: [B, 68, 2], px of the aligned photo.
+      attention: [B, 224, 224, 1] float32, skin attention in [0, 1].
+      dense: [B, 478, 2], px, or None.
+    """
+
+    images: Any
+    landmarks: Any
+    attention: Any
+    dense: Any = None
+
+
+class Fit(NamedTuple):
+    """The outcome.
+
+    Attributes:
+      coefficients: `Coefficients` of B faces, NumPy.
+      terms: raw loss terms, name -> [B], at the last stage's level of detail; the perceptual one wherever there is a
+        network for it.
+    """
+
+    coefficients: Coefficients
+    terms: dict
+
+
+class FaceFitter(keras.Model):
+    """Owns the coefficients of B faces as weights; calling it gives the loss terms, training it fits them."""
+
+    def __init__(self, model, observation, start, settings, recognition=None):
+        """Prepares the descent.
+
+        Args:
+          model: `MorphableModel` at the level to use.
+          observation: `Observation`.
+          start: `Coefficients` to start from; shared groups start from their mean.
+          settings: `FitSettings`.
+          recognition: the perceptual network, or None to leave the perceptual term out.
+        """
+        super().__init__(name="face_fitter")
+        self.settings = settings
+        self.recognition = recognition
+        model, points, weights = _landmark_targets(model, observation, settings)
+        weights = weights * (settings.hidden + (1.0 - settings.hidden) * _facing(model, start))
+        inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
+        self.constants = _Constants(
+            model=model.on_backend(ops.convert_to_tensor),
+            images=ops.convert_to_tensor(observation.images),
+            attention=ops.convert_to_tensor(observation.attention),
+            points=ops.convert_to_tensor(points),
+            point_weights=ops.convert_to_tensor(weights),
+            inner_face=ops.convert_to_tensor(inner),
+            skin=ops.convert_to_tensor(model.regions["skin"]),
+            features=None if recognition is None else describe(recognition, ops.convert_to_tensor(observation.images)),
+        )
+        self.steps_taken = Coefficients(*map(self._add_group, GROUPS, start, SCALES))
+
+    def _add_group(self, name, start, scale):
+        start = np.mean(start, axis=0, keepdims=True) if name in self.settings.shared else start
+        initial = keras.initializers.Constant(start / scale)
+        return self.add_weight(start.shape, initial, name=name, trainable=name not in self.settings.fixed)
+
+    def coefficients(self):
+        """The current `Coefficients` of the B faces, as tensors."""
+        faces_count = len(self.constants.images)
+        scaled = (weight * scale for weight, scale in zip(self.steps_taken, SCALES, strict=True))
+        return Coefficients(*(ops.broadcast_to(group, (faces_count, *group.shape[1:])) for group in scaled))
+
+    def call(self, _):
+        """The raw loss terms, name -> [B]; the argument is there because Keras wants one."""
+        known = self.constants
+        coefficients = self.coefficients()
+        face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="fit")
+        rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
+        terms = {
+            "photometric": hybrid.photometric(known.images, rendering.image, rendering.inner_face, known.attention),
+            "landmark": hybrid.landmark(face.landmarks, known.points, known.point_weights),
+            "prior": hybrid.prior(coefficients, self.settings.weights),
+            "albedo_flatness": hybrid.albedo_flatness(face.albedo, known.skin),
+            "illumination_whiteness": hybrid.illumination_whiteness(coefficients.illumination),
+        }
+        if self.recognition is not None:
+            features = describe(self.recognition, renderer.composite(rendering, known.images))
+            terms["perceptual"] = hybrid.perceptual(features, known.features)
+        return terms
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The weighted total of the terms."""
+        return hybrid.total(y_pred, self.settings.weights)
+
+
+@dataclass(frozen=True)
+class _Constants:
+    """Tensors that the fitter reads; a dataclass, because Keras would track a container."""
+
+    model: Any
+    images: Any
+    attention: Any
+    points: Any
+    point_weights: Any
+    inner_face: Any
+    skin: Any
+    features: Any
+
+
+def fit(models, observation, settings=None, recognition=None, start=None, on_step=None):
+    """Fits a morphable model to aligned photos.
+
+    Args:
+      models: the `MorphableModel` at its levels of detail, the finest first.
+      observation: `Observation` of B photos.
+      settings: `FitSettings`.
+      recognition: perceptual network of `models.recognition`, or None to do without.
+      start: `Coefficients` to start from; by default the mean face in the pose that the landmarks give.
+      on_step: called without arguments after each step.
+
+    Returns:
+      `Fit`. A face whose photo has no solution may have coefficients that are not finite: ask `np.isfinite`.
+    """
+    settings = settings or FitSettings()
+    coefficients = start or initial_coefficients(models[0], observation, settings)
+    model, nothing = models[0], np.zeros((1, 1), "float32")
+    for stage in settings.stages:
+        model = models[min(stage.level, len(models) - 1)]
+        if not stage.steps:
+            continue
+        fitter = FaceFitter(model, observation, coefficients, settings, recognition if stage.perceptual else None)
+        schedule = keras.optimizers.schedules.CosineDecay(stage.learning_rate, stage.steps, alpha=0.1)
+        # The rasterizer has dynamic shapes except under JAX, where only compiled steps are fast.
+        fitter.compile(keras.optimizers.Adam(schedule), jit_compile=keras.backend.backend() == "jax")
+        fitter.optimizer.build(fitter.trainable_variables)  # else the step is traced twice
+        for _ in range(stage.steps):
+            fitter.train_on_batch(nothing)
+            if on_step:
+                on_step()
+        coefficients = Coefficients(*(ops.convert_to_numpy(value) for value in fitter.coefficients()))
+    terms = FaceFitter(model, observation, coefficients, settings, recognition)(nothing)
+    return Fit(coefficients, {name: ops.convert_to_numpy(value) for name, value in terms.items()})
+
+
+def initial_coefficients(model, observation, settings):
+    """The mean face in the pose of the 68 landmarks."""
+    start = model.layout(settings.lighting).zeros(len(observation.images))
+    points = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0]
+    weights = hybrid.landmark_weights(emphasis=1.0, jaw=settings.jaw)
+    poses = np.stack([landmark_pose(points, target, weights) for target in observation.landmarks])
+    return start._replace(angles=poses[:, :3].astype("float32"), translation=poses[:, 3:].astype("float32"))
+
+
+def landmark_pose(points, pixels, weights, camera=None):
+    """Pose that projects `points` onto `pixels`: orthographic start, then perspective least squares.
+
+    Args:
+      points: [L, 3], unposed, dm.
+      pixels: [L, 2], px.
+      weights: [L], of the squared distances.
+      camera: `Camera`.
+
+    Returns:
+      [6]: pitch, yaw, roll in radians, translation in dm.
+    """
+    camera = camera or Camera()
+    root = np.sqrt(weights)[:, None]
+    upright = (pixels - np.array(camera.center)) * [1, -1] * camera.distance / camera.focal
+    system = np.concatenate([points, np.ones((len(points), 1))], axis=-1)
+    solution = np.linalg.lstsq(system * root, upright * root, rcond=None)[0].T  # [2, 4]
+    scale = np.mean(np.linalg.norm(solution[:, :3], axis=-1))
+    right, up = solution[:, :3] / np.linalg.norm(solution[:, :3], axis=-1, keepdims=True)
+    u, _, v = np.linalg.svd(np.stack([right, up, np.cross(right, up)]))
+    shift = camera.distance * (1 - 1 / max(scale, 1e-3))
+    start = np.concatenate([geometry.angles_of((u @ v)[None])[0], solution[:, 3] / scale, [shift]])
+
+    def residual(pose):
+        posed = faces.pose(points[None], pose[None, :3], pose[None, 3:])
+        return ((to_pixels(camera, posed)[0][0] - pixels) * root).reshape(-1)
+
+    return least_squares(residual, start, loss="soft_l1", f_scale=4.0).x
+
+
+def _landmark_targets(model, observation, settings):
+    """The model with a landmark set "fit", its targets [B, L, 2] and their weights [L]."""
+    targets, dense = observation.landmarks, 0.0
+    if observation.dense is not None and "mediapipe478" in model.landmarks and settings.dense > 0:
+        targets, dense = np.concatenate([targets, observation.dense], axis=1), settings.dense
+    joint, weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, dense)
+    return replace(model, landmarks={"fit": joint}), targets.astype(np.float32), weights
+
+
+def _facing(model, pose):
+    """How much the landmarks "fit" of the mean face in a pose (`Coefficients`) face the camera: [B, L] in [0, 1]."""
+    normals = geometry.vertex_normals(model.mean_shape[None], model.triangles, model.vertex_corners)
+    points = np.concatenate([model.mean_shape[None], normals], axis=-1)
+    points, normals = np.split(faces.at_landmarks(model.landmarks["fit"], points), 2, axis=-1)
+    toward = np.float32([0, 0, Camera().distance]) - faces.pose(points, pose.angles, pose.translation)
+    turned = faces.pose(normals, pose.angles, np.zeros_like(pose.translation))
+    cosine = np.sum(geometry.normalize(turned) * geometry.normalize(toward), axis=-1)
+    return seen(cosine).astype(np.float32)
+
+
+def seen(cosine):
+    """How much a landmark can be seen, in [0, 1], by the cosine of its normal's angle to the viewing direction."""
+    return np.clip((cosine - COSINES[0]) / (COSINES[1] - COSINES[0]), 0.0, 1.0)

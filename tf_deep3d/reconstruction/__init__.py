@@ -1,0 +1,1 @@
+"""From photos, albums and clips to folders of results."""

@@ -1,0 +1,1 @@
+"""Many photos of one person: one shape, one texture."""

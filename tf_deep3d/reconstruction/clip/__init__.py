@@ -1,0 +1,1 @@
+"""A video: one face and its motion."""

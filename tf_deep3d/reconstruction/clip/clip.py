@@ -1,0 +1,214 @@
+"""From a clip to one person who moves.
+
+Once through the clip, the face is followed, its landmarks are kept, and the crops of some frames, spread evenly.
+These key frames are reconstructed like photos; identity and albedo are their weighted medians and hold for the whole
+clip. Then pose and expression of every frame come from its landmarks (`motion`), short gaps are filled, and the
+curves are smoothed.
+
+One camera sees the whole clip: that of an aligned crop, at the clip's median scale, its axis through the middle of
+the picture. A head that moves through the picture moves in this camera's space.
+
+Letters: N frames, M key frames, Ki, Ke, Kt identity, expression and albedo modes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tf_deep3d import face as faces
+from tf_deep3d.detection import alignment, tracking
+from tf_deep3d.face.camera import FOCAL, Camera
+from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.fitting import motion
+from tf_deep3d.reconstruction import photo
+from tf_deep3d.reconstruction.clip import video
+
+KEY_FRAMES = 16  # at most, reconstructed at once
+MAX_FRAMES = 3000
+SMOOTH = 0.06  # s, standard deviation of the smoothing in time
+GAP = 0.5  # s without a face that are filled
+WINDOW = 0.35  # share of the face box's side kept of the photo around it, for the texture
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How to read and smooth a clip.
+
+    Attributes:
+      frame_rate: of a folder of frames, None for 25.
+      max_frames: the clip ends after so many.
+      smooth: s, standard deviation of the smoothing in time; 0 for none.
+
+    Raises:
+      ValueError: for values out of range.
+    """
+
+    frame_rate: float | None = None
+    max_frames: int = MAX_FRAMES
+    smooth: float = SMOOTH
+
+    def __post_init__(self):
+        if self.max_frames < 1:
+            raise ValueError(f"max_frames must be at least 1. Received: {self.max_frames}")
+        if not 0 <= self.smooth <= 10:
+            raise ValueError(f"smooth must lie in [0, 10] seconds. Received: {self.smooth}")
+
+
+class Track(NamedTuple):
+    """What the first pass finds.
+
+    Attributes:
+      times: [N] s.
+      size: (width, height) of the frames, px.
+      present: [N] bool, frames with a face.
+      landmarks: [N, 546, 2], 68 and 478 landmarks, px of the frame; NaN without a face.
+      scales: [N], px of the aligned crop over px of the frame; NaN without a face.
+      key_frames: indices [M] of frames and their `photo.Portrait`s.
+      cut: whether the clip goes on after `max_frames`.
+    """
+
+    times: Any
+    size: tuple
+    present: Any
+    landmarks: Any
+    scales: Any
+    key_frames: tuple
+    cut: bool
+
+
+class Appearance(NamedTuple):
+    """What holds for the clip, and the light.
+
+    Attributes:
+      identity: [Ki].
+      albedo: [Kt].
+      illumination: [M, C, 9] of the key frames.
+      frames: [M] indices of the key frames.
+      portraits: their `photo.Portrait`s.
+    """
+
+    identity: Any
+    albedo: Any
+    illumination: Any
+    frames: Any
+    portraits: tuple
+
+
+def follow_clip(path, settings, model, on_progress=None):
+    """First pass: `Track` of a clip; `model` is a `MorphableModel`, for its five alignment points."""
+    points = faces.at_landmarks(model.landmarks["alignment5"], model.mean_shape[None])[0]
+    progress = on_progress or (lambda stage, done, total: None)
+    total = video.frame_count(path)
+    total = min(total, settings.max_frames) if total else None
+    times, landmarks, scales, kept, stride, size, cut = [], [], [], [], 1, (0, 0), False
+    frames = video.read_frames(path, settings.max_frames + 1, settings.frame_rate)
+    seen = 0
+    for frame, found in tracking.track(frames):
+        if len(times) == settings.max_frames:
+            cut = True
+            break
+        size = frame.image.shape[1::-1]
+        times.append(frame.time)
+        landmarks.append(np.full((546, 2), np.nan))
+        scales.append(np.nan)
+        if found is not None:
+            landmarks[-1] = np.concatenate([found.landmarks68, found.landmarks478[:, :2]])
+            scales[-1] = alignment.alignment_transform(found.points5, points)[0].scale
+            if seen % stride == 0:
+                kept.append((len(times) - 1, _portrait(Path(path), frame.image, found, points)))
+            seen += 1
+            if len(kept) > KEY_FRAMES:  # keep them evenly spread
+                kept, stride = kept[::2], stride * 2
+        progress("tracking", len(times), total)
+    if not kept:
+        raise photo.NoFaceError(f"no face found in {len(times)} frames of {size[0]} x {size[1]} px")
+    scales = np.array(scales)
+    indices, portraits = zip(*kept, strict=True)
+    key_frames = (np.array(indices), portraits)
+    return Track(np.array(times), size, np.isfinite(scales), np.stack(landmarks), scales, key_frames, cut)
+
+
+def clip_camera(track):
+    """The clip's `Camera` and the `Similarity` from px of a frame to its px, which are about those of aligned crops."""
+    scale = float(np.nanmedian(track.scales))
+    width, height = (side * scale for side in track.size)
+    return Camera(width, height, FOCAL, (width / 2, height / 2)), Similarity(scale)
+
+
+def appearance(track, options, models, on_progress=None):
+    """`Appearance` of the key frames of a `Track`; options and models as in `reconstruct_clip`."""
+    frames, portraits = track.key_frames
+    settings = options.descent()
+    steps = [0]
+
+    def count():
+        steps[0] += 1
+        if on_progress:
+            on_progress("person", steps[0], settings.steps)
+
+    fit = photo.solve(photo.observe(portraits), options, models, on_step=count).coefficients
+    sound = np.all([np.isfinite(group.reshape(len(frames), -1)).all(-1) for group in fit], axis=0)
+    if not sound.any():
+        raise ValueError(f"the fit of the face diverged. Received: {len(frames)} key frames")
+    frontal = np.cos(fit.angles[sound, 0]) * np.cos(fit.angles[sound, 1])
+    weights = np.maximum(frontal, 0.05) ** 2
+    return Appearance(
+        identity=weighted_median(fit.identity[sound], weights).astype(np.float32),
+        albedo=weighted_median(fit.albedo[sound], weights).astype(np.float32),
+        illumination=fit.illumination[sound],
+        frames=frames[sound],
+        portraits=tuple(portrait for portrait, good in zip(portraits, sound, strict=True) if good),
+    )
+
+
+def weighted_median(values, weights):
+    """Column by column the middle [K] of `values` [M, K], between which half of `weights` [M] > 0 lie."""
+    order = np.argsort(values, axis=0)
+    below = np.cumsum(weights[order], axis=0) - 0.5 * weights[order]
+    ordered = np.take_along_axis(values, order, axis=0)
+    half = 0.5 * weights.sum()
+    return np.array([np.interp(half, below[:, k], ordered[:, k]) for k in range(values.shape[1])])
+
+
+def find_motion(track, known, camera, transform, on_progress=None):
+    """`Motion` of the frames of a `Track`, short gaps filled, and the stretches [N] of `tracking.fill_gaps`.
+
+    Args:
+      track: `Track`.
+      known: `motion.Person`.
+      camera, transform: of `clip_camera`.
+      on_progress: see `reconstruct_clip`.
+
+    Returns:
+      `Motion`, and [N] int; values of frames in stretch -1 mean nothing.
+    """
+    pixels = transform.apply(track.landmarks[:, : len(known.points)])
+    rows = np.zeros((len(track.times), 6 + len(known.modes)))
+    for index in np.flatnonzero(track.present):
+        rows[index] = np.concatenate(motion.solve(known, pixels[index], camera))
+        if on_progress:
+            on_progress("motion", index + 1, len(rows))
+    rows[track.present, :3] = motion.continuous(rows[track.present, :3])
+    stretches = tracking.fill_gaps(track.times, track.present, GAP)
+    return _motion(tracking.interpolate(track.times, track.present, rows)), stretches
+
+
+def smoothed(found, times, stretches, seconds):
+    """A `Motion` smoothed in time, see `tracking.smooth`."""
+    return _motion(tracking.smooth(times, stretches, np.concatenate(found, axis=-1), seconds))
+
+
+def _motion(rows):
+    return motion.Motion(rows[:, :3], rows[:, 3:6], rows[:, 6:])
+
+
+def _portrait(path, image, found, points):
+    """`photo.Portrait` of a frame."""
+    low, high = found.box[:2], found.box[2:]
+    margin = WINDOW * (high - low).max()
+    x0, y0 = np.maximum(np.floor(low - margin), 0).astype(int)
+    x1, y1 = np.ceil(high + margin).astype(int)
+    window = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].copy()
+    return photo.Portrait(path, window, (int(x0), int(y0)), alignment.align(image, found.points5, points), found)

@@ -1,0 +1,270 @@
+"""What is written about a clip: a mesh with an animation, an overlay video, a texture and numbers.
+
+Letters: N frames, V vertices, S side of the texture in px.
+"""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from PIL import Image
+
+import tf_deep3d
+from tf_deep3d import face as faces
+from tf_deep3d.detection import tracking
+from tf_deep3d.face import blendshapes
+from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.geometry import Similarity, vertex_normals
+from tf_deep3d.fitting import motion
+from tf_deep3d.io.files import refuse_existing
+from tf_deep3d.mesh import animation as gltf_animation
+from tf_deep3d.mesh import mesh as meshio
+from tf_deep3d.reconstruction.clip import clip as clips
+from tf_deep3d.reconstruction.clip import video
+from tf_deep3d.rendering import pictures
+from tf_deep3d.texture import texture
+
+FILES = ("face.glb", "overlay.mp4", "coefficients.json", "texture.png")
+SIDEWAYS = np.radians(12)  # yaw from which a key frame shows the texture something that the frontal one does not
+EXPRESSIVE = 0.02  # radians off the frontal pose that one standard deviation of expression counts as, likewise
+OVERLAY_LEVEL = 1  # level of detail of the overlay, counted from the finest
+
+
+@dataclass(frozen=True)
+class ClipOutcome:
+    """What was found in a clip and written.
+
+    Attributes:
+      folder: of the results.
+      frames: number of frames read.
+      seen: with a face that was found.
+      filled: in short gaps.
+      cut: whether the clip goes on after `max_frames`.
+      landmark_error: mean distance of the 51 inner landmarks over that of the outer eye corners, after smoothing.
+      jitter: root mean square second difference of the found and of the smoothed landmarks, px of the frame.
+      blendshape_residual: mean over the frames of what the blendshapes leave of the expression, dm; None without any.
+    """
+
+    folder: Path
+    frames: int
+    seen: int
+    filled: int
+    cut: bool
+    landmark_error: float
+    jitter: tuple
+    blendshape_residual: float | None
+
+
+class Scene(NamedTuple):
+    """All that is written.
+
+    Attributes:
+      track: `clips.Track`.
+      camera, transform: of `clips.clip_camera`.
+      appearance: `clips.Appearance`.
+      stretches: [N] int, -1 for frames without a face.
+      motion: `motion.Motion`, smoothed.
+      targets: name -> (displacements [V, 3] dm, weights [N]).
+      residual: [N] dm, what the targets leave of the expression; None where they are the expression modes.
+    """
+
+    track: clips.Track
+    camera: Camera
+    transform: Similarity
+    appearance: clips.Appearance
+    stretches: Any
+    motion: motion.Motion
+    targets: dict
+    residual: Any
+
+
+def reconstruct_clip(path, out, settings, options, models, on_progress=None):
+    """Reconstructs the face of a clip.
+
+    Args:
+      path: video file or folder of frames.
+      out: folder; gets `FILES`, each whole or not at all.
+      settings: `clips.ClipSettings`.
+      options: `pipeline.Options`.
+      models: `pipeline.Models` of `pipeline.load_models`.
+      on_progress: called with (name of the stage, steps done, steps in all or None).
+
+    Returns:
+      `ClipOutcome`.
+
+    Raises:
+      FileExistsError: if a result exists and `options.overwrite` is false.
+      pipeline.NoFaceError: if no frame shows a face.
+      video.VideoError, photos.PhotoError, OSError: if the clip cannot be read or results cannot be written.
+    """
+    path, out = Path(path), Path(out)
+    progress = on_progress or (lambda stage, done, total: None)
+    if not options.overwrite:
+        refuse_existing(*(out / name for name in FILES))
+    track = clips.follow_clip(path, settings, models.levels[0], progress)
+    camera, transform = clips.clip_camera(track)
+    looks = clips.appearance(track, options, models, progress)
+    known = motion.person(models.levels[0], looks.identity)
+    found, stretches = clips.find_motion(track, known, camera, transform, progress)
+    moves = clips.smoothed(found, track.times, stretches, settings.smooth)
+    scene = Scene(track, camera, transform, looks, stretches, moves, *shown_targets(models, moves))
+    with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as temporary:
+        temporary = Path(temporary)
+        image = _texture(scene, models)
+        Image.fromarray(meshio.to_uint8(image)).save(temporary / "texture.png", compress_level=meshio.PNG_LEVEL)
+        _write_glb(temporary / "face.glb", scene, image, models.written)
+        _write_overlay(temporary / "overlay.mp4", path, scene, settings, models, progress)
+        outcome, record = _summary(path, out, scene, known, models, options, settings)
+        text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        (temporary / "coefficients.json").write_text(text + "\n", encoding="utf-8")
+        if not options.overwrite:
+            refuse_existing(*(out / name for name in FILES))
+        for name in FILES:
+            os.replace(temporary / name, out / name)
+    return outcome
+
+
+def _coefficients(scene, index):
+    """`Coefficients` of one frame, the light in between that of the key frames."""
+    looks = scene.appearance
+    light = looks.illumination.reshape(len(looks.frames), -1)
+    when = scene.track.times[looks.frames]
+    light = [np.interp(scene.track.times[index], when, column) for column in light.T]
+    groups = (looks.identity, scene.motion.expression[index], looks.albedo, scene.motion.angles[index])
+    light = np.reshape(light, looks.illumination.shape[1:])
+    return Coefficients(*(np.float32(group)[None] for group in (*groups, light, scene.motion.translation[index])))
+
+
+def _texture(scene, models):
+    """[S, S, 3] texture of the most frontal key frame, completed by one from each side."""
+    frames = scene.appearance.frames
+    yaw = scene.motion.angles[frames, 1]
+    strength = np.linalg.norm(scene.motion.expression[frames], axis=-1)
+    chosen = [int(np.argmin(np.linalg.norm(scene.motion.angles[frames, :2], axis=-1) + EXPRESSIVE * strength))]
+    for side in (1, -1):
+        best = int(np.argmax(side * (yaw - yaw[chosen[0]])))
+        if side * (yaw[best] - yaw[chosen[0]]) > SIDEWAYS:
+            chosen.append(best)
+    views = []
+    for key in chosen:
+        portrait = scene.appearance.portraits[key]
+        face = faces.reconstruct(models.written, _coefficients(scene, frames[key]), scene.camera)
+        corner = tuple(map(float, scene.transform.apply(portrait.corner)))
+        moved = Similarity(scene.transform.scale, 0.0, corner)
+        views.append(texture.photograph(portrait.window, models.written, face, scene.camera, moved, models.atlas))
+    return texture.complete(views, face.albedo[0], models.atlas).image
+
+
+def shown_targets(models, moves):
+    """`targets` and `residual` of a `Scene`: the named blendshapes, or else all expression modes."""
+    model = models.written
+    if model.blendshape_names:
+        weights, rest = blendshapes.weights(blendshapes.units(models.levels[-1]), moves.expression)
+        return dict(zip(model.blendshape_names, zip(model.blendshapes, weights.T, strict=True), strict=True)), rest
+    names = (f"expression{index}" for index in range(len(model.expression_basis)))
+    return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None
+
+
+def _write_glb(path, scene, image, model):
+    neutral = faces.neutral_shape(model, scene.appearance.identity[None])
+    normals = vertex_normals(neutral, model.triangles, model.vertex_corners)[0]
+    mesh = meshio.Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
+    targets = scene.targets
+    shown = scene.stretches >= 0
+    still = path.with_suffix(".still.glb")
+    meshio.write_glb(still, mesh, {name: moved for name, (moved, _) in targets.items()}, "face", model.licence)
+    animation = gltf_animation.Animation(
+        times=scene.track.times[shown],
+        weights={name: weights[shown] for name, (_, weights) in targets.items()},
+        angles=scene.motion.angles[shown],
+        translation=scene.motion.translation[shown],
+    )
+    gltf_animation.animate_glb(still, path, animation, scene.camera)
+    still.unlink()
+
+
+def _write_overlay(path, clip, scene, settings, models, progress):
+    times = scene.track.times
+    rate = 1 / np.median(np.diff(times)) if len(times) > 1 else video.FRAME_RATE
+    model = models.levels[min(OVERLAY_LEVEL, len(models.levels) - 1)]
+    frames = video.read_frames(clip, len(times), settings.frame_rate)
+    with video.writing_video(path, *scene.track.size, rate) as write:
+        for index, frame in enumerate(frames):
+            if scene.stretches[index] >= 0:
+                face = faces.reconstruct(model, _coefficients(scene, index), scene.camera)
+                drawn = pictures.overlay_photo(frame.image, face, model.triangles, scene.transform)
+                frame = frame._replace(image=drawn)
+            write(frame)
+            progress("overlay", index + 1, len(times))
+
+
+def _summary(path, out, scene, known, models, options, settings):
+    """`ClipOutcome`, and the content of coefficients.json."""
+    track, model = scene.track, models.levels[0]
+    back = scene.transform.inverse()
+    landmarks = back.apply(motion.project(known, scene.motion, scene.camera)[:, :68])
+    detected = track.landmarks[:, :68]
+    inner = np.linalg.norm(landmarks - detected, axis=-1)[track.present, 17:].mean(-1)
+    eyes = np.linalg.norm(detected[track.present, 36] - detected[track.present, 45], axis=-1)
+    shown = scene.stretches >= 0
+    outcome = ClipOutcome(
+        folder=out,
+        frames=len(track.times),
+        seen=int(track.present.sum()),
+        filled=int((shown & ~track.present).sum()),
+        cut=track.cut,
+        landmark_error=float(np.mean(inner / np.maximum(eyes, 1e-6))),
+        jitter=tuple(tracking.jitter(points, track.present) for points in (detected, landmarks)),
+        blendshape_residual=None if scene.residual is None else float(scene.residual[shown].mean()),
+    )
+    frames = [
+        {
+            "time_s": round(float(track.times[index]), 6),
+            "source": "detected" if track.present[index] else "interpolated",
+            "angles_radians": _numbers(scene.motion.angles[index]),
+            "translation_dm": _numbers(scene.motion.translation[index]),
+            "expression": _numbers(scene.motion.expression[index]),
+            "blendshape_weights": _numbers([weights[index] for _, weights in scene.targets.values()]),
+            "landmarks68_frame_px": _numbers(landmarks[index]),
+            "detected_landmarks68_frame_px": _numbers(detected[index]) if track.present[index] else None,
+        }
+        if shown[index]
+        else {"time_s": round(float(track.times[index]), 6), "source": "no face"}
+        for index in range(len(track.times))
+    ]
+    return outcome, {
+        "clip": path.name,
+        "frame_size_px": list(track.size),
+        "camera": {"focal_px": scene.camera.focal / scene.transform.scale, "distance_dm": scene.camera.distance},
+        "identity": _numbers(scene.appearance.identity),
+        "albedo": _numbers(scene.appearance.albedo),
+        "key_frames": scene.appearance.frames.tolist(),
+        "illumination_of_key_frames": _numbers(scene.appearance.illumination),
+        "blendshape_names": list(scene.targets),
+        "blendshape_residual_dm": outcome.blendshape_residual,
+        "landmark_error": outcome.landmark_error,
+        "jitter_px": dict(zip(("detected", "smoothed"), outcome.jitter, strict=True)),
+        "smooth_s": settings.smooth,
+        "overlay_codec": video.writing_codec(),
+        "method": options.method,
+        "model": {"name": model.name, "level": models.written.level, "licence": model.licence},
+        "versions": {"tf_deep3d": tf_deep3d.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "frames": frames,
+    }
+
+
+def _writable(out):
+    out.mkdir(parents=True, exist_ok=True)
+    if not os.access(out, os.W_OK):
+        raise PermissionError(f"cannot write to {out}")
+    return out
+
+
+def _numbers(values):
+    return np.round(np.asarray(values, np.float64), 5).tolist()

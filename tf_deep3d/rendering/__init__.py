@@ -1,0 +1,1 @@
+"""The differentiable renderer, and pictures made with it; `keras.ops` on any backend."""

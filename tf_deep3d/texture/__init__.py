@@ -1,0 +1,1 @@
+"""A texture from one photo or many, completed where no photo shows the skin."""

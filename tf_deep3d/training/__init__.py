@@ -1,0 +1,1 @@
+"""The training of R-Net and C-Net: settings, objective, optimizer, run."""

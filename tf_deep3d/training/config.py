@@ -1,0 +1,139 @@
+"""Configurations: frozen dataclasses are the schema, YAML files hold what differs from their defaults.
+
+A file is untrusted: it is read as plain data, and whatever the schema does not know is an error that names the key.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from pathlib import Path
+
+import yaml
+
+from tf_deep3d.io.files import writing
+
+MAX_BYTES = 1 << 20  # of a file
+
+
+class ConfigError(ValueError):
+    """The configuration is not usable; the message names the key and says what was received."""
+
+
+def load(path, schema, overrides=()):
+    """Reads a configuration.
+
+    Args:
+      path: YAML file of differences from the defaults.
+      schema: frozen dataclass; its fields are bool, int, float, str, tuples of one of these, a dataclass, or one of
+        them or None.
+      overrides: texts "key.key=value", the value in YAML, applied in order.
+
+    Returns:
+      An instance of `schema`.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ConfigError: for an unknown key, a value of another type or out of range, or a file that is no YAML mapping.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file: {path}")
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"{path} must have at most {MAX_BYTES} bytes. Received: {path.stat().st_size}")
+    try:
+        values = _parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} must be a YAML file. Received: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values. Received: {values!r}")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise ConfigError(f"an override must look like key.key=value. Received: {override!r}")
+        _assign(values, key.strip().split("."), _parse_yaml(value), override)
+    return build(schema, values, str(path))
+
+
+def build(schema, values, where=""):
+    """An instance of the dataclass `schema` from nested plain data; arguments and errors as of `load`."""
+    hints = typing.get_type_hints(schema)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} must hold keys and values. Received: {values!r}")
+    if unknown := set(values) - set(hints):
+        raise ConfigError(f"{where}: unknown key. Known: {', '.join(hints)}. Received: {', '.join(map(str, unknown))}")
+    converted = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
+    try:
+        return schema(**converted)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def as_plain(settings):
+    """The opposite of `build`: nested dicts and lists."""
+    if dataclasses.is_dataclass(settings):
+        return {field.name: as_plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+    return [as_plain(value) for value in settings] if isinstance(settings, tuple) else settings
+
+
+def write(path, settings, overwrite=False):
+    """Writes every value of `settings`, defaults too, as YAML that `load` reads back."""
+    text = yaml.safe_dump(as_plain(settings), sort_keys=False, allow_unicode=True)
+    with writing(path, overwrite) as file:
+        file.write(text.encode())
+
+
+class _Plain(yaml.SafeLoader):
+    """YAML without aliases, by which a few lines can hold more values than any memory."""
+
+    def compose_node(self, parent, index):
+        """Refuses aliases."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"aliases are not supported. Received: *{self.peek_event().anchor}")
+        return super().compose_node(parent, index)
+
+
+def _parse_yaml(text):
+    try:
+        return yaml.load(text, _Plain)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+
+
+def _assign(values, keys, value, override):
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{key} has no keys of its own. Received: {override!r}")
+    values[keys[-1]] = value
+
+
+def _convert(hint, value, where):
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, where)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where} must be a list. Received: {value!r}")
+        return tuple(_convert(typing.get_args(hint)[0], item, where) for item in value)
+    if hint is float:
+        return _number(value, where)
+    if (hint is str and isinstance(value, str)) or (hint is bool and isinstance(value, bool)):
+        return value
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    names = {bool: "true or false", int: "a whole number", str: "text"}
+    raise ConfigError(f"{where} must be {names[hint]}. Received: {value!r}")
+
+
+def _number(value, where):
+    """YAML reads 1e-4 as text; people mean a number."""
+    try:
+        if isinstance(value, int | float | str) and not isinstance(value, bool) and math.isfinite(float(value)):
+            return float(value)
+    except (ValueError, OverflowError):
+        pass
+    raise ConfigError(f"{where} must be a number. Received: {value!r}")

@@ -1,0 +1,126 @@
+"""What a training leaves in its folder, and how it goes on where it was cut off.
+
+    config.yaml         the resolved settings
+    log.csv             one line for every `log_every` steps: raw terms, measures, rate, speed
+    tensorboard/        the same, and the panels
+    panels/00001000.png held-out faces: photo, overlay, shape, ..
+    checkpoints/        weights and the optimizer's state, the two latest
+    rnet.keras          the weights to use, from the latest checkpoint; of C-Net cnet.keras, and rnet.keras beside it
+
+Every file but the logs appears whole or not at all. The log is cut back to the checkpoint that a training goes on
+from.
+"""
+
+import csv
+import dataclasses
+import io
+import shutil
+from pathlib import Path
+
+from tf_deep3d.io.files import writing
+from tf_deep3d.training import config
+
+KEPT = 2  # checkpoints
+CONFIG, LOG = "config.yaml", "log.csv"
+
+
+class TrainingError(ValueError):
+    """The training cannot go on; the message says why."""
+
+
+def open_folder(folder, settings, overwrite=False):
+    """Makes the folder of a run, or finds the run to go on with.
+
+    Args:
+      folder: of the run.
+      settings: `TrainSettings`; but for `steps` they must be those a run began with.
+      overwrite: remove another run's files.
+
+    Raises:
+      TrainingError: if the folder holds a run of other settings, or something else.
+      OSError: if it cannot be written.
+    """
+    folder = Path(folder)
+    if folder.exists() and overwrite:
+        if any(folder.iterdir()) and not (folder / CONFIG).is_file():
+            raise TrainingError(f"only the folder of a run can be overwritten. Received: {folder}")
+        shutil.rmtree(folder)
+    if (folder / CONFIG).is_file():
+        before = config.load(folder / CONFIG, type(settings))
+        begun = any(path.name != CONFIG for path in folder.iterdir())
+        if begun and dataclasses.replace(before, steps=settings.steps) != settings:
+            changed = _differences(config.as_plain(before), config.as_plain(settings))
+            raise TrainingError(
+                f"{folder} holds a run with other settings; name another folder with --run, or pass --overwrite. "
+                f"Received: {', '.join(changed)}"
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise TrainingError(f"the folder of a run must be empty or hold a run. Received: {folder}")
+    config.write(folder / CONFIG, settings, overwrite=True)
+
+
+def checkpoints(folder):
+    """The checkpoints of a run as (step, path), the earliest first."""
+    found = ((path.name.split(".")[0], path) for path in Path(folder, "checkpoints").glob("*.weights.h5"))
+    return sorted((int(step), path) for step, path in found if step.isdigit())
+
+
+def restore(folder, reconstructor):
+    """Loads the latest checkpoint into a `Reconstructor` with a built optimizer; returns its step, 0 if there is none.
+
+    Raises:
+      TrainingError: if the checkpoint does not fit.
+    """
+    found = checkpoints(folder)
+    if not found:
+        return 0
+    step, path = found[-1]
+    try:
+        reconstructor.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise TrainingError(
+            f"{path} does not fit this training; remove it to go on without. Received: {error}"
+        ) from error
+    return step
+
+
+def cut_log(folder, step):
+    """Drops the lines of `log.csv` after `step`, which will be written again; all of it where none is left."""
+    path = Path(folder, LOG)
+    if not path.is_file():
+        return
+    with open(path, encoding="utf-8", newline="") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    kept = [row for row in rows if row and row[0].isdigit() and int(row[0]) <= step and len(row) == len(header)]
+    if not kept:  # the header may be torn, too
+        path.unlink()
+        return
+    with writing(path, overwrite=True) as file:
+        text = io.StringIO()
+        csv.writer(text).writerows([header, *kept])
+        file.write(text.getvalue().encode())
+
+
+def save_checkpoint(folder, reconstructor, step):
+    """Writes the weights and the optimizer's state, and drops the oldest checkpoint beyond the latest `KEPT`."""
+    path = Path(folder, "checkpoints", f"{step:08d}.weights.h5")
+    temporary = path.with_name(f".{path.name}")  # Keras insists on the suffix
+    path.parent.mkdir(exist_ok=True)
+    try:
+        reconstructor.save_weights(temporary, overwrite=True)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    for _, old in checkpoints(folder)[:-KEPT]:
+        old.unlink()
+
+
+def _differences(before, now, prefix=""):
+    """The keys of nested dicts that differ, as "key: before, now"."""
+    found = []
+    for key, value in now.items():
+        if isinstance(value, dict):
+            found += _differences(before[key], value, f"{prefix}{key}.")
+        elif before[key] != value:
+            found.append(f"{prefix}{key} was {before[key]} and is {value}")
+    return found

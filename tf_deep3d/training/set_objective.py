@@ -1,0 +1,97 @@
+"""C-Net from sets of photos alone (Deng et al. 2019, section 4): R-Net stays as it is, and every photo of a set is
+rebuilt with the one identity that the set's confidences give. The gradient reaches C-Net through that identity.
+
+Letters: S sets, M photos of a set, K identity coefficients.
+"""
+
+from pathlib import Path
+
+import keras
+from keras import ops
+
+from tf_deep3d.face.aggregation import aggregate
+from tf_deep3d.losses import hybrid
+from tf_deep3d.models import cnet as cnets
+from tf_deep3d.models import rnet as rnets
+from tf_deep3d.training.objective import Reconstructor, recipe_of
+from tf_deep3d.training.panels import set_panel
+
+
+class SetReconstructor(Reconstructor):
+    """C-Net with its frozen R-Net and everything that turns a fused identity into losses.
+
+    Called with a batch of `image_sets`, it gives {"terms": name -> [S], "measures": name -> [S], "known": [S]}, means
+    over the photos of a set. `shape_error` and `average_error` are the distances in mm (root mean square over the
+    vertices, after an alignment) of the fused and the plainly averaged shape from the true one.
+    """
+
+    MEASURES = (*Reconstructor.MEASURES, "shape_error", "average_error")
+    EXACT = (*Reconstructor.EXACT, "shape_error", "average_error")
+
+    def __init__(self, rnet, cnet, model, recognition, settings, replicas=1):
+        """Prepares the step; arguments as of `Reconstructor`, and `cnet`, the `CNet` to train."""
+        super().__init__(rnet, model, recognition, settings, replicas)
+        rnet.trainable = False
+        self.cnet = cnet
+
+    @property
+    def learner(self):
+        """C-Net."""
+        return self.cnet
+
+    def save_learner(self, folder):
+        """Writes C-Net's weights into the folder of a run, and R-Net's beside them; returns the path of the former."""
+        path, partner = Path(folder, cnets.WEIGHTS), Path(folder, rnets.WEIGHTS)
+        if not partner.exists():
+            rnets.save_rnet(self.rnet, partner)
+        cnets.save_cnet(self.cnet, path, overwrite=True)
+        return path
+
+    def panel(self, model, batch):
+        """A picture of `batch`, see `training_panels`."""
+        return set_panel(self.rnet, self.cnet, model, batch)
+
+    def call(self, batch, training=False):
+        """Raw loss terms and measures of `batch`, see the class."""
+        present = batch["present"]
+        photos = present.shape[1]
+        flat = {
+            name: ops.reshape(values, (-1, *values.shape[2:])) for name, values in batch.items() if name != "present"
+        }
+        coefficients, features = self.rnet.regress(flat["inputs"], training=False)
+        confidence = self.cnet([ops.stop_gradient(each) for each in features], training=training)
+        single = ops.stop_gradient(coefficients.identity)
+        single = ops.reshape(single, (-1, photos, single.shape[-1]))
+        confidence = ops.reshape(confidence, (-1, photos, confidence.shape[-1]))
+        strategy = "scalar" if self.settings.sets.scalar else "elementwise"
+        fused = aggregate(single, confidence, present, strategy, xp=ops)
+        judged = self.judge(coefficients._replace(identity=ops.repeat(fused, photos, axis=0)), flat)
+
+        def over_photos(values):
+            values = ops.where(present > 0, ops.reshape(values, (-1, photos)), 0.0)
+            return ops.sum(values, axis=1) / ops.maximum(ops.sum(present, axis=1), 1.0)
+
+        truth = self.rnet.layout.split(flat["coefficients"], ops).identity
+        truth = ops.reshape(truth, (-1, photos, truth.shape[-1]))[:, 0]
+        average = aggregate(single, None, present, "average", xp=ops)
+        errors = {"shape_error": fused, "average_error": average}
+        measures = {name: over_photos(values) for name, values in judged["measures"].items()}
+        metric = self.constants.identity_metric
+        measures |= {name: hybrid.root_mean_square(value - truth, metric) for name, value in errors.items()}
+        terms = {name: over_photos(values) for name, values in judged["terms"].items()}
+        return {"terms": terms, "measures": measures, "known": batch["known"][:, 0]}
+
+
+def build_networks(settings):
+    """The frozen `RNet` and the untrained `CNet` of `TrainSettings` with `sets`.
+
+    Raises:
+      morphable_model.ModelError, FileNotFoundError: see `morphable_model.load`.
+      weights.WeightsError: for unusable weights, or those of another face model.
+    """
+    wanted = settings.sets
+    path = rnets.SHIPPED if wanted.rnet == "shipped" else wanted.rnet
+    rnet = rnets.load_rnet(path, rnets.fingerprint(settings.network.face_model))
+    recipe = recipe_of(settings)
+    recipe["sets"].pop("rnet")
+    return rnet, cnets.build_cnet(rnet, wanted.scalar, recipe, keras.DTypePolicy(settings.precision))
