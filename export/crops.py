@@ -11,6 +11,7 @@ from tqdm import tqdm
 from tf_deep3d import command_line
 from tf_deep3d.data import records
 from tf_deep3d.data.records import MARGIN
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 from tf_deep3d.io import photos
 
@@ -87,7 +88,7 @@ def split(crops, source="an iterable"):
     """`gather` of an iterable of crops [224, 224, 3] uint8."""
     crops = np.stack([*crops, np.zeros((224, 224, 3), np.uint8)])[:-1]
     if len(crops) < LEAST:
-        raise ValueError(
+        raise InputError(
             f"at least {LEAST} faces are needed to calibrate and to check. Received: {len(crops)} of {source}"
         )
     check = np.arange(len(crops)) % CHECKED == 0

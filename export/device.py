@@ -28,6 +28,7 @@ from tf_deep3d import command_line
 from tf_deep3d import face as faces
 from tf_deep3d.detection import alignment
 from tf_deep3d.detection import detector as detection
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import aggregation, blendshapes, morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
@@ -41,7 +42,7 @@ ROOMS = ("io", "face", "mesh", "detection")  # of `tf_deep3d`: NumPy, Pillow and
 ROOT = Path(__file__).parent.parent
 SOURCES = (
     *("export/__init__.py", "export/device.py", "export/device_bundle.py"),
-    *(f"tf_deep3d/{name}.py" for name in ("__init__", "assets", "command_line")),
+    *(f"tf_deep3d/{name}.py" for name in ("__init__", "arrays", "assets", "command_line", "errors")),
     *(path.relative_to(ROOT).as_posix() for room in ROOMS for path in sorted((ROOT / "tf_deep3d" / room).glob("*.py"))),
 )
 
@@ -109,7 +110,7 @@ class Runtime:
         """
         crops = np.asarray(crops, np.float32)
         if crops.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
-            raise ValueError(f"crops must be [B, {IMAGE_SIZE}, {IMAGE_SIZE}, 3]. Received: {list(crops.shape)}")
+            raise InputError(f"crops must be [B, {IMAGE_SIZE}, {IMAGE_SIZE}, 3]. Received: {list(crops.shape)}")
         if self.bytes_in:
             crops = np.round(crops * 255).astype(np.uint8)
         answers = [self.network(images=crop[None]) for crop in crops]
@@ -269,7 +270,7 @@ def _parser():
 
 def _run(options):
     if options.threads < 1:
-        raise ValueError(f"threads must be positive. Received: {options.threads}")
+        raise InputError(f"threads must be positive. Received: {options.threads}")
     paths = photos.find_photos(options.photos)
     with command_line.quiet():
         runtime = load(options.bundle, options.quantization, options.one_person, options.threads)
@@ -284,7 +285,7 @@ def _run(options):
             with command_line.quiet():
                 found = runtime.reconstruct(path, options.all_faces)
             if not found:
-                raise ValueError("no face found")
+                raise InputError("no face found")
         except (ValueError, OSError) as error:
             failed += 1
             print(f"{path}: {error}", file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 
 MANIFEST = "manifest.json"
@@ -20,7 +21,7 @@ QUANTIZATION = "int8"  # what is taken where nothing is asked for and the bundle
 CONFIDENCE = "confidence"  # the output of C-Net
 
 
-class BundleError(ValueError):
+class BundleError(InputError):
     """The folder is no usable bundle; the message says what was received."""
 
 

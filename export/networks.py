@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from export.device_bundle import CONFIDENCE
+from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
@@ -38,7 +39,7 @@ def load_networks(run=None, face_model=None):
       ValueError: if Keras runs on another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
-        raise ValueError(f"the export needs KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()!r}")
+        raise InputError(f"the export needs KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()!r}")
     rnet = rnets.load_rnet(run or rnets.SHIPPED, rnets.fingerprint(face_model))
     if run and Path(run, cnets.WEIGHTS).is_file():
         return Networks(rnet, cnets.load_cnet(run, rnet))

@@ -14,9 +14,10 @@ from export.networks import regress
 from export.tflite import SIGNATURE, as_input
 from tf_deep3d import command_line
 from tf_deep3d import face as faces
+from tf_deep3d.errors import InputError
+from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.coefficients import GROUPS, Coefficients
 
-MILLIMETRES = 100.0  # in a dm
 BATCH = 16  # crops at once
 MEASURES = ("shape_mm", "posed_mm", "landmark_px")
 
@@ -63,7 +64,7 @@ class Outcome(NamedTuple):
     landmark_px: np.ndarray
 
 
-class ParityError(ValueError):
+class ParityError(InputError):
     """An exported model answers otherwise than Keras; the message says which, and by how much."""
 
 

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tf_deep3d.errors import InputError
+
 QUANTIZATIONS = ("float32", "float16", "dynamic", "int8")
 NETWORKS = ("rnet", "cnet")
 
@@ -38,7 +40,7 @@ def variants(quantizations=QUANTIZATIONS, confidence=False):
     unknown = [name for name in quantizations if name not in QUANTIZATIONS]
     if unknown or not quantizations:
         received = ", ".join(map(repr, unknown)) or "none"
-        raise ValueError(f"quantisations must be some of {', '.join(QUANTIZATIONS)}. Received: {received}")
+        raise InputError(f"quantisations must be some of {', '.join(QUANTIZATIONS)}. Received: {received}")
     kinds = [(name, "float32") for name in QUANTIZATIONS if name in quantizations]
     kinds += [("int8", "uint8")] if "int8" in quantizations else []
     return [Variant(network, *kind) for network in NETWORKS[: 1 + confidence] for kind in kinds]

@@ -19,8 +19,8 @@ YAWS = (-0.5, -0.2, 0.0, 0.3, 0.5)
 
 def synthetic_models(model_file, size=128):
     """`photo.Models` of the synthetic face model, without networks; `size` of the texture in px."""
-    levels = morphable_model.load_levels(model_file)[::-1]
-    return photo.Models(levels, levels[0], texture.unwrap(levels[0], size), None)
+    levels = morphable_model.load_levels(model_file)
+    return photo.Models(levels, levels[-1], texture.unwrap(levels[-1], size), None)
 
 
 def synthetic_truth(model, yaws=YAWS, seed=0):
@@ -46,7 +46,7 @@ def synthetic_sightings(folder, models, truth, **change):
       truth: of `synthetic_truth`.
       **change: groups of coefficients that R-Net would get wrong, name -> [P, ..].
     """
-    model = models.levels[0]
+    model = models.levels[-1]
     face = faces.reconstruct(model, truth)
     rendering = ops.convert_to_numpy(renderer.render(face, model.triangles, Camera()).image)
     five, dense = (faces.reconstruct(model, truth, landmarks=n).landmarks for n in ("alignment5", "mediapipe478"))

@@ -20,7 +20,7 @@ def quick(monkeypatch):
     fit = descent.fit
 
     def short(models, observation, settings, *arguments, **named):
-        return fit(models, observation, FitSettings(stages=(Stage(2, 2, 0.1, False),)), *arguments, **named)
+        return fit(models, observation, FitSettings(stages=(Stage(0, 2, 0.1, False),)), *arguments, **named)
 
     monkeypatch.setattr(descent, "fit", short)
 

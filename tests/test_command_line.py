@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from tf_deep3d import command_line
+from tf_deep3d.errors import InputError
 
 
 def _raise(error):
@@ -11,7 +12,7 @@ def _raise(error):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("bad. Received: 1"), FileNotFoundError("No such file: x"), ModuleNotFoundError("m")]
+    "error", [InputError("bad. Received: 1"), FileNotFoundError("No such file: x"), ModuleNotFoundError("m")]
 )
 def test_mistakes_are_one_line(capsys, error):
     assert command_line.run(_raise, error) == 1
@@ -24,9 +25,10 @@ def test_interruption_and_success(capsys):
     assert command_line.run(lambda status: status, 7) == 7
 
 
-def test_other_errors_keep_their_traceback():
-    with pytest.raises(ZeroDivisionError):
-        command_line.run(lambda: 1 / 0)
+@pytest.mark.parametrize("error", [ValueError("a bug"), ZeroDivisionError()])
+def test_other_errors_keep_their_traceback(error):
+    with pytest.raises(type(error)):
+        command_line.run(_raise, error)
 
 
 QUIET = """

@@ -28,7 +28,7 @@ def quick(monkeypatch):
     fit = descent.fit
 
     def short(models, observation, settings, *arguments, **named):
-        return fit(models, observation, FitSettings(stages=(Stage(2, 3, 0.1, True),)), *arguments, **named)
+        return fit(models, observation, FitSettings(stages=(Stage(0, 3, 0.1, True),)), *arguments, **named)
 
     monkeypatch.setattr(descent, "fit", short)
 

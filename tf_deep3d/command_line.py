@@ -6,6 +6,8 @@ import sys
 import warnings
 from contextlib import contextmanager
 
+from tf_deep3d.errors import InputError
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up remarks are not ours to show
 
 
@@ -18,15 +20,15 @@ def run(work, *arguments, interrupted="Interrupted."):
       interrupted: what to say at Ctrl-C; the status is 130 then.
 
     Returns:
-      The status; 1 after one line on stderr for ValueError, OSError and a missing module, whose messages say what was
-      received. Anything else keeps its traceback.
+      The status; 1 after one line on stderr for the user's mistakes: InputError, OSError and a missing module, whose
+      messages say what was received. Anything else, a bare ValueError too, is a bug and keeps its traceback.
     """
     try:
         return work(*arguments)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
-    except (ValueError, OSError, ModuleNotFoundError) as error:
+    except (InputError, OSError, ModuleNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

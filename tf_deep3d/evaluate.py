@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tf_deep3d import command_line
+from tf_deep3d.errors import InputError
 
 EXAMPLES = """
 examples:
@@ -172,12 +173,12 @@ def _bundle(text):
 def _check_names(wanted, compare):
     """Raises ValueError unless the methods differ and those to compare are among them."""
     if not wanted or len(set(wanted)) < len(wanted):
-        raise ValueError(
+        raise InputError(
             f"--methods, --meshes and --bundle must name different methods. Received: {', '.join(wanted) or 'none'}"
         )
     unknown = [name for pair in compare for name in pair if name not in wanted]
     if unknown:
-        raise ValueError(f"--compare must name methods that are evaluated: {', '.join(wanted)}. Received: {unknown[0]}")
+        raise InputError(f"--compare must name methods that are evaluated: {', '.join(wanted)}. Received: {unknown[0]}")
 
 
 def _run(options):
@@ -186,7 +187,7 @@ def _run(options):
     if names is not None:
         _check_names(names + others, options.compare)
     if options.limit is not None and options.limit < 1:
-        raise ValueError(f"limit must be at least 1. Received: {options.limit}")
+        raise InputError(f"limit must be at least 1. Received: {options.limit}")
     options.out.mkdir(parents=True, exist_ok=True)
     if not os.access(options.out, os.W_OK):
         raise PermissionError(f"cannot write to {options.out}")
@@ -204,10 +205,10 @@ def _run(options):
         _check_names(names + others, options.compare)
     folders = [benchmark.result_folder(options.out, name) for name in names + others]
     if len(set(folders)) < len(folders):
-        raise ValueError(f"the methods' names must differ in letters and digits. Received: {', '.join(names + others)}")
-    levels = morphable_model.load_levels(options.model)[::-1]
+        raise InputError(f"the methods' names must differ in letters and digits. Received: {', '.join(names + others)}")
+    levels = morphable_model.load_levels(options.model)
     own = {name: getattr(options, name) for name in BENCHMARKS[options.benchmark][1]}
-    protocol = loading.load(options.benchmark, getattr(options, "data", None), levels[0], own, options.limit)
+    protocol = loading.load(options.benchmark, getattr(options, "data", None), levels[-1], own, options.limit)
     methods = evaluation_methods.own_methods(
         names, levels, options.model, options.weights, options.refine, options.cnet, options.scalar, protocol.detail
     )
@@ -218,7 +219,7 @@ def _run(options):
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
     with tqdm(total=len(protocol.entries) * len(methods), bar_format=style, disable=None) as bar:
         results = benchmark.run(
-            protocol.name, cases, methods, levels[0], options.out, options.overwrite, bar.update,
+            protocol.name, cases, methods, levels[-1], options.out, options.overwrite, bar.update,
             evaluation_methods.descriptor() if protocol.recognition and names + options.bundle else None, submit,
         )  # fmt: skip
     if protocol.finish:

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tf_deep3d import command_line
+from tf_deep3d.errors import InputError
 
 EXAMPLES = """
 examples:
@@ -80,7 +81,7 @@ def _run(options, beam_options):
         from tf_deep3d.data import preparation, records
 
     if options.workers < 1:
-        raise ValueError(f"--workers must be positive. Received: {options.workers}")
+        raise InputError(f"--workers must be positive. Received: {options.workers}")
     settings = preparation.Settings(
         options.faces, options.smallest, options.validation, options.shard_size, options.model
     )
@@ -215,7 +216,7 @@ def _compare(path, parameters, key=None):
     found = found.get(key, {}) if key else found
     if other := [name for name in parameters if found.get(name) != parameters[name]]:
         what = ", ".join(dict.fromkeys("photos" if name == "listing" else name for name in other))
-        raise ValueError(f"{path.parent} holds records of other {what}: choose another OUT, or pass --overwrite")
+        raise InputError(f"{path.parent} holds records of other {what}: choose another OUT, or pass --overwrite")
 
 
 def _clear(out):

@@ -21,6 +21,7 @@ from tf_deep3d import command_line
 from tf_deep3d import face as faces
 from tf_deep3d.data import records
 from tf_deep3d.data.rendered_people import OPEN_HEAD, generator, load_head, sample_one
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import Face, lighting, morphable_model
 from tf_deep3d.face.camera import FOCAL, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
@@ -234,12 +235,12 @@ def _check(out, count, validation, backgrounds, overwrite, photos_each):
     else:
         files.refuse_existing(out)
     if count < 1 or not 0 <= validation < 1:
-        raise ValueError(f"count must be positive and validation in [0, 1). Received: {count}, {validation}")
+        raise InputError(f"count must be positive and validation in [0, 1). Received: {count}, {validation}")
     if photos_each < 1 or count % photos_each:
-        raise ValueError(f"count must be a multiple of the photos of each person. Received: {count}, {photos_each}")
+        raise InputError(f"count must be a multiple of the photos of each person. Received: {count}, {photos_each}")
     held = round(count * validation / photos_each) * photos_each
     if held == count:
-        raise ValueError(f"validation must leave somebody to train with. Received: {validation} of {count} pictures")
+        raise InputError(f"validation must leave somebody to train with. Received: {validation} of {count} pictures")
     return held, _pictures(backgrounds)
 
 
@@ -299,7 +300,7 @@ def _pictures(folder):
         return None
     found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
     if not found:
-        raise ValueError(f"backgrounds must be a folder with pictures. Received: {folder}")
+        raise InputError(f"backgrounds must be a folder with pictures. Received: {folder}")
     return found
 
 

@@ -59,8 +59,8 @@ def measure(trained, out, limit):
     from tf_deep3d.models import rnet
     from tf_deep3d.reconstruction import photo
 
-    levels = morphable_model.load_levels()[::-1]
-    models = photo.Models(levels, levels[0], None, None)
+    levels = morphable_model.load_levels()
+    models = photo.Models(levels, levels[-1], None, None)
     chosen = photo.Options()
     methods = [evaluation_methods.own_method("mean", models, chosen)]
     for name, folder in trained.items():
@@ -70,7 +70,7 @@ def measure(trained, out, limit):
     benchmark = open_benchmark.load(limit)
     pictures = evaluation.picture_folder(out, benchmark.name)
     cases = [evaluation.open_case(view, pictures) for view in benchmark.views]
-    return evaluation.run(benchmark.name, cases, methods, levels[0], out, True, lambda _: None)
+    return evaluation.run(benchmark.name, cases, methods, levels[-1], out, True, lambda _: None)
 
 
 def main(arguments=None):

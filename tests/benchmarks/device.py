@@ -22,7 +22,8 @@ begin = time.perf_counter()
 import json, resource, sys
 import numpy as np
 from export import device
-from tf_deep3d import alignment, arkit, detection, photos
+from tf_deep3d.detection import alignment, detector
+from tf_deep3d.io import photos
 bundle, photo, quantization, threads, repeat = sys.argv[1:]
 runtime = device.load(bundle, quantization, threads=int(threads))
 image = photos.read_photo(photo)
@@ -41,7 +42,7 @@ def times(function):
 crop = face.crop.image[None]
 whole = times(lambda: runtime.reconstruct(image))
 print(json.dumps({
-    "detect": min(times(lambda: detection.nearest(image, runtime.detector))),
+    "detect": min(times(lambda: detector.nearest(image, runtime.detector))),
     "align": min(times(lambda: alignment.align(image, face.detected.points5, runtime.points5))),
     "network": min(times(lambda: runtime.regress(crop))),
     "mesh": min(times(lambda: runtime.face(face.coefficients))),

@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tf_deep3d.face.camera import MILLIMETRES
+
 OWN = ("open", "sets", "robustness", "fairness")
 
 _WORK = """
@@ -21,13 +23,14 @@ import json, resource, sys, tempfile, time
 from pathlib import Path
 from tf_deep3d import command_line
 with command_line.quiet():
-    from tf_deep3d import evaluation, evaluation_methods, morphable_model
-    from tf_deep3d.protocols import loading
+    from tf_deep3d.evaluation import benchmark, methods
+    from tf_deep3d.evaluation.protocols import loading
+    from tf_deep3d.face import morphable_model
     name, data, method, limit = sys.argv[1:]
-    levels = morphable_model.load_levels()[::-1]
-    protocol = loading.load(name, data or None, levels[0], {}, int(limit))
-    (made,) = evaluation_methods.own_methods([method], levels, detail=protocol.detail)
-    describe = evaluation_methods.descriptor() if protocol.recognition else None
+    levels = morphable_model.load_levels()
+    protocol = loading.load(name, data or None, levels[-1], {}, int(limit))
+    (made,) = methods.own_methods([method], levels, detail=protocol.detail)
+    describe = methods.descriptor() if protocol.recognition else None
 with tempfile.TemporaryDirectory() as out, command_line.quiet():
     count = 0
     def counted():
@@ -36,7 +39,7 @@ with tempfile.TemporaryDirectory() as out, command_line.quiet():
             count += len(case.photos)
             yield case
     start, spent = time.perf_counter(), time.process_time()
-    evaluation.run(protocol.name, counted(), [made], levels[0], Path(out), describe=describe)
+    benchmark.run(protocol.name, counted(), [made], levels[-1], Path(out), describe=describe)
     start, spent = time.perf_counter() - start, time.process_time() - spent
 print(json.dumps({"photos": count, "seconds": start, "cpu": spent,
                   "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
@@ -85,9 +88,9 @@ def written(folder, count):
         photo.with_suffix(".pts").write_text(f"version: 1\nn_points: 68\n{{\n{points}\n}}\n")
         scan = folder / f"{who.name}.obj"
         if not scan.exists():
-            lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in who.vertices * open_benchmark.MILLIMETRES]
+            lines = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in who.vertices * MILLIMETRES]
             scan.write_text("\n".join([*lines, *(f"f {a} {b} {c}" for a, b, c in who.triangles + 1)]))
-            marks = "\n".join(f"{x} {y} {z}" for x, y, z in who.landmarks * open_benchmark.MILLIMETRES)
+            marks = "\n".join(f"{x} {y} {z}" for x, y, z in who.landmarks * MILLIMETRES)
             scan.with_suffix(".txt").write_text(marks)
         rows.append(f"pts/{photo.name},{scan.name},{who.name}.txt,{who.name}")
     (folder / "list.csv").write_text("\n".join(rows))

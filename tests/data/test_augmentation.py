@@ -4,7 +4,8 @@ from keras import ops
 
 from tests.synthetic import IBUG68
 from tf_deep3d.data import augmentation
-from tf_deep3d.data.augmentation import DICE, IBUG68_MIRROR, Augmentation
+from tf_deep3d.data.augmentation import DICE, Augmentation
+from tf_deep3d.face import landmarks
 
 NONE = Augmentation(0, 0, 0, False)
 SIZE = 320
@@ -69,7 +70,7 @@ def test_flip_mirrors_the_picture_and_renames_the_points():
     still = augmentation.center(batch)
     np.testing.assert_allclose(result["images"][0], np.asarray(still["images"])[0, :, ::-1], atol=1e-4)
     np.testing.assert_allclose(result["images"][1], still["images"][1], atol=1e-4)
-    mirrored = np.asarray(still["landmarks"])[0, IBUG68_MIRROR] * [-1, 1] + [224, 0]
+    mirrored = np.asarray(still["landmarks"])[0, landmarks.MIRROR] * [-1, 1] + [224, 0]
     np.testing.assert_allclose(result["landmarks"][0], mirrored, atol=1e-3)
     dense = np.asarray(still["dense"])[0, order] * [-1, 1] + [224, 0]
     np.testing.assert_allclose(result["dense"][0], dense, atol=1e-3)
@@ -81,8 +82,8 @@ def test_flip_needs_the_order_of_the_dense_points():
 
 
 def test_mirrored_ibug68_is_the_mirror_of_a_symmetric_face():
-    np.testing.assert_array_equal(IBUG68_MIRROR[IBUG68_MIRROR], np.arange(68))
-    np.testing.assert_allclose(IBUG68[IBUG68_MIRROR] * [-1, 1], IBUG68, atol=0.03)
+    np.testing.assert_array_equal(landmarks.MIRROR[landmarks.MIRROR], np.arange(68))
+    np.testing.assert_allclose(IBUG68[landmarks.MIRROR] * [-1, 1], IBUG68, atol=0.03)
 
 
 def test_scale_and_shift_stay_within_their_bounds():

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.test_export_device import write_network
+from tests.export.test_device import write_network
 from tf_deep3d.detection import alignment, detector, networks
 from tf_deep3d.evaluation import foreign_methods, methods
 from tf_deep3d.evaluation.benchmark import Case

@@ -44,8 +44,8 @@ def test_landmark_pose_survives_one_wild_point(tiny_model):
 
 def test_fit_explains_the_picture(tiny_model, model_file, truth):
     _, seen, observation = truth
-    models = morphable_model.load_levels(model_file)[::-1]
-    stages = (Stage(1, 40, 0.1, False), Stage(0, 30, 0.05, False))
+    models = morphable_model.load_levels(model_file)
+    stages = (Stage(0, 40, 0.1, False), Stage(1, 30, 0.05, False))
     settings = FitSettings(stages)
     steps = []
     fit = descent.fit(models, observation, settings, on_step=lambda: steps.append(1))

@@ -288,8 +288,8 @@ def test_total_rejects(terms, arguments, message):
 
 _ALL_TERMS = """
 import numpy as np
-from tf_deep3d import losses
-from tf_deep3d.coefficients import Coefficients
+from tf_deep3d.losses import hybrid
+from tf_deep3d.face.coefficients import Coefficients
 
 rng = np.random.default_rng(3)
 draw = lambda *shape: rng.uniform(0.1, 0.9, shape).astype("float32")
@@ -304,12 +304,12 @@ SKIN = np.arange(10) % 3 > 0
 def terms(d):
     coefficients = Coefficients(d["identity"], d["expression"], d["albedo"], None, None, None)
     return {
-        "photometric": losses.photometric(d["image"], d["rendered"], d["coverage"], d["attention"]),
-        "landmark": losses.landmark(d["predicted"], d["target"], losses.landmark_weights()),
-        "perceptual": losses.perceptual(d["a"], d["b"]),
-        "prior": losses.prior(coefficients),
-        "albedo_flatness": losses.albedo_flatness(d["colors"], SKIN),
-        "illumination_whiteness": losses.illumination_whiteness(d["light"]),
+        "photometric": hybrid.photometric(d["image"], d["rendered"], d["coverage"], d["attention"]),
+        "landmark": hybrid.landmark(d["predicted"], d["target"], hybrid.landmark_weights()),
+        "perceptual": hybrid.perceptual(d["a"], d["b"]),
+        "prior": hybrid.prior(coefficients),
+        "albedo_flatness": hybrid.albedo_flatness(d["colors"], SKIN),
+        "illumination_whiteness": hybrid.illumination_whiteness(d["light"]),
     }
 """
 

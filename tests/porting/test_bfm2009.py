@@ -5,7 +5,7 @@ import pytest
 import scipy.io
 
 from tests.foreign_face import assert_model_is, foreign_face
-from tests.test_porting_containers import write_mat73
+from tests.porting.test_containers import write_mat73
 from tf_deep3d.face import morphable_model
 from tf_deep3d.porting import PortingError, bfm2009, landmarks
 from tf_deep3d.porting.__main__ import main

@@ -9,9 +9,10 @@ import pytest
 import scipy.sparse
 
 from tests.foreign_face import assert_centered, assert_model_is, foreign_face
-from tests.test_porting_pickled import Payload, python2_pickle
+from tests.porting.test_pickled import Payload, python2_pickle
 from tf_deep3d import face as faces
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.landmarks import EYES
 from tf_deep3d.porting import PortingError, flame, landmarks
 from tf_deep3d.porting.__main__ import main
 
@@ -225,9 +226,7 @@ def test_without_a_texture_model_the_colours_are_plain(folder):
 def test_masks(folder):
     points = HEAD.vertices[HEAD.landmarks]
     everything = np.arange(HEAD.front)
-    eyes = [
-        np.flatnonzero(np.linalg.norm(HEAD.vertices - points[eye].mean(0), axis=1) < 0.12) for eye in landmarks.EYES
-    ]
+    eyes = [np.flatnonzero(np.linalg.norm(HEAD.vertices - points[eye].mean(0), axis=1) < 0.12) for eye in EYES]
     lips = np.flatnonzero(np.linalg.norm(HEAD.vertices - points[48:].mean(0), axis=1) < 0.2)
     masks = {"face": np.setdiff1d(everything, eyes[0]), "left_eyeball": eyes[1], "right_eyeball": eyes[0], "lips": lips}
     (folder / "masks.pkl").write_bytes(pickle.dumps({**masks, "scalp": np.arange(3)}, 2))

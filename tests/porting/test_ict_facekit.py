@@ -7,6 +7,7 @@ import pytest
 
 from tests.foreign_face import assert_centered, assert_model_is, foreign_face
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.landmarks import EYES
 from tf_deep3d.porting import PortingError, ict_facekit, landmarks
 from tf_deep3d.porting.__main__ import main
 
@@ -14,7 +15,7 @@ COLUMNS, ROWS = 21, 25
 FACE = foreign_face(COLUMNS, ROWS)
 COUNT = len(FACE.vertices)
 NAMES = ["browInnerUp_L", "browInnerUp_R", "jawOpen", "mouthSmile_L"]
-EYES = [FACE.vertices[FACE.landmarks[eye]].mean(0) + np.array([0, 0, -0.02]) for eye in landmarks.EYES]
+EYE_CENTERS = [FACE.vertices[FACE.landmarks[eye]].mean(0) + np.array([0, 0, -0.02]) for eye in EYES]
 PLATE = np.array([[-0.03, 0.03, 0], [-0.03, -0.03, 0], [0.03, -0.03, 0], [0.03, 0.03, 0]])
 
 
@@ -30,9 +31,9 @@ def extras():
     return {
         "M_BackHead": (PLATE * [9, 9, 1] * [-1, 1, 1] + [0, 0, -2], 1),
         "M_Teeth": (PLATE + mouth, 3),
-        "M_ScleraLeft": (PLATE + EYES[1], 4),
-        "M_ScleraRight": (PLATE + EYES[0], 5),
-        "M_EyeLashes": (PLATE + EYES[0] + [0, 0, 0.3], 6),
+        "M_ScleraLeft": (PLATE + EYE_CENTERS[1], 4),
+        "M_ScleraRight": (PLATE + EYE_CENTERS[0], 5),
+        "M_EyeLashes": (PLATE + EYE_CENTERS[0] + [0, 0, 0.3], 6),
     }
 
 

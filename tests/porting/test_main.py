@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.test_porting_bfm2009 import folder, masks, ready_made  # noqa: F401 - fixtures
+from tests.porting.test_bfm2009 import folder, masks, ready_made  # noqa: F401 - fixtures
 from tf_deep3d.porting.__main__ import main
 
 KINDS = ("bfm2009", "bfm2019", "flame", "ict-facekit")

@@ -52,7 +52,7 @@ def test_batches_progress_and_failures(tmp_path, monkeypatch, astronaut):
     for name in ("b.png", "c.png"):
         Image.fromarray(data.astronaut()[:, ::-1]).save(tmp_path / name)
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    settings = FitSettings(stages=(Stage(2, 2, 0.1, True),))
+    settings = FitSettings(stages=(Stage(0, 2, 0.1, True),))
     options = pipeline.Options(level=0, settings=settings)
     models = pipeline.load_models(options)
     paths = [astronaut, tmp_path / "bad.jpg", tmp_path / "b.png", tmp_path / "c.png"]
@@ -67,7 +67,7 @@ def test_batches_progress_and_failures(tmp_path, monkeypatch, astronaut):
 
 def test_a_diverged_face_is_a_failure_and_its_neighbour_is_written(tmp_path, monkeypatch, astronaut):
     Image.fromarray(data.astronaut()).save(tmp_path / "b.png")
-    options = pipeline.Options(level=0, settings=FitSettings(stages=(Stage(2, 1, 0.1, True),)))
+    options = pipeline.Options(level=0, settings=FitSettings(stages=(Stage(0, 1, 0.1, True),)))
     fit = descent.fit
 
     def spoiled(*arguments, **named):

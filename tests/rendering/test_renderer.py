@@ -407,7 +407,7 @@ import numpy as np
 import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.test_renderer import soup, training_step
+from tests.rendering.test_renderer import soup, training_step
 pixels, depth, triangles = soup(3, 4, 80, 20, 30, 8)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 @tf.function(autograph=False)
@@ -444,8 +444,8 @@ JAX = """
 import sys
 import jax
 import numpy as np
-from tf_deep3d import renderer
-from tf_deep3d.camera import Camera
+from tf_deep3d.rendering import renderer
+from tf_deep3d.face.camera import Camera
 from tf_deep3d.face import Face
 data = np.load(sys.argv[1])
 triangles, weights = data["triangles"], data["weights"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.test_texture import CAMERA, TRANSFORM, on_texels, posed, take_photo
+from tests.texture.test_texture import CAMERA, TRANSFORM, on_texels, posed, take_photo
 from tf_deep3d.face import lighting
 from tf_deep3d.texture import fields, merging, texture
 

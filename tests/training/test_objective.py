@@ -160,14 +160,15 @@ REPLICAS = """
 import sys, json, numpy as np, keras, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.test_training import _settings, _batch, training, data, mixture, morphable_model
+from tests.training.test_objective import _settings, _batch, objective, data, mixture, morphable_model
 folder, model_file, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 settings = _settings(folder, model_file)
 model = morphable_model.load(model_file, 0)
 strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
 with strategy.scope():
     keras.utils.set_random_seed(1)
-    built = training.Reconstructor(training.build_rnet(settings), model, None, settings, strategy.num_replicas_in_sync)
+    rnet, replicas = objective.build_rnet(settings), strategy.num_replicas_in_sync
+    built = objective.Reconstructor(rnet, model, None, settings, replicas)
     # plain descent: the weights' change is the gradient itself
     built.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
 before = [w.numpy() for w in built.rnet.trainable_weights]
@@ -195,10 +196,10 @@ def test_two_replicas_move_the_weights_as_one_does(tmp_path, folder, model_file)
 
 JAX = """
 import sys, json, numpy as np, keras
-from tests.test_training import _settings, morphable_model, training
+from tests.training.test_objective import _settings, morphable_model, objective
 settings = _settings("", sys.argv[1])
 model = morphable_model.load(sys.argv[1], 0)
-built = training.Reconstructor(training.build_rnet(settings), model, None, settings)
+built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings)
 built.compile(keras.optimizers.SGD(1e-4))
 with np.load(sys.argv[2]) as arrays:
     batch = dict(arrays)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.prepared import write_records
-from tests.test_training import STILL
+from tests.training.test_objective import STILL
 from tf_deep3d.data import image_sets
 from tf_deep3d.face import aggregation, morphable_model
 from tf_deep3d.losses import hybrid

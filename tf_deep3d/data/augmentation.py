@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from tf_deep3d.errors import InputError
+from tf_deep3d.face import landmarks
 from tf_deep3d.face.camera import IMAGE_SIZE
 
 DICE = 32  # uniform numbers that one record needs
@@ -19,13 +21,6 @@ FLIP = 4  # the one that decides whether it is mirrored
 OCCLUDERS = 2  # at most, ellipses over the network's input
 BLUR = 4.0  # px, standard deviation of the strongest
 DARKEST = 0.08  # factor of the light
-# Where each of the 68 iBUG points goes when left and right change places.
-IBUG68_MIRROR = np.array(
-    [
-        *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37,
-        36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
-    ]
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,7 +51,7 @@ class Augmentation:
         bounds = {"shift": 48, "scale": 0.5, "rotation": 180, "jitter": 1, "occluders": 1, "blur": 1, "dark": 1}
         for name, bound in bounds.items():
             if not 0 <= getattr(self, name) <= bound:
-                raise ValueError(f"{name} must lie in [0, {bound}]. Received: {getattr(self, name)}")
+                raise InputError(f"{name} must lie in [0, {bound}]. Received: {getattr(self, name)}")
 
 
 def augment(batch, dice, settings, dense_mirror=None):
@@ -97,12 +92,12 @@ def augment(batch, dice, settings, dense_mirror=None):
         return ops.where(ops.reshape(flipped, (-1, 1, 1)) > 0, ops.take(moved, order, axis=1), moved)
 
     if settings.flip and dense_mirror is None:
-        raise ValueError("dense_mirror is needed to flip. Received: None")
+        raise InputError("dense_mirror is needed to flip. Received: None")
     return {
         "inputs": inputs,
         "images": images,
         "skin": skin,
-        "landmarks": move(batch["landmarks"], IBUG68_MIRROR if settings.flip else None),
+        "landmarks": move(batch["landmarks"], landmarks.MIRROR if settings.flip else None),
         "dense": move(batch["dense"], dense_mirror if settings.flip else None),
         "flipped": flipped,
     }

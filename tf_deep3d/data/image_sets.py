@@ -13,10 +13,10 @@ import tensorflow as tf
 from tf_deep3d.data import augmentation, batches, records
 from tf_deep3d.data.mixture import finish_batch
 from tf_deep3d.data.mixture import open_sources as open_folders
+from tf_deep3d.face.landmarks import NOSE_TIP, OUTER_EYE_CORNERS
 
 GROUP = 32  # photos of a person that one set is chosen from, at most
 SHUFFLE = 128  # sets drawn from at once
-LEFT_EYE, RIGHT_EYE, NOSE = 45, 36, 30  # of the 68 landmarks: outer corners and tip
 
 
 class Source(NamedTuple):
@@ -135,8 +135,9 @@ def choose(group, photos, throws):
     """
     landmarks = tf.map_fn(_landmarks, group, fn_output_signature=tf.float32)
     x = landmarks[..., 0]
-    width = tf.maximum(x[:, LEFT_EYE] - x[:, RIGHT_EYE], 1.0)
-    order = tf.argsort((x[:, NOSE] - (x[:, LEFT_EYE] + x[:, RIGHT_EYE]) / 2) / width, stable=True)
+    right, left = OUTER_EYE_CORNERS
+    width = tf.maximum(x[:, left] - x[:, right], 1.0)
+    order = tf.argsort((x[:, NOSE_TIP] - (x[:, left] + x[:, right]) / 2) / width, stable=True)
     count = tf.shape(group)[0]
     parts = tf.maximum(tf.minimum(count, photos), 1)
     number = tf.range(photos)

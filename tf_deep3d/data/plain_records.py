@@ -13,6 +13,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
+from tf_deep3d.errors import InputError
+
 MAX_RECORD = 16 << 20  # bytes of one record
 FRAME = 16  # bytes of length and checksums around each record
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), reflected
@@ -20,7 +22,7 @@ _BLOCK = 32  # bytes of a block; the blocks of a record are summed side by side
 _MASK = 0xA282EAD8
 
 
-class DamageError(ValueError):
+class DamageError(InputError):
     """The bytes are not what a writer of records leaves."""
 
 

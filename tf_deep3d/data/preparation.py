@@ -21,6 +21,7 @@ import tf_deep3d
 from tf_deep3d import face as faces
 from tf_deep3d.data import records
 from tf_deep3d.detection import alignment, detector, skin
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.io import files, photos
@@ -32,7 +33,7 @@ PERSON_COLUMNS = ("person", "identity")
 _LARGE_SHARD = 100  # photos from which the table of skin colours pays
 
 
-class RejectedError(ValueError):
+class RejectedError(InputError):
     """The photo gives no record; the message is the reason."""
 
 
@@ -68,13 +69,13 @@ class Settings:
 
     def __post_init__(self):
         if self.faces not in FACES:
-            raise ValueError(f"faces must be one of {FACES}. Received: {self.faces!r}")
+            raise InputError(f"faces must be one of {FACES}. Received: {self.faces!r}")
         if not self.smallest >= 0:
-            raise ValueError(f"smallest must be a number of pixels. Received: {self.smallest}")
+            raise InputError(f"smallest must be a number of pixels. Received: {self.smallest}")
         if not 0 <= self.validation < 1:
-            raise ValueError(f"validation must be a share in [0, 1). Received: {self.validation}")
+            raise InputError(f"validation must be a share in [0, 1). Received: {self.validation}")
         if self.shard_size < 1:
-            raise ValueError(f"shard_size must be positive. Received: {self.shard_size}")
+            raise InputError(f"shard_size must be positive. Received: {self.shard_size}")
 
 
 def list_photos(paths, identities=(), out=None):
@@ -103,14 +104,14 @@ def list_photos(paths, identities=(), out=None):
             if resolved in found:
                 continue
             if source in names:
-                raise ValueError(f"name a common parent folder: two photos are {source}. Received: {' '.join(paths)}")
+                raise InputError(f"name a common parent folder: two photos are {source}. Received: {' '.join(paths)}")
             found[resolved] = names[source] = Photo(str(path), source, str(Path(source).with_suffix("")))
     if not found:
         raise FileNotFoundError(f"no photos found. Received: {' '.join(map(str, paths))}")
     for given in identities:
         people = _people_of_folder(Path(given), found) if Path(given).is_dir() else _people_of_csv(Path(given), found)
         if not people:
-            raise ValueError(f"the identities fit none of the {len(found)} photos. Received: {given}")
+            raise InputError(f"the identities fit none of the {len(found)} photos. Received: {given}")
         found |= {path: found[path]._replace(person=person) for path, person in people.items()}
     return sorted(found.values(), key=lambda photo: photo.source)
 
@@ -321,7 +322,7 @@ def _people_of_csv(path, found):
         rows = csv.DictReader(file)
         column = next((name for name in PERSON_COLUMNS if name in (rows.fieldnames or ())), None)
         if column is None or "file" not in rows.fieldnames:
-            raise ValueError(f"{path} needs the columns file and person. Received: {rows.fieldnames}")
+            raise InputError(f"{path} needs the columns file and person. Received: {rows.fieldnames}")
         named = {row["file"]: row[column] for row in rows if row["file"] and row[column]}
     by_path = {(path.parent / name).resolve(): person for name, person in named.items()}
     people = {}

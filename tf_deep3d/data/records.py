@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tf_deep3d.data import plain_records
+from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.io import files
 
@@ -32,7 +33,7 @@ _COMPRESSION_LEVEL = 1  # the pictures are compressed already
 _READ_BUFFER = 256 * 1024  # bytes
 
 
-class RecordsError(ValueError):
+class RecordsError(InputError):
     """The folder holds no usable records; the message says which file and what was received."""
 
 
@@ -134,7 +135,7 @@ def encode(record):
     import tensorflow as tf
 
     if set(record) != set(SCHEMA):
-        raise ValueError(f"a record needs exactly the fields {sorted(SCHEMA)}. Received: {sorted(record)}")
+        raise InputError(f"a record needs exactly the fields {sorted(SCHEMA)}. Received: {sorted(record)}")
     features = {}
     for name, field in SCHEMA.items():
         value = _stored(name, field, record[name])
@@ -279,18 +280,18 @@ def _stored(name, field, value):
     """What a record holds for a value: bytes, or float32 [N]."""
     if field.kind == "string":
         if not isinstance(value, str | bytes):
-            raise ValueError(f"{name} must be text. Received: {value!r}")
+            raise InputError(f"{name} must be text. Received: {value!r}")
         return value.encode() if isinstance(value, str) else value
     array = np.asarray(value)
     if field.kind == "jpeg":
         picture = array[..., None] if array.ndim == 2 else array
         if picture.shape != field.shape or picture.dtype != np.uint8:
-            raise ValueError(f"{name} must be {field.shape} uint8. Received: {array.shape} {array.dtype}")
+            raise InputError(f"{name} must be {field.shape} uint8. Received: {array.shape} {array.dtype}")
         return _jpeg(picture)
     if array.dtype.kind not in "fiu" or len(array.shape) != len(field.shape):
-        raise ValueError(f"{name} must be {field.shape} numbers. Received: {array.shape} {array.dtype}")
+        raise InputError(f"{name} must be {field.shape} numbers. Received: {array.shape} {array.dtype}")
     if any(size not in (None, given) for size, given in zip(field.shape, array.shape, strict=True)):
-        raise ValueError(f"{name} must be {field.shape} numbers. Received: {array.shape} {array.dtype}")
+        raise InputError(f"{name} must be {field.shape} numbers. Received: {array.shape} {array.dtype}")
     return array.astype(np.float32).reshape(-1)
 
 

@@ -28,6 +28,7 @@ from tf_deep3d.detection.networks import (  # noqa: F401  the points' indices be
     SHORT_RANGE,
     Candidates,
 )
+from tf_deep3d.errors import InputError
 
 PRESENCE = 2.0  # logit of the mesh from which its crop shows a face
 UPRIGHT = 24.0  # logit of the mesh from which the face is surely upright: 95 % of portraits, no turned one
@@ -89,7 +90,7 @@ def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert", fold
     """
     image = _as_bytes(image)
     if not smallest > 0:
-        raise ValueError(f"smallest must be a positive number of pixels. Received: {smallest!r}")
+        raise InputError(f"smallest must be a positive number of pixels. Received: {smallest!r}")
     propose = _proposer(backend, folder)
     height, width = image.shape[:2]
     found = []
@@ -200,12 +201,12 @@ def _stages(width, height, thorough, smallest):
 def _as_bytes(image):
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image must be [H, W, 3] with at least one pixel. Received: {list(image.shape)}")
+        raise InputError(f"image must be [H, W, 3] with at least one pixel. Received: {list(image.shape)}")
     if image.dtype == np.uint8:
         return image
     if np.issubdtype(image.dtype, np.floating):
         return np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
-    raise ValueError(f"image must be uint8 or float in [0, 1]. Received: {image.dtype}")
+    raise InputError(f"image must be uint8 or float in [0, 1]. Received: {image.dtype}")
 
 
 def _proposer(backend, folder):
@@ -215,7 +216,7 @@ def _proposer(backend, folder):
         from tf_deep3d.detection import mediapipe_proposals
 
         return mediapipe_proposals.propose
-    raise ValueError(f"backend must be 'litert' or 'mediapipe'. Received: {backend!r}")
+    raise InputError(f"backend must be 'litert' or 'mediapipe'. Received: {backend!r}")
 
 
 def _landmark(image, score, box, keypoints, folder, irises=True):

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from tf_deep3d.detection import detector, networks
+from tf_deep3d.errors import InputError
 
 MEMORY = 0.5  # s for which a lost face is expected near its last place
 OVERLAP = 0.3  # intersection over union from which a face is the last frame's
@@ -127,7 +128,7 @@ def smooth(times, stretches, values, seconds):
       ValueError: if `seconds` is negative or not finite.
     """
     if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError(f"the time of smoothing must be a number of seconds, 0 or more. Received: {seconds}")
+        raise InputError(f"the time of smoothing must be a number of seconds, 0 or more. Received: {seconds}")
     result = np.array(values, np.float64)
     if not seconds:
         return result

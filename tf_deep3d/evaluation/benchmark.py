@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, open_benchmark
 from tf_deep3d.evaluation.measuring import Prediction, measure_view, together
 from tf_deep3d.evaluation.report import YAW_BINS, sections
@@ -234,7 +235,7 @@ def _prepare(name, method, out, overwrite):
     if overwrite or empty:
         shutil.rmtree(folder, ignore_errors=True)
     elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-        raise ValueError(
+        raise InputError(
             f"{folder} holds results of another benchmark, other settings or weights: choose another folder or pass "
             f"--overwrite. Received: {method.name}"
         )

@@ -7,8 +7,9 @@ import numpy as np
 from tf_deep3d.evaluation.benchmark import Method
 from tf_deep3d.evaluation.measuring import Prediction
 from tf_deep3d.evaluation.methods import prediction
-from tf_deep3d.evaluation.scans import JAW, read_landmarks, read_mesh
+from tf_deep3d.evaluation.scans import read_landmarks, read_mesh
 from tf_deep3d.face.aggregation import aggregate
+from tf_deep3d.face.landmarks import INNER_FACE
 from tf_deep3d.models import rnet
 
 
@@ -83,5 +84,5 @@ def _read_prediction(folder, name):
     except (ValueError, OSError) as error:
         return str(error)
     known = np.flatnonzero(np.isfinite(points[:, 0]))
-    known = known[known >= JAW] if len(known) == len(points) else known
+    known = known[known >= INNER_FACE.start] if len(known) == len(points) else known
     return Prediction(vertices, triangles, points[known], known)

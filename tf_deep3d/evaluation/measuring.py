@@ -14,6 +14,7 @@ from tf_deep3d.evaluation import metrics, open_benchmark
 from tf_deep3d.evaluation.report import error_colors
 from tf_deep3d.evaluation.scans import ANCHORS
 from tf_deep3d.face import geometry
+from tf_deep3d.face.camera import MILLIMETRES
 
 ICP_POINTS = 4000  # of the truth that move the mesh; all of them are measured
 
@@ -89,10 +90,8 @@ def remembering():
 def measure_view(view, prediction):
     """`Measurement` of a prediction for a view of the open benchmark."""
     subject = view.subject
-    truth = subject.vertices[subject.region] * open_benchmark.MILLIMETRES
-    aligned, normals = align(
-        prediction, truth, subject.normals[subject.region], subject.landmarks * open_benchmark.MILLIMETRES
-    )
+    truth = subject.vertices[subject.region] * MILLIMETRES
+    aligned, normals = align(prediction, truth, subject.normals[subject.region], subject.landmarks * MILLIMETRES)
     far = metrics.distances(aligned, prediction.triangles, normals, truth)
     numbers = {
         "plane_rmse": metrics.root_mean_square(far.plane),
@@ -111,7 +110,7 @@ def measure_view(view, prediction):
         numbers["albedo"] = mean(np.abs(colors[np.isfinite(far.plane)]))
     everywhere = np.full(len(subject.vertices), np.nan)
     everywhere[subject.region] = far.plane
-    millimetres = subject.vertices * open_benchmark.MILLIMETRES
+    millimetres = subject.vertices * MILLIMETRES
     sides = (aligned, prediction.triangles, normals), (millimetres, subject.triangles, subject.normals)
     return Measurement(numbers, far.plane, partial(pictures, *sides, everywhere))
 
@@ -124,9 +123,7 @@ def pictures(prediction, truth, errors):
       errors: [P] mm at the truth's vertices, NaN where none was measured.
     """
     sides = ((*prediction, None), (*truth, error_colors(errors)))
-    return np.concatenate(
-        [open_benchmark.shaded(vertices / open_benchmark.MILLIMETRES, *rest) for vertices, *rest in sides], 1
-    )
+    return np.concatenate([open_benchmark.shaded(vertices / MILLIMETRES, *rest) for vertices, *rest in sides], 1)
 
 
 def mean(values):

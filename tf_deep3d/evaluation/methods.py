@@ -10,13 +10,16 @@ import numpy as np
 from keras import ops
 
 from tf_deep3d import face as faces
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation.benchmark import Method
 from tf_deep3d.evaluation.measuring import Prediction
-from tf_deep3d.evaluation.open_benchmark import MILLIMETRES
-from tf_deep3d.evaluation.scans import ANCHORS, JAW
+from tf_deep3d.evaluation.scans import ANCHORS
 from tf_deep3d.face import camera as cameras
+from tf_deep3d.face import morphable_model
 from tf_deep3d.face.aggregation import STRATEGIES, aggregate
+from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.landmarks import INNER_FACE
 from tf_deep3d.fitting import descent
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import mobilenet, recognition, rnet
@@ -50,18 +53,18 @@ def usual(benchmark, cnet=None, scalar=None):
     return usual.get(benchmark, ["mean", "fit", "rnet"])
 
 
-def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None, scalar=None, detail=0):
+def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None, scalar=None, detail=-1):
     """Loads what the named methods need.
 
     Args:
       names: see `own_method` and `set_method`.
-      levels: the face model's levels of detail, the finest first.
+      levels: the face model's levels of detail, the coarsest first.
       model: path of the face model, None for the open one.
       weights: R-Net's, or the folder of a training; None for the shipped ones.
       refine: steps of the fit after R-Net, None for the default.
       cnet: C-Net's weights, or the folder of a training; None for the shipped ones.
       scalar: the same of a C-Net with one confidence for each photo, for "scalar".
-      detail: number of the level of the shapes, 0 the finest.
+      detail: level of the shapes, see `morphable_model.pick_level`.
 
     Returns:
       List of `Method`.
@@ -71,7 +74,7 @@ def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None,
       weights.WeightsError: if a file is unusable or the networks do not belong together.
     """
     if "scalar" in names and scalar is None:
-        raise ValueError("the method 'scalar' needs a C-Net of its own, --scalar. Received: none")
+        raise InputError("the method 'scalar' needs a C-Net of its own, --scalar. Received: none")
     network = version = None
     weighed = [name for name in names if name == SINGLE or name in STRATEGIES]
     if weighed or any(name.startswith("rnet") for name in names):
@@ -80,7 +83,7 @@ def own_methods(names, levels, model=None, weights=None, refine=None, cnet=None,
             _version(weights or rnet.SHIPPED, rnet.WEIGHTS),
         )
     perceptual = recognition.build_recognition() if "fit" in names else None
-    shown = levels[min(detail, len(levels) - 1)]
+    shown = morphable_model.pick_level(levels, detail)
     models = photo.Models(levels, shown, None, perceptual, network)
     options = photo.Options(model=model, refine=photo.REFINE if refine is None else refine)
     judges, versions = {}, {}
@@ -139,7 +142,7 @@ def own_method(name, models, options, weights=None):
     """
     kind, colon, steps = name.partition(":")
     if kind not in ("mean", "fit", "rnet") or (colon and (kind != "rnet" or not steps.isdigit())):
-        raise ValueError(
+        raise InputError(
             f"a method must be 'mean', 'fit', 'rnet', 'rnet:STEPS', '{SINGLE}' or one of {', '.join(STRATEGIES)}. "
             f"Received: {name!r}"
         )
@@ -151,7 +154,7 @@ def own_method(name, models, options, weights=None):
     def regress(portraits):
         observation = photo.observe(portraits)
         if kind == "mean":
-            return descent.initial_coefficients(models.levels[0], observation, settings)
+            return descent.initial_coefficients(models.levels[-1], observation, settings)
         return photo.solve(observation, options, models).coefficients
 
     def run(cases):
@@ -279,5 +282,13 @@ def prediction(model, coefficients, portraits, neutral=False, identity=None):
 
     albedo = np.clip(faces.albedo(model, mean.albedo)[0], 0, 1)
     return Prediction(
-        shape[0], model.triangles, points[JAW:], ANCHORS[68], landmarks, angles, albedo, calm[0] * MILLIMETRES, likeness
+        shape[0],
+        model.triangles,
+        points[INNER_FACE],
+        ANCHORS[68],
+        landmarks,
+        angles,
+        albedo,
+        calm[0] * MILLIMETRES,
+        likeness,
     )

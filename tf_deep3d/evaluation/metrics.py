@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry
+from tf_deep3d.face.landmarks import eye_distance
 from tf_deep3d.rendering import renderer
 
 CROP_RADIUS = 95.0  # mm around the nose tip
@@ -280,7 +281,7 @@ def landmark_nme(predicted, truth, normalization="box"):
     if normalization == "box":
         size = np.sqrt(np.prod(np.ptp(truth, axis=1), axis=1))
     elif normalization == "eyes":
-        size = np.linalg.norm(truth[:, 36] - truth[:, 45], axis=1)
+        size = eye_distance(truth)
     else:
         raise ValueError(f"normalization must be 'box' or 'eyes'. Received: {normalization!r}")
     return np.linalg.norm(predicted - truth, axis=2).mean(1) / size

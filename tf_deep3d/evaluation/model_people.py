@@ -13,6 +13,8 @@ from tf_deep3d import assets
 from tf_deep3d import face as faces
 from tf_deep3d.data.rendered_people import generator, sample_one
 from tf_deep3d.evaluation import metrics, open_benchmark
+from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.face.landmarks import NOSE_TIP
 from tf_deep3d.io import archive
 
 SEED = 7411  # of no training
@@ -87,8 +89,8 @@ def _subject(head, name, identity, albedo):
     shape = faces.neutral_shape(whole, identity[None])[0]
     colors = np.rint(255 * np.clip(faces.albedo(whole, albedo[None])[0], 0, 1)).astype(np.uint8)
     points = faces.at_landmarks(whole.landmarks["ibug68"], shape[None])[0]
-    millimetres = shape * open_benchmark.MILLIMETRES
-    near = metrics.within(millimetres, points[30] * open_benchmark.MILLIMETRES)
+    millimetres = shape * MILLIMETRES
+    near = metrics.within(millimetres, points[NOSE_TIP] * MILLIMETRES)
     region = near & metrics.visible(millimetres, whole.triangles)
     return open_benchmark.subject(name, shape, whole.triangles, region, colors, points, exact=True)
 

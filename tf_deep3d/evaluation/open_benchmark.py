@@ -15,6 +15,7 @@ from PIL import Image
 from tf_deep3d import assets
 from tf_deep3d import face as faces
 from tf_deep3d.data.rendered_people import LUMINANCE, generator, sample_light
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.io import archive
@@ -31,11 +32,10 @@ FINE = 2  # times as large as the picture is rendered, then averaged
 PEOPLE_YAWS = (-60, -30, 0, 30, 60)
 GRID_PITCHES, GRID_YAWS = (-15, 0, 15, 30), (-80, -40, 0, 40, 80)
 DIVISIONS = 2  # of the scan's triangles, so that its vertices carry its colours
-MILLIMETRES = 100.0  # per dm
 KEY_LIGHT, CLAY = (-0.4, 0.5, 0.75), 0.85  # of pictures of surfaces
 
 
-class BenchmarkError(ValueError):
+class BenchmarkError(InputError):
     """The benchmark's file is unusable."""
 
 
@@ -113,7 +113,7 @@ def load(limit=None, path=None):
       ValueError: for a limit below 1.
     """
     if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1. Received: {limit}")
+        raise InputError(f"limit must be at least 1. Received: {limit}")
     path = Path(path or FILE)
     try:
         arrays = archive.read_arrays(path)

@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 
 # Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for `MORE`. The first that a
@@ -97,7 +98,7 @@ def comparison(results, first, second):
     """
     missing = [name for name in (first, second) if name not in results]
     if missing:
-        raise ValueError(f"only evaluated methods can be compared: {', '.join(results)}. Received: {missing[0]}")
+        raise InputError(f"only evaluated methods can be compared: {', '.join(results)}. Received: {missing[0]}")
     found = {}
     for name in MEASURES:
         pair = [values_of(results[method], name) for method in (first, second)]

@@ -15,9 +15,20 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from tf_deep3d.detection import detector
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry
+from tf_deep3d.face.landmarks import (
+    INNER_EYE_CORNERS,
+    INNER_FACE,
+    JAW,
+    MOUTH_CORNERS,
+    NOSE_BASE,
+    NOSE_TIP,
+    OUTER_EYE_CORNERS,
+    eye_distance,
+)
 from tf_deep3d.io import photos
 from tf_deep3d.rendering import renderer
 
@@ -25,9 +36,10 @@ MAX_BYTES = 256 << 20  # of a mesh
 MAX_LANDMARK_BYTES = 1 << 20
 # Number of landmarks in a file -> which of ibug68 say where a shape lies. The seven are the right eye's outer and inner
 # corner, the left eye's inner and outer one, the nose's base, the right and the left mouth corner (the person's right).
-ANCHORS = {68: np.arange(17, 68), 51: np.arange(17, 68), 7: np.array([36, 39, 42, 45, 33, 48, 54])}
+_INNER = np.arange(68)[INNER_FACE]
+_SEVEN = [OUTER_EYE_CORNERS[0], *INNER_EYE_CORNERS, OUTER_EYE_CORNERS[1], NOSE_BASE, *MOUTH_CORNERS]
+ANCHORS = {68: _INNER, 51: _INNER, 7: np.array(_SEVEN)}
 EYES_APART = 90.0  # mm between the outer corners of the eyes, by which a unit is guessed
-JAW = 17  # of ibug68; left out where a shape is placed
 LANDMARK_SUFFIXES = (".txt", ".lnd", ".pp", "_picked_points.pp", "_landmarks.txt")
 PICTURE = 640  # px, of the picture in which landmarks are looked for
 CLAY, KEY_LIGHT = (0.82, 0.68, 0.6), (-0.3, 0.4, 0.85)  # of a scan without colours
@@ -79,7 +91,7 @@ def load_scan(path, frame, landmarks=None, unit=None, colored=False):
     if landmarks is None:
         points = find_landmarks(vertices, triangles, colors)
         if points is None:
-            raise ValueError(
+            raise InputError(
                 f"no face is found on {path}; it must look along +z, y up, or have its landmarks in "
                 f"{path.with_suffix('.txt').name} beside it. Received: {len(vertices)} vertices"
             )
@@ -87,9 +99,9 @@ def load_scan(path, frame, landmarks=None, unit=None, colored=False):
         points = landmarks if isinstance(landmarks, np.ndarray) else read_landmarks(landmarks, vertices)
     scale = guessed_unit(points) if unit is None else unit
     if not (math.isfinite(scale) and scale > 0):
-        raise ValueError(f"a unit must be positive mm. Received: {scale}")
+        raise InputError(f"a unit must be positive mm. Received: {scale}")
     vertices, points = vertices * scale, points * scale
-    move = metrics.similarity_from_landmarks(points[JAW:], frame[JAW:], scale=False)
+    move = metrics.similarity_from_landmarks(points[INNER_FACE], frame[INNER_FACE], scale=False)
     vertices = move.apply(vertices)
     around = geometry.corners_around(triangles, len(vertices))
     normals = geometry.vertex_normals(vertices[None], triangles, around)[0]
@@ -102,20 +114,21 @@ def guessed_unit(landmarks):
     Raises:
       ValueError: if the outer corners of the eyes are not known or do not lie apart.
     """
-    apart = float(np.linalg.norm(landmarks[36] - landmarks[45]))
+    apart = float(eye_distance(landmarks))
     if not apart > 0:
-        raise ValueError(
-            f"the outer corners of the eyes must be known and lie apart. Received: {landmarks[[36, 45]].tolist()}"
+        raise InputError(
+            "the outer corners of the eyes must be known and lie apart. Received: "
+            f"{landmarks[list(OUTER_EYE_CORNERS)].tolist()}"
         )
     return 10.0 ** round(math.log10(EYES_APART / apart))
 
 
 def nose_tip(scan):
     """The tip of a scan's nose [3]: its landmark, or what stands out farthest around the base."""
-    if np.isfinite(scan.landmarks[30]).all():
-        return scan.landmarks[30]
-    near = scan.vertices[metrics.within(scan.vertices, scan.landmarks[33], NOSE_REACH)]
-    return near[near[:, 2].argmax()] if len(near) else scan.landmarks[33]
+    if np.isfinite(scan.landmarks[NOSE_TIP]).all():
+        return scan.landmarks[NOSE_TIP]
+    near = scan.vertices[metrics.within(scan.vertices, scan.landmarks[NOSE_BASE], NOSE_REACH)]
+    return near[near[:, 2].argmax()] if len(near) else scan.landmarks[NOSE_BASE]
 
 
 def spread(points):
@@ -125,7 +138,7 @@ def spread(points):
       ValueError: for another number.
     """
     if len(points) not in ANCHORS:
-        raise ValueError(f"there must be 68, 51 or 7 landmarks. Received: {len(points)}")
+        raise InputError(f"there must be 68, 51 or 7 landmarks. Received: {len(points)}")
     found = np.full((68, points.shape[1]), np.nan)
     found[np.arange(68) if len(points) == 68 else ANCHORS[len(points)]] = points
     return found
@@ -158,18 +171,18 @@ def read_landmarks(path, vertices=None):
             rows = [line.split("#")[0].replace(",", " ").split() for line in text.splitlines()]
         points = np.array([row for row in rows if row], float)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{expected}. Received: {error}") from error
+        raise InputError(f"{expected}. Received: {error}") from error
     if points.ndim != 2 or len(points) not in ANCHORS or points.shape[1] not in (1, 3, 4):
-        raise ValueError(f"{expected}. Received: {points.shape}")
+        raise InputError(f"{expected}. Received: {points.shape}")
     if points.shape[1] == 1:
         index = points[:, 0]
         if vertices is None or not ((index >= 0) & (index < len(vertices)) & (index % 1 == 0)).all():
             count = 0 if vertices is None else len(vertices)
-            raise ValueError(f"{path} must hold indices below {count}. Received: {index.min()} to {index.max()}")
+            raise InputError(f"{path} must hold indices below {count}. Received: {index.min()} to {index.max()}")
         points = vertices[index.astype(int)]
     points = points[:, -3:]
     if not np.isfinite(points).all():
-        raise ValueError(f"{path} must hold finite numbers. Received: NaN or infinity")
+        raise InputError(f"{path} must hold finite numbers. Received: NaN or infinity")
     return spread(points)
 
 
@@ -184,10 +197,10 @@ def read_mesh(path):
     vertices, polygons = _wrl(text, path) if Path(path).suffix.lower() == ".wrl" else _obj(text, path)
     triangles = [(corners[0], *corners[i : i + 2]) for corners in polygons for i in range(1, len(corners) - 1)]
     if not vertices or not triangles or {len(vertex) for vertex in vertices} != {3}:
-        raise ValueError(f"{path} holds no triangles. Received: {len(vertices)} vertices, {len(triangles)} triangles")
+        raise InputError(f"{path} holds no triangles. Received: {len(vertices)} vertices, {len(triangles)} triangles")
     vertices, triangles = np.array(vertices), np.array(triangles)
     if not np.isfinite(vertices).all() or triangles.min() < 0 or triangles.max() >= len(vertices):
-        raise ValueError(f"{path} must hold finite vertices and triangles of them. Received: {len(vertices)} vertices")
+        raise InputError(f"{path} must hold finite vertices and triangles of them. Received: {len(vertices)} vertices")
     return vertices, triangles.astype(np.int32)
 
 
@@ -199,7 +212,7 @@ def read_points(path):
     """
     vertices = _obj(_text(path, MAX_BYTES), path)[0]
     if not vertices or {len(vertex) for vertex in vertices} != {3} or not np.isfinite(vertices).all():
-        raise ValueError(f"{path} must hold finite vertices. Received: {len(vertices)}")
+        raise InputError(f"{path} must hold finite vertices. Received: {len(vertices)}")
     return np.array(vertices)
 
 
@@ -233,7 +246,7 @@ def read_colors(path, count):
         row, column = (np.clip(x * n, 0, n - 1).astype(int) for x, n in ((1 - v, size[0]), (u, size[1])))
         colors[vertex - (vertex > 0)] = texture[row, column] / 255
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{path} must have texture coordinates. Received: {error}") from error
+        raise InputError(f"{path} must have texture coordinates. Received: {error}") from error
     return colors
 
 
@@ -263,7 +276,7 @@ def find_landmarks(vertices, triangles, colors=None):
         distance, nearest = cKDTree(pixels).query(faces[0].landmarks68)
         on_surface = places[known][nearest] * reach + center
         found = np.where((distance <= 3)[:, None], on_surface, np.nan)
-        found[:JAW] = np.nan
+        found[JAW] = np.nan
         if np.isfinite(found).all(1).sum() < 7:
             return None
         face = found[np.isfinite(found[:, 0])]
@@ -293,7 +306,7 @@ def _rendered(vertices, triangles, colors):
 def _text(path, limit):
     path = Path(path)
     if path.is_file() and path.stat().st_size > limit:
-        raise ValueError(f"{path} may have {limit} bytes at most. Received: {path.stat().st_size}")
+        raise InputError(f"{path} may have {limit} bytes at most. Received: {path.stat().st_size}")
     return path.read_text(encoding="utf-8", errors="replace")
 
 
@@ -309,7 +322,7 @@ def _obj(text, path):
                 corners = [int(value.split("/")[0]) for value in values]
                 polygons.append([corner - 1 if corner > 0 else len(vertices) + corner for corner in corners])
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}, is no line of an OBJ. Received: {line[:60]!r}") from error
+            raise InputError(f"{path}, line {number}, is no line of an OBJ. Received: {line[:60]!r}") from error
     return vertices, polygons
 
 
@@ -318,13 +331,13 @@ def _wrl(text, path):
     text = re.sub(r"#.*", "", text)
     parts = [re.search(rf"\b{name}\s*\[([^\]]*)\]", text) for name in ("point", "coordIndex")]
     if None in parts:
-        raise ValueError(f"{path} must be VRML with the lists point and coordIndex. Received: {text[:40]!r}")
+        raise InputError(f"{path} must be VRML with the lists point and coordIndex. Received: {text[:40]!r}")
     try:
         points, index = (
             np.array(part[1].replace(",", " ").split(), kind) for part, kind in zip(parts, (float, int), strict=True)
         )
         vertices = points.reshape(-1, 3).tolist()
     except ValueError as error:
-        raise ValueError(f"{path} must hold numbers in threes. Received: {error}") from error
+        raise InputError(f"{path} must hold numbers in threes. Received: {error}") from error
     polygons = np.split(index, np.flatnonzero(index < 0))
     return vertices, [[int(corner) for corner in polygon if corner >= 0] for polygon in polygons]

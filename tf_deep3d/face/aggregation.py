@@ -7,6 +7,8 @@ Letters: B sets, M photos of a set, K identity coefficients.
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
+
 # How the photos are weighed -> what the paper calls it.
 STRATEGIES = {
     "average": "shape averaging: every photo counts the same",
@@ -45,17 +47,17 @@ def aggregate(identity, confidence=None, present=None, strategy="elementwise", x
 def photo_weights(identity, confidence=None, present=None, strategy="elementwise", xp=np):
     """The weights [B, M, 1 or K] of `aggregate`, not yet divided by their sum; arguments and errors as there."""
     if strategy not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {strategy!r}")
+        raise InputError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {strategy!r}")
     if strategy == "average":
         weights = xp.ones_like(identity[..., :1])
     elif confidence is None:
-        raise ValueError(f"the strategy {strategy!r} needs confidences. Received: none")
+        raise InputError(f"the strategy {strategy!r} needs confidences. Received: none")
     else:
         expected = (*identity.shape[1:-1], 1 if strategy == "scalar" else identity.shape[-1])
         if tuple(confidence.shape[1:]) != expected:
             wanted = ", ".join(map(str, expected))
             received = tuple(confidence.shape)
-            raise ValueError(f"confidences for {strategy!r} must be [B, {wanted}]. Received: {received}")
+            raise InputError(f"confidences for {strategy!r} must be [B, {wanted}]. Received: {received}")
         weights = confidence if strategy in ("scalar", "elementwise") else xp.sum(confidence, axis=-1, keepdims=True)
     if present is not None:
         there = xp.expand_dims(present, -1) > 0

@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
+
 RIDGE = 1e-3  # on the weights, over the mean squared size of a unit: settles units that look alike
 STEPS = 100  # of the descent at most; a dozen suffice
 TOLERANCE = 1e-9  # of the gradient against the largest scalar product
@@ -51,7 +53,7 @@ def units(model, block=2048):
     """
     count = len(model.blendshapes)
     if not count:
-        raise ValueError(f"the face model must have blendshapes. Received: {model.name} without any")
+        raise InputError(f"the face model must have blendshapes. Received: {model.name} without any")
     products, vertices = 0.0, len(model.mean_shape)
     for start in range(0, vertices, block):  # in double precision without a double copy of the model
         part = slice(start, start + block)

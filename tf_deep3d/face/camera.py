@@ -19,6 +19,8 @@ import numpy as np
 IMAGE_SIZE = 224  # px, side of the aligned photo
 FOCAL = 1015.0  # px at IMAGE_SIZE: a vertical field of view of 12.594 degrees
 CAMERA_DISTANCE = 10.0  # dm from the world's origin
+MILLIMETRES = 100.0  # in a dm, the world's unit
+METRES = 0.1  # in a dm
 
 
 @dataclass(frozen=True)

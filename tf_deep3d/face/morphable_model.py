@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tf_deep3d import assets
+from tf_deep3d.errors import InputError
 from tf_deep3d.face.coefficients import Layout
 from tf_deep3d.face.geometry import corners_around
 from tf_deep3d.io import archive
@@ -27,7 +28,7 @@ MAX_MODES = 1_000
 _STEP = "subdivision_{}_"  # of the names of its three arrays
 
 
-class ModelError(ValueError):
+class ModelError(InputError):
     """The file is not a usable model; the message says which array is wrong and what was received."""
 
 
@@ -130,6 +131,12 @@ def load(path=None, level=None):
 def load_levels(path=None):
     """Reads all levels of detail of a model file, the coarsest first; arguments and errors as of `load`."""
     return _load(path, range)
+
+
+def pick_level(levels, level):
+    """One of the levels of `load_levels`: from 0, the coarsest, or from -1, the finest; the nearest where there are
+    fewer."""
+    return levels[max(min(level, len(levels) - 1), -len(levels))]
 
 
 def save_level(model, path, half=True, overwrite=False):

@@ -16,7 +16,8 @@ from keras import ops
 from scipy.optimize import least_squares
 
 from tf_deep3d import face as faces
-from tf_deep3d.face import geometry
+from tf_deep3d.errors import InputError
+from tf_deep3d.face import geometry, morphable_model
 from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients
 from tf_deep3d.losses import hybrid
@@ -34,7 +35,7 @@ class Stage:
     """One descent at one level of detail.
 
     Attributes:
-      level: counts from the finest, 0, to coarser ones, 1, 2, ..; a model with fewer levels uses its coarsest.
+      level: of detail, see `morphable_model.pick_level`.
       steps: number of Adam steps, or 0.
       learning_rate: at the start of the stage; falls to a tenth along a half cosine.
       perceptual: compare the descriptors of photo and render, too.
@@ -63,7 +64,7 @@ class FitSettings:
     """
 
     stages: tuple[Stage, ...] = (
-        Stage(level=2, steps=80, learning_rate=0.1, perceptual=False),
+        Stage(level=0, steps=80, learning_rate=0.1, perceptual=False),
         Stage(level=1, steps=40, learning_rate=0.05, perceptual=True),
     )
     weights: LossWeights = WEIGHTS
@@ -77,7 +78,7 @@ class FitSettings:
 
     def __post_init__(self):
         if not {*self.shared, *self.fixed} <= {*GROUPS}:
-            raise ValueError(f"shared and fixed name groups of {GROUPS}. Received: {self.shared}, {self.fixed}")
+            raise InputError(f"shared and fixed name groups of {GROUPS}. Received: {self.shared}, {self.fixed}")
 
     @property
     def steps(self):
@@ -197,7 +198,7 @@ def fit(models, observation, settings=None, recognition=None, start=None, on_ste
     """Fits a morphable model to aligned photos.
 
     Args:
-      models: the `MorphableModel` at its levels of detail, the finest first.
+      models: the `MorphableModel` at its levels of detail, the coarsest first.
       observation: `Observation` of B photos.
       settings: `FitSettings`.
       recognition: perceptual network of `models.recognition`, or None to do without.
@@ -208,10 +209,10 @@ def fit(models, observation, settings=None, recognition=None, start=None, on_ste
       `Fit`. A face whose photo has no solution may have coefficients that are not finite: ask `np.isfinite`.
     """
     settings = settings or FitSettings()
-    coefficients = start or initial_coefficients(models[0], observation, settings)
-    model, nothing = models[0], np.zeros((1, 1), "float32")
+    coefficients = start or initial_coefficients(models[-1], observation, settings)
+    model, nothing = models[-1], np.zeros((1, 1), "float32")
     for stage in settings.stages:
-        model = models[min(stage.level, len(models) - 1)]
+        model = morphable_model.pick_level(models, stage.level)
         if not stage.steps:
             continue
         fitter = FaceFitter(model, observation, coefficients, settings, recognition if stage.perceptual else None)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 4 << 30  # of all arrays together, unpacked
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip file can hold: equal arrays give equal bytes
 
 
-class ArchiveError(ValueError):
+class ArchiveError(InputError):
     """The file is not a usable archive of arrays; the message says what was received."""
 
 

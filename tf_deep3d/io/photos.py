@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tf_deep3d.errors import InputError
+
 MAX_PIXELS = 80_000_000  # refused before decoding; below the size from which Pillow itself warns of a bomb
 MAX_BYTES = 512 * 2**20
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif", ".mpo")
@@ -26,7 +28,7 @@ _ORIENTATIONS = {
 }
 
 
-class PhotoError(ValueError):
+class PhotoError(InputError):
     """The bytes are no photo that can be read; the message says what was received."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from tf_deep3d.face import landmarks
 from tf_deep3d.face.morphable_model import Landmarks
 
 TERMS = (
@@ -24,10 +25,6 @@ TERMS = (
 )
 
 EMPHASIS = 20.0  # weight of the landmarks that decide about nose and mouth
-NOSE_LANDMARKS = (28, 29, 30)  # iBUG 68, 0-based: bridge end and tip
-INNER_LIPS_LANDMARKS = tuple(range(60, 68))
-JAW_LANDMARKS = tuple(range(17))
-IRISES = slice(468, 478)  # of the 478 dense landmarks; they follow the gaze, which no model has
 
 _EPSILON = 1e-12  # inside roots: 1e-6 of a colour or a descriptor's length, far below what matters
 
@@ -72,9 +69,9 @@ def landmark_weights(emphasis=EMPHASIS, jaw=1.0):
     Returns:
       [68] float32.
     """
-    weights = np.ones(68, np.float32)
-    weights[list(NOSE_LANDMARKS + INNER_LIPS_LANDMARKS)] = emphasis
-    weights[list(JAW_LANDMARKS)] = jaw
+    weights = np.ones(landmarks.COUNT, np.float32)
+    weights[landmarks.NOSE_END] = weights[landmarks.INNER_LIPS] = emphasis
+    weights[landmarks.JAW] = jaw
     return weights
 
 
@@ -92,8 +89,8 @@ def joint_landmarks(model, emphasis=EMPHASIS, jaw=1.0, dense=0.0):
     sets, weights = [model.landmarks["ibug68"]], [landmark_weights(emphasis, jaw)]
     if dense > 0 and "mediapipe478" in model.landmarks:
         sets.append(model.landmarks["mediapipe478"])
-        weights.append(np.full(478, dense, np.float32))
-        weights[1][IRISES] = 0
+        weights.append(np.full(landmarks.DENSE_COUNT, dense, np.float32))
+        weights[1][landmarks.IRISES] = 0
     weights = np.concatenate(weights)
     joint = Landmarks(*(np.concatenate([getattr(s, part) for s in sets]) for part in ("vertices", "weights")))
     return joint, weights * len(weights) / weights.sum()

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from tf_deep3d.errors import InputError
+from tf_deep3d.face.camera import METRES
 from tf_deep3d.face.geometry import rotation_matrix
 from tf_deep3d.io.files import refuse_existing, writing
-from tf_deep3d.mesh.mesh import METRES
 
 NAME = "clip"
 _FLOAT = 5126
@@ -88,11 +89,11 @@ def _read(path):
         magic, version, length, size, kind = struct.unpack_from("<4sIII4s", data)
         start, end = struct.unpack_from("<I4s", data, 20 + size)
         if (magic, version, length, kind, end) != (b"glTF", 2, len(data), _JSON, _BIN):
-            raise ValueError("other chunks")
+            raise InputError("other chunks")
         gltf = json.loads(data[20 : 20 + size])
         return gltf, bytearray(data[28 + size : 28 + size + min(start, gltf["buffers"][0]["byteLength"])])
     except (struct.error, ValueError, KeyError) as error:
-        raise ValueError(f"a binary glTF of `meshio.write_glb` is needed. Received: {path}: {error}") from error
+        raise InputError(f"a binary glTF of `meshio.write_glb` is needed. Received: {path}: {error}") from error
 
 
 def _check(animation, gltf):
@@ -101,13 +102,13 @@ def _check(animation, gltf):
     mesh = gltf["meshes"][0]
     names = mesh.get("extras", {}).get("targetNames", [])
     if times.ndim != 1 or not len(times) or not (np.diff(times, prepend=np.float32(-1e-9)) > 0).all():
-        raise ValueError(f"times must rise from 0 or later. Received: {times.shape}, {times[:4]}")
+        raise InputError(f"times must rise from 0 or later. Received: {times.shape}, {times[:4]}")
     if not set(animation.weights) <= set(names):
-        raise ValueError(f"weights must name morph targets. Received: {sorted(set(animation.weights) - set(names))}")
+        raise InputError(f"weights must name morph targets. Received: {sorted(set(animation.weights) - set(names))}")
     for name in ("angles", "translation"):
         values = np.asarray(getattr(animation, name))
         if values.shape != (len(times), 3) or not np.isfinite(values).all():
-            raise ValueError(f"{name} must be finite, of shape {(len(times), 3)}. Received: {values.shape}")
+            raise InputError(f"{name} must be finite, of shape {(len(times), 3)}. Received: {values.shape}")
     if not names:
         return times, None
     values = np.tile(np.asarray(mesh["weights"], "<f4"), (len(times), 1))
@@ -115,7 +116,7 @@ def _check(animation, gltf):
         if name in animation.weights:
             values[:, column] = animation.weights[name]
     if not np.isfinite(values).all():
-        raise ValueError("weights must be finite. Received: NaN or infinity")
+        raise InputError("weights must be finite. Received: NaN or infinity")
     return times, values
 
 

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from tf_deep3d.face.camera import METRES, MILLIMETRES
 from tf_deep3d.io.files import refuse_existing, writing
 
-MILLIMETRES = 100.0  # per dm
-METRES = 0.1  # per dm
 SMALLEST_DISPLACEMENT = 1e-5  # dm, 1 micrometre; a morph target leaves vertices that move less where they are
 ROUGHNESS = 0.9  # of the glTF material: skin without shine
 PNG_LEVEL = 4  # half the time of zlib's default 6, for a tenth more bytes

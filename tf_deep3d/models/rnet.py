@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from tf_deep3d import assets
+from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients, Layout
 from tf_deep3d.face.morphable_model import OPEN_FACE
@@ -53,7 +54,7 @@ class RNet(keras.Model):
         """
         super().__init__(**{"name": "rnet", **options})
         if backbone not in BACKBONES:
-            raise ValueError(f"backbone must be one of {BACKBONES}. Received: {backbone!r}")
+            raise InputError(f"backbone must be one of {BACKBONES}. Received: {backbone!r}")
         self.backbone = backbone
         self.layout = layout if isinstance(layout, Layout) else Layout(**layout)
         self.face_model = face_model

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import keras
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 1 << 30  # of a weights file
 
 
-class WeightsError(ValueError):
+class WeightsError(InputError):
     """The file holds no weights that fit; the message says what was received."""
 
 

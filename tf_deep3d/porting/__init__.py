@@ -8,6 +8,8 @@ face). Nothing outside this package knows a key of a .mat, .h5, .pkl or .dat fil
 Every file is read as untrusted input: bounded, without running anything it says.
 """
 
+from tf_deep3d.errors import InputError
 
-class PortingError(ValueError):
+
+class PortingError(InputError):
     """A foreign file cannot be used; the message says which part of it, and what was received."""

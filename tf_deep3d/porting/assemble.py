@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tf_deep3d.face.geometry import triangle_normals
+from tf_deep3d.face.landmarks import BROWS, JAW, NOSE_TIP, OUTER_EYE_CORNERS, OUTER_LIPS
 from tf_deep3d.face.morphable_model import MAX_MODES, MAX_VERTICES, SCHEMA, Landmarks
 from tf_deep3d.porting import PortingError, landmarks, unwrap
 from tf_deep3d.porting.regions import face_regions
@@ -69,7 +70,7 @@ class Source:
 def crop_face(source):
     """Cuts off the back of a head: keeps what is no farther from the nose tip than 1.1 times its farthest landmark."""
     points = landmarks.positions(source.landmarks, source.vertices)
-    tip = points[landmarks.NOSE_TIP]
+    tip = points[NOSE_TIP]
     radius = CROP_MARGIN * np.linalg.norm(points - tip, axis=1).max()
     return crop(source, np.linalg.norm(source.vertices - tip, axis=1) <= radius)
 
@@ -144,7 +145,7 @@ def model_arrays(source):
 
     regions = face_regions(vertices, points, source.regions)
     if source.uv is None or uv_triangles is None:
-        jaw_ends = points[[landmarks.JAW.start, landmarks.JAW.stop - 1]]
+        jaw_ends = points[[JAW.start, JAW.stop - 1]]
         uv, uv_triangles = unwrap.cylinder(vertices, triangles, jaw_ends[:, 2].mean())
     else:
         uv, uv_triangles = unwrap.pack_tiles(source.uv, uv_triangles)
@@ -221,16 +222,16 @@ def _check(source):
 
 def _check_frame(points):
     """Landmarks in the wrong order, axes or unit would spoil everything silently."""
-    left, right = points[list(landmarks.EYE_CORNERS)]
-    brows = np.concatenate([points[brow] for brow in landmarks.BROWS]).mean(0)
-    mouth, chin = points[landmarks.OUTER_LIPS].mean(0), points[8]
+    left, right = points[list(OUTER_EYE_CORNERS)]
+    brows = np.concatenate([points[brow] for brow in BROWS]).mean(0)
+    mouth, chin = points[OUTER_LIPS].mean(0), points[8]
     wide = np.linalg.norm(right - left)
     tests = {
         "the eye of landmark 36 must be at -x, that of landmark 45 at +x": left[0] < right[0],
         "the brows (17 to 26) must be above the eyes, these above the mouth (48 to 59), this above the chin (8)": (
             brows[1] > (left[1] + right[1]) / 2 > mouth[1] > chin[1]
         ),
-        "the nose tip (30) must be in front (+z) of the eyes": points[landmarks.NOSE_TIP, 2] > max(left[2], right[2]),
+        "the nose tip (30) must be in front (+z) of the eyes": points[NOSE_TIP, 2] > max(left[2], right[2]),
         f"the eyes' outer corners must be {EYE_DISTANCE[0]} to {EYE_DISTANCE[1]} dm apart": (
             EYE_DISTANCE[0] < wide < EYE_DISTANCE[1]
         ),
@@ -245,6 +246,6 @@ def _check_frame(points):
 
 def _faces_front(source):
     """Whether the triangles around the nose, eyes and mouth turn counter-clockwise seen from the front."""
-    inner = np.unique(np.asarray(source.landmarks.vertices)[landmarks.JAW.stop :])
+    inner = np.unique(np.asarray(source.landmarks.vertices)[JAW.stop :])
     near = np.isin(source.triangles, inner).any(1)
     return triangle_normals(source.vertices[None], source.triangles[near])[0, :, 2].sum() > 0

@@ -13,12 +13,12 @@ The files name about 70 landmarks of their own, but not iBUG's 68: pass those.
 
 import numpy as np
 
+from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.porting import PortingError, landmarks
 from tf_deep3d.porting.assemble import Source
 from tf_deep3d.porting.containers import checked_file, indices, numbers, read_hdf5
 
 LICENCE = "Basel Face Model licence: non-commercial research only, no redistribution (faces.dmi.unibas.ch/bfm)"
-MILLIMETRES = 100.0  # per dm
 PARTS = ("shape", "expression", "color")
 CELLS = "shape/representer/cells"
 MEAN_EXPRESSION = ("mode", "shape")

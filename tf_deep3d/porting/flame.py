@@ -27,6 +27,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tf_deep3d.face.camera import METRES
 from tf_deep3d.face.geometry import rotation_matrix
 from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.io import archive
@@ -36,7 +37,6 @@ from tf_deep3d.porting.containers import checked_file, indices, numbers, read_ob
 from tf_deep3d.porting.open_face.geometry import sample
 
 LICENCE = "FLAME licence of the file's release: non-commercial, or CC BY 4.0 for FLAME 2023 Open (flame.is.tue.mpg.de)"
-METRES = 0.1  # per dm
 IDENTITY_MODES = 300
 JAW = 2  # joint
 JAW_MODES = ((0.1, 0.0, 0.0), (0.0, 0.03, 0.0))  # radians about x and y for one standard deviation

@@ -1,9 +1,5 @@
 """The 68 landmarks of a foreign model, and the five points of the alignment.
 
-iBUG 68 order: jaw 0..16 from the picture's left (the person's right ear), brows 17..21 and 22..26, nose bridge
-27..30 (30 is the tip), nostrils 31..35, eyes 36..41 and 42..47 (each from its left corner in the picture, clockwise),
-outer lips 48..59, inner lips 60..67 (both from the left corner, clockwise).
-
 Letters: V vertices, T triangles, L landmarks.
 """
 
@@ -11,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_deep3d.face.landmarks import EYES, MOUTH_CORNERS, NOSE_TIP
 from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.porting import PortingError
 from tf_deep3d.porting.containers import MAX_TEXT, checked_file, indices, numbers, read_json
 
-JAW, BROWS, EYES = slice(0, 17), (slice(17, 22), slice(22, 27)), (slice(36, 42), slice(42, 48))
-OUTER_LIPS, INNER_LIPS = slice(48, 60), slice(60, 68)
-NOSE_TIP, NOSE_BASE, MOUTH_CORNERS, EYE_CORNERS = 30, 33, (48, 54), (36, 45)
 FILE_FORMAT = (
     "68 lines of a .txt (# begins a comment), an array in a .npy or a list in a .json: either the 68 vertices in iBUG "
     "order, counted from 0 as the model's own file numbers them, or 68 points x y z in that file's unit and axes"

@@ -17,8 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from tf_deep3d.face.landmarks import BROWS, EYES, INNER_LIPS, JAW, NOSE_BASE, OUTER_LIPS
 from tf_deep3d.face.morphable_model import REGIONS
-from tf_deep3d.porting.landmarks import BROWS, EYES, INNER_LIPS, JAW, NOSE_BASE, OUTER_LIPS
 
 EYE_DEPTH = 0.15  # dm
 LID_SPREAD = (1.35, 2.2)

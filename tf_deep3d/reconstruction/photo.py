@@ -13,6 +13,7 @@ from keras import ops
 
 from tf_deep3d import face as faces
 from tf_deep3d.detection import alignment, detector, skin
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
@@ -87,7 +88,7 @@ class Options:
 
     def __post_init__(self):
         if self.refine < 0:
-            raise ValueError(f"refine must not be negative. Received: {self.refine}")
+            raise InputError(f"refine must not be negative. Received: {self.refine}")
 
     def descent(self):
         """The `fitting.FitSettings` of the chosen method."""
@@ -100,7 +101,7 @@ class Models(NamedTuple):
     """What is loaded once.
 
     Attributes:
-      levels: the face model's levels of detail, the finest first.
+      levels: the face model's levels of detail, the coarsest first.
       written: the level of detail of the meshes.
       atlas: `texture.Atlas` of `written`.
       recognition: the perceptual network.
@@ -144,7 +145,7 @@ def portrait_of(path, photo, detected, model):
     return Portrait(path, window, corner, crop, detected)
 
 
-class NoFaceError(ValueError):
+class NoFaceError(InputError):
     """The photo shows no face that the detector finds."""
 
 
@@ -178,7 +179,7 @@ class Outcome:
       photo: path of the photo.
       folder: of the results.
       terms: raw losses, name -> number.
-      landmark_error: see `results.landmark_error`.
+      landmark_error: see `face.landmarks.nme`.
     """
 
     photo: Path
@@ -194,10 +195,10 @@ def load_models(options):
       morphable_model.ModelError, FileNotFoundError: for an unusable model file.
       rnet.WeightsError: for unusable weights, or those of another face model.
     """
-    levels = morphable_model.load_levels(options.model)[::-1]
+    levels = morphable_model.load_levels(options.model)
     if options.level is not None and not 0 <= options.level < len(levels):
-        raise ValueError(f"the model has the levels of detail 0 to {len(levels) - 1}. Received: {options.level}")
-    written = levels[0] if options.level is None else levels[len(levels) - 1 - options.level]
+        raise InputError(f"the model has the levels of detail 0 to {len(levels) - 1}. Received: {options.level}")
+    written = levels[-1 if options.level is None else options.level]
     network = None
     if options.method == "rnet":
         network = rnet.load_rnet(options.weights or rnet.SHIPPED, rnet.fingerprint(options.model))
@@ -225,7 +226,7 @@ def reconstruct_photos(paths, out, options, models, on_progress=None):
         try:
             if not options.overwrite:
                 refuse_existing(out / name)
-            first, *others = portraits_of(path, models.levels[0], options.all_faces)
+            first, *others = portraits_of(path, models.levels[-1], options.all_faces)
         except (photos.PhotoError, NoFaceError, OSError) as error:
             progress(1.0)
             yield Failure(path, str(error))

@@ -9,25 +9,13 @@ from PIL import Image
 import tf_deep3d
 from tf_deep3d import face as faces
 from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.landmarks import nme
 from tf_deep3d.io.files import writing_folder
 from tf_deep3d.mesh import face_files, mesh
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
 
 FILES = ("face.obj", "face.mtl", "texture.png", "face.glb", "face.ply", "overlay.png", "coefficients.json")
-
-
-def landmark_error(predicted, detected):
-    """Normalised mean error of the 51 inner landmarks, over the distance of the outer eye corners.
-
-    Args:
-      predicted, detected: [B, 68, 2] px.
-
-    Returns:
-      [B].
-    """
-    distance = np.linalg.norm(predicted - detected, axis=-1)[:, 17:].mean(-1)
-    return distance / np.linalg.norm(detected[:, 36] - detected[:, 45], axis=-1)
 
 
 def write_face(folder, portrait, model, atlas, coefficients, terms, method, overwrite=False):
@@ -56,7 +44,7 @@ def write_face(folder, portrait, model, atlas, coefficients, terms, method, over
         write_meshes(temporary, portrait.folder, model, coefficients, skin.image)
         strip = pictures.overlay_strip(portrait.crop.image, face, model.triangles, detected=portrait.landmarks())
         write_picture(temporary / "overlay.png", strip)
-        error = float(landmark_error(face.landmarks, portrait.landmarks()[None])[0])
+        error = float(nme(face.landmarks, portrait.landmarks()[None])[0])
         record = {
             **face_files.describe(portrait.photo.name, portrait, model, coefficients, face),
             "losses": terms,

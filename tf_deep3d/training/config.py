@@ -11,12 +11,13 @@ from pathlib import Path
 
 import yaml
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 1 << 20  # of a file
 
 
-class ConfigError(ValueError):
+class ConfigError(InputError):
     """The configuration is not usable; the message names the key and says what was received."""
 
 

@@ -5,8 +5,10 @@ import os
 
 import keras
 
+from tf_deep3d.errors import InputError
 
-class ClusterError(ValueError):
+
+class ClusterError(InputError):
     """TF_CONFIG does not describe a cluster; the message says what was received."""
 
 

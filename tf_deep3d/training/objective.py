@@ -14,8 +14,10 @@ from keras import ops
 from tf_deep3d import face as faces
 from tf_deep3d.data.augmentation import Augmentation
 from tf_deep3d.detection import skin
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.landmarks import COUNT, eye_distance, mean_distance
 from tf_deep3d.losses import hybrid
 from tf_deep3d.losses.hybrid import LossWeights
 from tf_deep3d.models import rnet as rnets
@@ -27,7 +29,6 @@ from tf_deep3d.training.panels import face_panel
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("constant", "cosine", "steps")
 MOST_PHOTOS = 32  # of a set
-INNER = slice(17, 68)  # of the 68 landmarks: all but the jaw, whose definition differs between detectors
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ class DataSettings:
 
     def __post_init__(self):
         if self.batch < 1 or self.validation < 0:
-            raise ValueError(f"batch and validation must be positive. Received: {self.batch}, {self.validation}")
+            raise InputError(f"batch and validation must be positive. Received: {self.batch}, {self.validation}")
         if self.shares and min(self.shares) <= 0:
-            raise ValueError(f"shares must be above 0. Received: {self.shares}")
+            raise InputError(f"shares must be above 0. Received: {self.shares}")
 
 
 @dataclass(frozen=True)
@@ -100,13 +101,13 @@ class Optimization:
 
     def __post_init__(self):
         if self.schedule not in SCHEDULES:
-            raise ValueError(f"schedule must be one of {SCHEDULES}. Received: {self.schedule!r}")
+            raise InputError(f"schedule must be one of {SCHEDULES}. Received: {self.schedule!r}")
         if not (self.learning_rate > 0 and 0 <= self.decay <= 1 and 0 <= self.ema < 1 and self.warmup >= 0):
-            raise ValueError(f"learning_rate > 0, decay in [0, 1], ema in [0, 1), warmup >= 0. Received: {self}")
+            raise InputError(f"learning_rate > 0, decay in [0, 1], ema in [0, 1), warmup >= 0. Received: {self}")
         if self.warmup and self.schedule != "cosine":
-            raise ValueError(f"a warmup needs the schedule cosine. Received: {self.schedule!r}, {self.warmup} steps")
+            raise InputError(f"a warmup needs the schedule cosine. Received: {self.schedule!r}, {self.warmup} steps")
         if min(self.clip_norm, self.weight_decay) < 0:
-            raise ValueError(f"clip_norm and weight_decay must not be negative. Received: {self}")
+            raise InputError(f"clip_norm and weight_decay must not be negative. Received: {self}")
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class SetSettings:
 
     def __post_init__(self):
         if not 1 <= self.least <= self.photos <= MOST_PHOTOS:
-            raise ValueError(f"1 <= least <= photos <= {MOST_PHOTOS}. Received: {self.least}, {self.photos}")
+            raise InputError(f"1 <= least <= photos <= {MOST_PHOTOS}. Received: {self.least}, {self.photos}")
 
 
 @dataclass(frozen=True)
@@ -168,20 +169,20 @@ class TrainSettings:
 
     def __post_init__(self):
         if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {PRECISIONS}. Received: {self.precision!r}")
+            raise InputError(f"precision must be one of {PRECISIONS}. Received: {self.precision!r}")
         if self.attention not in skin.ATTENTIONS:
-            raise ValueError(f"attention must be one of {skin.ATTENTIONS}. Received: {self.attention!r}")
+            raise InputError(f"attention must be one of {skin.ATTENTIONS}. Received: {self.attention!r}")
         if not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed must lie in [0, 2^31). Received: {self.seed}")
+            raise InputError(f"seed must lie in [0, 2^31). Received: {self.seed}")
         if min(self.steps, self.log_every) < 1:
-            raise ValueError(f"steps and log_every must be positive. Received: {self.steps} and {self.log_every}")
+            raise InputError(f"steps and log_every must be positive. Received: {self.steps} and {self.log_every}")
         if self.optimization.warmup >= self.steps:
             received = f"{self.optimization.warmup} of {self.steps}"
-            raise ValueError(f"optimization.warmup must be less than steps. Received: {received}")
+            raise InputError(f"optimization.warmup must be less than steps. Received: {received}")
         for name in ("steps", "validate_every", "save_every"):
             if getattr(self, name) < 1 or getattr(self, name) % self.log_every:
                 received = getattr(self, name)
-                raise ValueError(f"{name} must be a multiple of log_every, {self.log_every}. Received: {received}")
+                raise InputError(f"{name} must be a multiple of log_every, {self.log_every}. Received: {received}")
 
 
 @dataclass(frozen=True)
@@ -291,9 +292,8 @@ class Reconstructor(keras.Model):
             ),
             "albedo": lambda: hybrid.albedo(coefficients, truth, batch["known"], known.albedo_metric),
         }
-        distance = ops.norm(face.landmarks[:, INNER] - batch["landmarks"][:, INNER], axis=-1)
-        eyes = ops.norm(batch["landmarks"][:, 36] - batch["landmarks"][:, 45], axis=-1)
-        error = ops.mean(distance, axis=-1)
+        error = mean_distance(face.landmarks[:, :COUNT], batch["landmarks"], ops)
+        eyes = eye_distance(batch["landmarks"], ops)
         return {
             "terms": {name: terms[name]() for name in self.term_names()},
             "measures": {"landmark_error": error, "nme": error / ops.maximum(eyes, 1.0)},

@@ -17,6 +17,7 @@ import io
 import shutil
 from pathlib import Path
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 from tf_deep3d.training import config
 
@@ -24,7 +25,7 @@ KEPT = 2  # checkpoints
 CONFIG, LOG = "config.yaml", "log.csv"
 
 
-class TrainingError(ValueError):
+class TrainingError(InputError):
     """The training cannot go on; the message says why."""
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy import io as matlab
 
-from tests.test_scans import write_obj
+from tests.evaluation.test_scans import write_obj
 from tf_deep3d import face
 from tf_deep3d.evaluation import benchmark, output, protocols, scans
 from tf_deep3d.evaluation.benchmark import Method
@@ -13,7 +13,7 @@ from tf_deep3d.evaluation.measuring import Prediction
 from tf_deep3d.evaluation.protocols import landmarks as landmark_protocols
 from tf_deep3d.evaluation.protocols import loading, now, people, regions, surfaces
 from tf_deep3d.face import geometry
-from tf_deep3d.mesh import mesh as meshio
+from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.reconstruction.clip import video
 
 TURN = geometry.rotation_matrix(np.array([[0.1, 0.2, -0.1]]))[0]
@@ -315,11 +315,11 @@ def test_a_submission_is_what_the_challenge_reads(tmp_path, tiny_model, challeng
     lines = [line.split() for line in mesh.read_text().splitlines()]
     assert {len(line) for line in lines if line[0] == "v"} == {4}, "no colours"
     found, triangles = scans.read_mesh(mesh)
-    np.testing.assert_allclose(found, right.vertices * meshio.MILLIMETRES, atol=1e-4)
+    np.testing.assert_allclose(found, right.vertices * MILLIMETRES, atol=1e-4)
     np.testing.assert_array_equal(triangles, right.triangles)
     marks = np.load(mesh.with_suffix(".npy"), allow_pickle=False)
     assert marks.shape == (7, 3)
-    np.testing.assert_allclose(marks, right.anchors[scans.ANCHORS[7] - 17] * meshio.MILLIMETRES)
+    np.testing.assert_allclose(marks, right.anchors[scans.ANCHORS[7] - 17] * MILLIMETRES)
     with pytest.raises(ValueError, match="landmarks"):
         now.seven(right._replace(anchors=right.anchors[:20], anchor_indices=np.arange(17, 37)))
 

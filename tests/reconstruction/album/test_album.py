@@ -24,7 +24,7 @@ def models(model_file):
 
 @pytest.fixture(scope="module")
 def truth(models):
-    return synthetic_truth(models.levels[0])
+    return synthetic_truth(models.levels[-1])
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_each_photo_gets_its_pose_expression_and_light(monkeypatch, models, trut
     album = assembled(monkeypatch, seen, models)
     found = album.coefficients
     np.testing.assert_allclose(found.angles[:, 1], truth.angles[:, 1], atol=np.radians(4))
-    model = models.levels[0]
+    model = models.levels[-1]
     built, real = faces.reconstruct(model, found), faces.reconstruct(model, truth)
     distance = np.linalg.norm(built.landmarks - np.stack([each.landmarks[:68] for each in seen]), axis=-1)
     assert distance.mean() < 1.0
@@ -193,11 +193,11 @@ def test_spread_takes_the_best_from_all_around(seen, truth):
 def test_joint_fit_improves_one_shared_identity(monkeypatch, models, tmp_path):
     """From a wrong identity: nearer to the photos and to the truth, and the same in all photos and batches."""
     monkeypatch.setattr(photo, "BATCH", 2)  # the third photo follows
-    truth = synthetic_truth(models.levels[0], (-0.4, 0.0, 0.4))
+    truth = synthetic_truth(models.levels[-1], (-0.4, 0.0, 0.4))
     rng = np.random.default_rng(5)
     wrong = truth.identity + rng.normal(size=truth.identity[:1].shape).astype(np.float32)
     seen = synthetic_sightings(tmp_path, models, truth, identity=wrong)
-    coarse = models._replace(levels=models.levels[1:])
+    coarse = models._replace(levels=models.levels[:-1])
     steps = []
 
     def make(refine):
@@ -208,7 +208,7 @@ def test_joint_fit_improves_one_shared_identity(monkeypatch, models, tmp_path):
     assert steps[-1] == ("refining", 24, 24)
     np.testing.assert_array_equal(end.identity, end.identity[:1].repeat(3, 0))
     np.testing.assert_array_equal(end.albedo, end.albedo[:1].repeat(3, 0))
-    model = models.levels[0]
+    model = models.levels[-1]
     shapes = [faces.neutral_shape(model, c.identity[:1])[0] for c in (start, end, truth)]
     errors = [np.linalg.norm(shape - shapes[2], axis=-1).mean() for shape in shapes[:2]]
     assert errors[1] < 0.9 * errors[0]

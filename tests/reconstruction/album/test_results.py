@@ -27,7 +27,7 @@ def models(model_file):
 @pytest.fixture(scope="module")
 def album(models, tmp_path_factory):
     """Five photos with confidences, one of a stranger, one without a face."""
-    truth = synthetic_truth(models.levels[0])
+    truth = synthetic_truth(models.levels[-1])
     photos = tmp_path_factory.mktemp("photos")
     seen = synthetic_sightings(photos, models, truth)
     confidence = np.linspace(0.2, 0.8, len(seen))[:, None] * np.ones(truth.identity.shape)

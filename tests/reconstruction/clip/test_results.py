@@ -37,7 +37,7 @@ def clip(tmp_path_factory):
 @pytest.fixture(scope="module")
 def options():
     """A fit of few steps, so that the tests are about the clip."""
-    return pipeline.Options(method="fit", level=0, settings=FitSettings(stages=(Stage(2, 2, 0.1, False),)))
+    return pipeline.Options(method="fit", level=0, settings=FitSettings(stages=(Stage(0, 2, 0.1, False),)))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ class Protocol(NamedTuple):
       make: (entry, folder for pictures that are made) -> `evaluation.Case`.
       remark: what was left out, and what differs from the published protocol.
       pooled: also sum up the distances of all points of all cases together, as the NoW challenge does.
-      detail: number of the model's level of detail that is fine enough for it, 0 the finest.
+      detail: the model's level of detail that is fine enough for it, see `morphable_model.pick_level`.
       recognition: whether a rendering can be compared with its photo.
       brief: numbers that are shown in one table of all sections.
       finish: (folder, results) -> None, adds numbers that need several results to them.
@@ -34,7 +34,7 @@ class Protocol(NamedTuple):
     make: Callable
     remark: str = ""
     pooled: bool = False
-    detail: int = 0
+    detail: int = -1
     recognition: bool = True
     brief: tuple = ()
     finish: Callable | None = None

@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from tf_deep3d.detection import detector
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import charts, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, open_case, read_details, result_folder
 from tf_deep3d.evaluation.measuring import Measurement
@@ -48,7 +49,7 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
       photos.PhotoError, FileNotFoundError, ValueError: if there is no photo, or a number is below 1.
     """
     if min(members, photos_used) < 1:
-        raise ValueError(f"the numbers of members and photos must be at least 1. Received: {members}, {photos_used}")
+        raise InputError(f"the numbers of members and photos must be at least 1. Received: {members}, {photos_used}")
     steps = [(CLEAN, 0), *((kind, level) for kind, levels in LEVELS.items() for level in levels)]
     shown = None if data is None else _photos_in(data)
     turned = [
@@ -112,7 +113,7 @@ def _photos_in(data):
 def _nothing(prediction):
     """There is no truth but the pose."""
     if prediction.confidence is None:
-        raise ValueError("the method gives no confidence. Received: a shape only")
+        raise InputError("the method gives no confidence. Received: a shape only")
     return Measurement({}, np.zeros(0))
 
 
@@ -125,7 +126,7 @@ def _portrait(photo, path):
     image = photos.read_photo(photo)
     found = detector.nearest(image)
     if found is None:
-        raise ValueError(f"no face found. Received: {photo}")
+        raise InputError(f"no face found. Received: {photo}")
     box = np.array(box_of(found.landmarks68))
     width = box[2] - box[0]
     low = np.maximum(np.floor(box[:2] - ROOM * width), 0).astype(int)

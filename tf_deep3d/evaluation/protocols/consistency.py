@@ -12,11 +12,13 @@ import numpy as np
 
 from tf_deep3d.data.preparation import split_of
 from tf_deep3d.data.rendered_people import generator
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, read_details, result_folder
 from tf_deep3d.evaluation.measuring import Measurement
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, whole
 from tf_deep3d.face import geometry
+from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import photos
 
 VERSION = 1
@@ -42,7 +44,7 @@ def consistency(folder, list=None, held_out=HELD_OUT):
     """
     folder = folder_of(folder, "the folder of people is")
     if not 0 < held_out <= 1:
-        raise ValueError(f"the share of the people must be in (0, 1]. Received: {held_out}")
+        raise InputError(f"the share of the people must be in (0, 1]. Received: {held_out}")
     found = _listed(list, folder) if list else _in_folders(folder)
     listed = {name: shown for name, shown in found.items() if split_of(name, held_out) == "validation" or held_out == 1}
     chosen = {name: [photo for photo in shown if photo.is_file()] for name, shown in listed.items()}
@@ -74,7 +76,7 @@ def _listed(path, folder):
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         if not {"identity", "file"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{path} must have the columns identity and file. Received: {reader.fieldnames}")
+            raise InputError(f"{path} must have the columns identity and file. Received: {reader.fieldnames}")
         rows = [(row["identity"] or "", folder / (row["file"] or "")) for row in reader]
     found = {}
     for name, photo in sorted(rows):
@@ -93,12 +95,12 @@ def _in_folders(folder):
 def _measure(prediction):
     """Nothing but a picture: there is no truth."""
     if prediction.neutral is None:
-        raise ValueError("the method gives no neutral shape. Received: a mesh only")
+        raise InputError("the method gives no neutral shape. Received: a mesh only")
     return Measurement({}, np.zeros(0), partial(_drawn, prediction))
 
 
 def _drawn(prediction):
-    vertices, triangles = prediction.neutral / open_benchmark.MILLIMETRES, prediction.triangles
+    vertices, triangles = prediction.neutral / MILLIMETRES, prediction.triangles
     around = geometry.corners_around(triangles, len(vertices))
     return open_benchmark.shaded(vertices, triangles, geometry.vertex_normals(vertices[None], triangles, around)[0])
 

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from scipy import io as matlab
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 from tf_deep3d.evaluation.benchmark import Case, yaw_section
 from tf_deep3d.evaluation.measuring import Measurement
@@ -74,17 +75,17 @@ def read_mat(path):
       ValueError: if the file is too large or something else.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} may have {MAX_BYTES} bytes at most. Received: {path.stat().st_size}")
+        raise InputError(f"{path} may have {MAX_BYTES} bytes at most. Received: {path.stat().st_size}")
     try:
         # Numbers alone are read; MATLAB's files hold no code that SciPy would run.
         arrays = matlab.loadmat(path, variable_names=("pt3d_68", "Pose_Para"))
         points, pose = np.array(arrays["pt3d_68"], float), np.array(arrays["Pose_Para"], float).ravel()
     except Exception as error:  # untrusted: whatever SciPy finds wrong with it
-        raise ValueError(
+        raise InputError(
             f"{path} must hold pt3d_68 and Pose_Para. Received: {type(error).__name__}: {error}"
         ) from error
     if points.shape != (3, 68) or len(pose) < 3 or not (np.isfinite(points).all() and np.isfinite(pose).all()):
-        raise ValueError(f"{path} must hold pt3d_68 [3, 68] and Pose_Para [7]. Received: {points.shape}, {pose.shape}")
+        raise InputError(f"{path} must hold pt3d_68 [3, 68] and Pose_Para [7]. Received: {points.shape}, {pose.shape}")
     # Rx(-p) Ry(-y) Rz(-r) is the inverse of our Rz(r) Ry(y) Rx(p).
     rotation = geometry.rotation_matrix(pose[None, :3]).swapaxes(1, 2)
     return points[:2].T + FIRST_PIXEL, np.degrees(geometry.angles_of(rotation)[0]), float(np.degrees(pose[1]))
@@ -97,14 +98,14 @@ def read_pts(path):
       ValueError: if the file is something else.
     """
     if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} may have {MAX_BYTES} bytes at most. Received: {path.stat().st_size}")
+        raise InputError(f"{path} may have {MAX_BYTES} bytes at most. Received: {path.stat().st_size}")
     inside = re.search(r"\{([^}]*)\}", path.read_text(encoding="utf-8", errors="replace"))
     try:
         points = np.array(inside[1].split() if inside else [], float).reshape(-1, 2)
     except ValueError as error:
-        raise ValueError(f"{path} must hold rows x y in braces. Received: {error}") from error
+        raise InputError(f"{path} must hold rows x y in braces. Received: {error}") from error
     if len(points) != 68 or not np.isfinite(points).all():
-        raise ValueError(f"{path} must hold 68 rows x y in braces. Received: {len(points)}")
+        raise InputError(f"{path} must hold 68 rows x y in braces. Received: {len(points)}")
     return points + FIRST_PIXEL
 
 
@@ -123,7 +124,7 @@ def _pairs(files, folder):
 def _case(title, photo, truth, angles, sections, normalization):
     def measure(prediction):
         if prediction.landmarks is None:
-            raise ValueError("the method gives no landmarks. Received: a shape only")
+            raise InputError("the method gives no landmarks. Received: a shape only")
         found = metrics.landmark_nme(prediction.landmarks[None], truth[None], normalization)[0]
         numbers = {f"nme_{normalization}": float(found)}
         if angles is not None and prediction.angles is not None:

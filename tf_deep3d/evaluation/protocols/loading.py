@@ -3,6 +3,7 @@
 import numpy as np
 
 from tf_deep3d import face as faces
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import benchmark as evaluation
 from tf_deep3d.evaluation import open_benchmark
 from tf_deep3d.evaluation.protocols import (
@@ -17,6 +18,7 @@ from tf_deep3d.evaluation.protocols import (
     robustness,
     sets,
 )
+from tf_deep3d.face.camera import MILLIMETRES
 
 POSITIVE = ("frames", "unit")  # options
 TELLING = ("images", "list", "neutral", "unit")  # options that change what is measured: part of the protocol's name
@@ -42,8 +44,8 @@ def load(name, data, model, options, limit=None):
     given = {key: value for key, value in options.items() if value is not None}
     for key in POSITIVE:
         if key in given and not 0 < given[key] < np.inf:
-            raise ValueError(f"{key} must be positive. Received: {given[key]}")
-    frame = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0] * open_benchmark.MILLIMETRES
+            raise InputError(f"{key} must be positive. Received: {given[key]}")
+    frame = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0] * MILLIMETRES
     if name == "open":
         benchmark = open_benchmark.load()
         protocol = Protocol(benchmark.name, benchmark.views, evaluation.open_case)

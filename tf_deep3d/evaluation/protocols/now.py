@@ -14,6 +14,7 @@ digit differs."""
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation.benchmark import Case, result_folder
 from tf_deep3d.evaluation.measuring import Measurement
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, found_at, whole
@@ -47,7 +48,7 @@ def now(folder, frame, unit=None, part="validation", submission=False):
     for line in lists[0].read_text(encoding="utf-8").split():
         parts = line.split("/")[-3:]
         if len(parts) < 3 or ".." in parts:
-            raise ValueError(f"{lists[0]} must hold lines SUBJECT/CHALLENGE/PHOTO. Received: {line}")
+            raise InputError(f"{lists[0]} must hold lines SUBJECT/CHALLENGE/PHOTO. Received: {line}")
         name = "/".join(parts)
         photo = _first(roots, f"iphone_pictures/{name}")
         scan, marks = (
@@ -102,7 +103,7 @@ def seven(prediction):
     place = {int(index): row for row, index in enumerate(prediction.anchor_indices)}
     missing = [int(index) for index in ANCHORS[7] if int(index) not in place]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"a submission needs the landmarks {ANCHORS[7].tolist()} of ibug68. Received: none for {missing}"
         )
     return np.asarray(prediction.anchors, float)[[place[int(index)] for index in ANCHORS[7]]]

@@ -24,12 +24,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, yaw_section
 from tf_deep3d.evaluation.measuring import measure_view
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, whole
 from tf_deep3d.evaluation.protocols.surfaces import challenge_region, face_region, scan_at, to_plane, to_surface
 from tf_deep3d.evaluation.scans import load_scan, nose_tip
+from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
 from tf_deep3d.reconstruction.clip import video
@@ -104,9 +106,9 @@ def _views(number, name, path, frame, unit):
         scan = load_scan(path, frame, unit=unit, colored=True)
         region = metrics.within(scan.vertices, nose_tip(scan)) & metrics.visible(scan.vertices, scan.triangles)
         colors = np.full(scan.vertices.shape, open_benchmark.CLAY) if scan.colors is None else scan.colors
-        points = np.where(np.isfinite(scan.landmarks), scan.landmarks, np.nan) / open_benchmark.MILLIMETRES
+        points = np.where(np.isfinite(scan.landmarks), scan.landmarks, np.nan) / MILLIMETRES
         who = open_benchmark.subject(
-            name, scan.vertices / open_benchmark.MILLIMETRES, scan.triangles, region, 255 * colors, points, lit=True
+            name, scan.vertices / MILLIMETRES, scan.triangles, region, 255 * colors, points, lit=True
         )
         _LAST.clear()
         _LAST[key] = open_benchmark.views_of(number, who)
@@ -180,7 +182,7 @@ def listed(path, frame, unit=None, neutral=False):
         rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
         columns = reader.fieldnames or []
     if not {"photos", "scan"} <= set(columns) <= set(COLUMNS):
-        raise ValueError(
+        raise InputError(
             f"{path} must have the columns photos and scan, and may have {', '.join(COLUMNS[2:])}. Received: {columns}"
         )
     entries, lacking = [], []

@@ -20,6 +20,7 @@ from functools import partial
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 from tf_deep3d.evaluation.benchmark import Case
 from tf_deep3d.evaluation.measuring import ICP_POINTS, Measurement, align, mean, pictures
@@ -28,6 +29,7 @@ from tf_deep3d.evaluation.protocols import Protocol, folder_of, joined, whole
 from tf_deep3d.evaluation.protocols.surfaces import face_region, plane_distances, scan_at, shown
 from tf_deep3d.evaluation.scans import guessed_unit, read_mesh, read_points
 from tf_deep3d.face import geometry
+from tf_deep3d.face.landmarks import INNER_FACE
 from tf_deep3d.io.photos import SUFFIXES
 
 SMALL, LARGE = 70.0, metrics.CROP_RADIUS  # mm around the nose tip
@@ -87,7 +89,7 @@ def facewarehouse(folder, frame, unit=None, people=None):
 def _listed(path, count):
     index = np.loadtxt(path, dtype=int, ndmin=1).ravel()
     if not len(index) or index.min() < 0 or index.max() >= count:
-        raise ValueError(f"{path} must hold indices below {count}. Received: {len(index)} of them")
+        raise InputError(f"{path} must hold indices below {count}. Received: {len(index)} of them")
     region = np.zeros(count, bool)
     region[index] = True
     return region
@@ -137,10 +139,10 @@ def by_region(prediction, keypoints, nose, mouth, forehead, cheek, frame, unit=N
     """`Measurement` of a prediction against the regions of a scan of REALY; paths of its files."""
     points = read_points(keypoints)
     if len(points) != KEYPOINTS:
-        raise ValueError(f"{keypoints} must hold {KEYPOINTS} points. Received: {len(points)}")
+        raise InputError(f"{keypoints} must hold {KEYPOINTS} points. Received: {len(points)}")
     landmarks = points[:68]
     scale = guessed_unit(landmarks) if unit is None else unit
-    move = metrics.similarity_from_landmarks(scale * landmarks[17:], frame[17:], scale=False)
+    move = metrics.similarity_from_landmarks(scale * landmarks[INNER_FACE], frame[INNER_FACE], scale=False)
     landmarks = move.apply(scale * landmarks)
     parts, count = [], 0
     for path in (nose, mouth, forehead, cheek):

@@ -10,6 +10,7 @@ Letters: M photos of a set.
 from typing import NamedTuple
 
 from tf_deep3d.data import rendered_people
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import model_people, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, open_case
 from tf_deep3d.evaluation.measuring import measure_view, remembering
@@ -110,7 +111,7 @@ def drawn_members(count):
       ValueError: for a negative number.
     """
     if count < 0:
-        raise ValueError(f"the number of members must not be negative. Received: {count}")
+        raise InputError(f"the number of members must not be negative. Received: {count}")
     if not count:
         return []
     model = morphable_model.load(level=1)

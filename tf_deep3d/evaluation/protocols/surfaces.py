@@ -7,12 +7,13 @@ from functools import lru_cache, partial
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 from tf_deep3d.evaluation.measuring import Measurement, align, mean, pictures
 from tf_deep3d.evaluation.point_to_surface import surface_distances
 from tf_deep3d.evaluation.scans import load_scan, nose_tip
+from tf_deep3d.face.landmarks import INNER_EYE_CORNERS, NOSE_BASE, eye_distance
 
-INNER_EYES, OUTER_EYES, NOSE_BASE = (39, 42), (36, 45), 33  # of ibug68
 KEPT = 2  # scans in memory
 
 
@@ -45,9 +46,9 @@ def challenge_region(scan, factor):
     Around a point three tenths of the way from the nose's base up to between the inner corners of the eyes; the radius
     is `factor` times the mean of that length and the distance of the outer corners.
     """
-    bridge = scan.landmarks[list(INNER_EYES)].mean(0)
+    bridge = scan.landmarks[list(INNER_EYE_CORNERS)].mean(0)
     base = scan.landmarks[NOSE_BASE]
-    apart = np.linalg.norm(np.subtract(*scan.landmarks[list(OUTER_EYES)]))
+    apart = eye_distance(scan.landmarks)
     radius = factor * (apart + np.linalg.norm(bridge - base)) / 2
     return metrics.within(scan.vertices, base + 0.3 * (bridge - base), radius)
 
@@ -81,7 +82,7 @@ def to_surface(prediction, scan, region, refine=True):
     """
     points = scan.vertices[region]
     if not len(points):
-        raise ValueError("the scan has no points around its landmarks. Received: an empty region")
+        raise InputError("the scan has no points around its landmarks. Received: an empty region")
     steps = {} if refine else {"steps": 0}
     aligned, normals = align(prediction, points, scan.normals[region], scan.landmarks, **steps)
     far = surface_distances(aligned, prediction.triangles, points)

@@ -10,6 +10,7 @@ import io
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.models import recognition
 
 MAX_VALUES = 1 << 22  # of one tensor
@@ -23,7 +24,7 @@ _PLAIN = {  # layers without weights: their name and integers
 _VERSIONS = {"input": 3, "tag": 1, "skip": 1}  # all other layers: 2
 
 
-class FormatError(ValueError):
+class FormatError(InputError):
     """The bytes are not the expected network; the message says what was received."""
 
 

@@ -21,6 +21,7 @@ from PIL import Image
 
 from tf_deep3d import face
 from tf_deep3d.detection import alignment, detector
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 from tf_deep3d.io import archive
 from tf_deep3d.models import recognition
@@ -131,7 +132,7 @@ def mean_descriptor(network, photos, model_points5):
             total += np.asarray(recognition.describe(network, crop.image[None]))[0]
             count += 1
     if not count:
-        raise ValueError(f"no face in any photo. Received: {len(photos)} photos")
+        raise InputError(f"no face in any photo. Received: {len(photos)} photos")
     return (total / count).astype(np.float32), count
 
 

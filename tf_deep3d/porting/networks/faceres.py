@@ -13,6 +13,7 @@ import tarfile
 
 import numpy as np
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.io import archive
 from tf_deep3d.models import mobilenet
 
@@ -20,7 +21,7 @@ MANIFEST, WEIGHTS = "package/models/faceres.json", "package/models/faceres.bin"
 MAX_BYTES = 64 << 20  # of each of the two files
 
 
-class FormatError(ValueError):
+class FormatError(InputError):
     """The file is not the package that was expected."""
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from tf_deep3d import face as faces
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 from tf_deep3d.face import morphable_model
 from tf_deep3d.io import archive, files
@@ -81,7 +82,7 @@ def scan(path, landmarks):
     """
     found = files.sha256(path)
     if found != MENPO3D_SHA256:
-        raise ValueError(f"{path} must have SHA-256 {MENPO3D_SHA256}. Received: {found}")
+        raise InputError(f"{path} must have SHA-256 {MENPO3D_SHA256}. Received: {found}")
     with tarfile.open(path) as sdist:
         read = {name: sdist.extractfile(f"menpo3d-0.8.6/menpo3d/data/james.{name}").read() for name in _KINDS}
     vertices, texture, triangles, corners = parse_triangles(read["obj"].decode())

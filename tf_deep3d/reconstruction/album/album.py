@@ -15,7 +15,8 @@ import numpy as np
 
 from tf_deep3d import face as faces
 from tf_deep3d.detection import skin
-from tf_deep3d.face import aggregation
+from tf_deep3d.errors import InputError
+from tf_deep3d.face import aggregation, morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE, Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.fitting import descent, light, motion
@@ -31,7 +32,7 @@ from tf_deep3d.reconstruction.album.sightings import (
     portrait_again,
 )
 
-LIGHT_LEVEL = 1  # level of detail at which the light is found, counted from the finest
+LIGHT_LEVEL = 1  # level of detail at which the light is found
 SHARED = ("identity", "albedo")  # groups that all photos of a person have in common
 
 
@@ -54,7 +55,7 @@ class AlbumSettings:
     def __post_init__(self):
         if self.strategy is not None and self.strategy not in aggregation.STRATEGIES:
             known = ", ".join(aggregation.STRATEGIES)
-            raise ValueError(f"strategy must be one of {known}. Received: {self.strategy!r}")
+            raise InputError(f"strategy must be one of {known}. Received: {self.strategy!r}")
 
 
 class Stranger(NamedTuple):
@@ -132,7 +133,7 @@ def choose_strategy(settings, cnet):
     wanted = settings.strategy or (aggregation.DEFAULT if aggregation.DEFAULT in usable else "average")
     if wanted not in usable:
         have = "no C-Net" if cnet is None else f"a C-Net with {cnet.confidences} confidences"
-        raise ValueError(f"with {have} the strategy can be {', '.join(usable)}. Received: {wanted!r}")
+        raise InputError(f"with {have} the strategy can be {', '.join(usable)}. Received: {wanted!r}")
     return wanted
 
 
@@ -218,7 +219,7 @@ def refine(album, options, models, on_progress=None):
             for name in SHARED:
                 getattr(groups, name)[:] = getattr(groups, name)[part[0]]
         if not all(np.isfinite(group[part]).all() for group in groups):
-            raise ValueError(f"the joint fit diverged; try --refine 0. Received: {len(part)} photos")
+            raise InputError(f"the joint fit diverged; try --refine 0. Received: {len(part)} photos")
     return album._replace(coefficients=groups)
 
 
@@ -237,8 +238,8 @@ def spread(album, value, count):
 
 def _settle(album, models, progress):
     """An `Album` with each photo's pose and expression of the fused identity by its landmarks, and its light."""
-    model = models.levels[min(LIGHT_LEVEL, len(models.levels) - 1)]
-    known = motion.person(models.levels[0], album.coefficients.identity[0])
+    model = morphable_model.pick_level(models.levels, LIGHT_LEVEL)
+    known = motion.person(models.levels[-1], album.coefficients.identity[0])
     settled = []
     for index, sighting in enumerate(album.sightings):
         angles, translation, expression = motion.solve(known, sighting.landmarks[: len(known.points)], Camera())

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from tf_deep3d import face as faces
-from tf_deep3d.face import aggregation
+from tf_deep3d.face import aggregation, morphable_model
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.landmarks import nme
 from tf_deep3d.io.files import refuse_existing, writing_folder
 from tf_deep3d.mesh import face_files
 from tf_deep3d.reconstruction import photo, results
@@ -26,7 +27,7 @@ FILES = (
     *("confidence.png", "coefficients.json", OVERLAYS),
 )
 TEXTURED = 16  # photos at most that make up the texture
-OVERLAY_LEVEL = 1  # level of detail of the overlays, counted from the finest
+OVERLAY_LEVEL = 1  # level of detail of the overlays
 OVERLAY_SCALE = 1  # px of a panel over px of the aligned crop
 FINEST = 4.0  # px of a photo over px of its aligned crop from which more show nothing more in the texture
 EXPRESSIVE = 0.1  # loss of a photo's importance for the texture with each standard deviation of expression
@@ -39,7 +40,7 @@ class AlbumOutcome:
     Attributes:
       folder: of the results.
       album: `albums.Album`.
-      landmark_errors: [P], see `results.landmark_error`.
+      landmark_errors: [P], see `face.landmarks.nme`.
       seen: share of the texture that the photos show.
     """
 
@@ -143,7 +144,7 @@ def importance(album):
 
 def _photo_by_photo(folder, album, models, records, on_progress):
     """Yields what `merging.merge` wants; writes overlays and fills `records` on the way."""
-    coarse = models.levels[min(OVERLAY_LEVEL, len(models.levels) - 1)]
+    coarse = morphable_model.pick_level(models.levels, OVERLAY_LEVEL)
     value = importance(album)
     textured = albums.spread(album, value, TEXTURED)
     for index, sighting in enumerate(album.sightings):
@@ -158,7 +159,7 @@ def _photo_by_photo(folder, album, models, records, on_progress):
         records.append(
             {
                 **face_files.describe(sighting.photo.name, portrait, models.written, mine, face),
-                "landmark_error": float(results.landmark_error(face.landmarks, detected[None])[0]),
+                "landmark_error": float(nme(face.landmarks, detected[None])[0]),
                 "overlay": f"{OVERLAYS}/{name}",
                 "likeness": float(album.likeness[index]),
                 "confidence": None if sighting.confidence is None else face_files.numbers(sighting.confidence),

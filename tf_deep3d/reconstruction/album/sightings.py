@@ -73,7 +73,7 @@ def look_through(paths, options, models, cnet=None, on_progress=None):
     seen, failures, waiting = [], [], []
     for number, (path, name) in enumerate(zip(paths, folder_names(paths), strict=True), 1):
         try:
-            found = pipeline.portraits_of(path, models.levels[0], all_faces=True)[:FACES]
+            found = pipeline.portraits_of(path, models.levels[-1], all_faces=True)[:FACES]
             waiting += [portrait._replace(folder=name, window=None) for portrait in found]
         except (photos.PhotoError, pipeline.NoFaceError, OSError) as error:
             failures.append(pipeline.Failure(path, str(error)))
@@ -122,7 +122,7 @@ def find_person(descriptors, photo):
 def portrait_again(sighting, models):
     """The `pipeline.Portrait` of a `Sighting`, from its photo."""
     photo = photos.read_photo(sighting.photo)
-    return pipeline.portrait_of(sighting.photo, photo, sighting.detected, models.levels[0])
+    return pipeline.portrait_of(sighting.photo, photo, sighting.detected, models.levels[-1])
 
 
 def in_batches(sequence):

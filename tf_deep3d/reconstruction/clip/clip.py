@@ -19,6 +19,7 @@ import numpy as np
 
 from tf_deep3d import face as faces
 from tf_deep3d.detection import alignment, tracking
+from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import FOCAL, Camera
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting import motion
@@ -51,9 +52,9 @@ class ClipSettings:
 
     def __post_init__(self):
         if self.max_frames < 1:
-            raise ValueError(f"max_frames must be at least 1. Received: {self.max_frames}")
+            raise InputError(f"max_frames must be at least 1. Received: {self.max_frames}")
         if not 0 <= self.smooth <= 10:
-            raise ValueError(f"smooth must lie in [0, 10] seconds. Received: {self.smooth}")
+            raise InputError(f"smooth must lie in [0, 10] seconds. Received: {self.smooth}")
 
 
 class Track(NamedTuple):
@@ -151,7 +152,7 @@ def appearance(track, options, models, on_progress=None):
     fit = photo.solve(photo.observe(portraits), options, models, on_step=count).coefficients
     sound = np.all([np.isfinite(group.reshape(len(frames), -1)).all(-1) for group in fit], axis=0)
     if not sound.any():
-        raise ValueError(f"the fit of the face diverged. Received: {len(frames)} key frames")
+        raise InputError(f"the fit of the face diverged. Received: {len(frames)} key frames")
     frontal = np.cos(fit.angles[sound, 0]) * np.cos(fit.angles[sound, 1])
     weights = np.maximum(frontal, 0.05) ** 2
     return Appearance(

@@ -17,10 +17,11 @@ from PIL import Image
 import tf_deep3d
 from tf_deep3d import face as faces
 from tf_deep3d.detection import tracking
-from tf_deep3d.face import blendshapes
+from tf_deep3d.face import blendshapes, morphable_model
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity, vertex_normals
+from tf_deep3d.face.landmarks import eye_distance, mean_distance
 from tf_deep3d.fitting import motion
 from tf_deep3d.io.files import refuse_existing
 from tf_deep3d.mesh import animation as gltf_animation
@@ -33,7 +34,7 @@ from tf_deep3d.texture import texture
 FILES = ("face.glb", "overlay.mp4", "coefficients.json", "texture.png")
 SIDEWAYS = np.radians(12)  # yaw from which a key frame shows the texture something that the frontal one does not
 EXPRESSIVE = 0.02  # radians off the frontal pose that one standard deviation of expression counts as, likewise
-OVERLAY_LEVEL = 1  # level of detail of the overlay, counted from the finest
+OVERLAY_LEVEL = 1  # level of detail of the overlay
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ def reconstruct_clip(path, out, settings, options, models, on_progress=None):
     progress = on_progress or (lambda stage, done, total: None)
     if not options.overwrite:
         refuse_existing(*(out / name for name in FILES))
-    track = clips.follow_clip(path, settings, models.levels[0], progress)
+    track = clips.follow_clip(path, settings, models.levels[-1], progress)
     camera, transform = clips.clip_camera(track)
     looks = clips.appearance(track, options, models, progress)
-    known = motion.person(models.levels[0], looks.identity)
+    known = motion.person(models.levels[-1], looks.identity)
     found, stretches = clips.find_motion(track, known, camera, transform, progress)
     moves = clips.smoothed(found, track.times, stretches, settings.smooth)
     scene = Scene(track, camera, transform, looks, stretches, moves, *shown_targets(models, moves))
@@ -165,7 +166,7 @@ def shown_targets(models, moves):
     """`targets` and `residual` of a `Scene`: the named blendshapes, or else all expression modes."""
     model = models.written
     if model.blendshape_names:
-        weights, rest = blendshapes.weights(blendshapes.units(models.levels[-1]), moves.expression)
+        weights, rest = blendshapes.weights(blendshapes.units(models.levels[0]), moves.expression)
         return dict(zip(model.blendshape_names, zip(model.blendshapes, weights.T, strict=True), strict=True)), rest
     names = (f"expression{index}" for index in range(len(model.expression_basis)))
     return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None
@@ -192,7 +193,7 @@ def _write_glb(path, scene, image, model):
 def _write_overlay(path, clip, scene, settings, models, progress):
     times = scene.track.times
     rate = 1 / np.median(np.diff(times)) if len(times) > 1 else video.FRAME_RATE
-    model = models.levels[min(OVERLAY_LEVEL, len(models.levels) - 1)]
+    model = morphable_model.pick_level(models.levels, OVERLAY_LEVEL)
     frames = video.read_frames(clip, len(times), settings.frame_rate)
     with video.writing_video(path, *scene.track.size, rate) as write:
         for index, frame in enumerate(frames):
@@ -206,12 +207,12 @@ def _write_overlay(path, clip, scene, settings, models, progress):
 
 def _summary(path, out, scene, known, models, options, settings):
     """`ClipOutcome`, and the content of coefficients.json."""
-    track, model = scene.track, models.levels[0]
+    track, model = scene.track, models.levels[-1]
     back = scene.transform.inverse()
     landmarks = back.apply(motion.project(known, scene.motion, scene.camera)[:, :68])
     detected = track.landmarks[:, :68]
-    inner = np.linalg.norm(landmarks - detected, axis=-1)[track.present, 17:].mean(-1)
-    eyes = np.linalg.norm(detected[track.present, 36] - detected[track.present, 45], axis=-1)
+    inner = mean_distance(landmarks, detected)[track.present]
+    eyes = eye_distance(detected)[track.present]
     shown = scene.stretches >= 0
     outcome = ClipOutcome(
         folder=out,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.io import photos
 
 MAX_PIXELS = 40_000_000  # of a frame; 8K has 33 million
@@ -30,7 +31,7 @@ TICKS = 90_000  # per second, of written times
 _FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,gif,apng,ogg,asf,h264,hevc,m4v,mjpeg"
 
 
-class VideoError(ValueError):
+class VideoError(InputError):
     """The bytes are no video that can be read; the message says what was received."""
 
 
@@ -65,13 +66,13 @@ def read_frames(path, max_frames=None, frame_rate=None):
     """
     path = Path(path)
     if frame_rate is not None and not RATES[0] <= frame_rate <= RATES[1]:
-        raise ValueError(f"the frame rate must lie in {RATES}. Received: {frame_rate}")
+        raise InputError(f"the frame rate must lie in {RATES}. Received: {frame_rate}")
     if path.is_dir():
         frames = _read_folder(path, frame_rate or FRAME_RATE)
     elif not path.is_file():
         raise FileNotFoundError(f"there is no such clip. Received: {str(path)!r}")
     elif frame_rate is not None:
-        raise ValueError(f"a frame rate is for a folder of frames; a video has its own. Received: {frame_rate}")
+        raise InputError(f"a frame rate is for a folder of frames; a video has its own. Received: {frame_rate}")
     else:
         frames = _read_file(path)
     size = None
@@ -111,7 +112,7 @@ def writing_video(path, width, height, frame_rate=FRAME_RATE):
     """
     width, height = width // 2 * 2, height // 2 * 2
     if min(width, height) < 2:
-        raise ValueError(f"a video needs at least 2 x 2 px. Received: {width} x {height}")
+        raise InputError(f"a video needs at least 2 x 2 px. Received: {width} x {height}")
     with av.open(str(path), "w", format="mp4", container_options={"movflags": "+faststart"}) as container:
         stream = container.add_stream(writing_codec(), rate=Fraction(_believable(frame_rate)).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
