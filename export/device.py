@@ -34,8 +34,8 @@ from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import folder_names, free_name, refuse_existing, writing_folder
-from tf_deep3d.mesh import face_files
-from tf_deep3d.mesh import mesh as meshio
+from tf_deep3d.mesh import face_files, gltf
+from tf_deep3d.mesh.obj import write_obj
 
 # What a bundle carries, so that this module runs where the project is not installed.
 ROOMS = ("io", "face", "mesh", "detection")  # of `tf_deep3d`: NumPy, Pillow and LiteRT are all they need
@@ -236,9 +236,9 @@ def write_face(folder, photo, portrait, runtime, overwrite=False):
     record["arkit"] = {name: round(weight, 6) for name, weight in runtime.arkit(portrait).items()}
     name = Path(folder).name
     with writing_folder(folder, overwrite) as temporary:
-        meshio.write_obj(temporary / "face.obj", expressive, name, model.licence)
+        write_obj(temporary / "face.obj", expressive, name, model.licence)
         weights = {face_files.PHOTO_EXPRESSION: 1.0}
-        meshio.write_glb(temporary / "face.glb", still, meshes[2], name, model.licence, weights=weights)
+        gltf.write_glb(temporary / "face.glb", gltf.build(still, meshes[2], weights, name, model.licence))
         face_files.write_json(temporary / "face.json", record)
 
 

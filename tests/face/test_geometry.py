@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from keras import ops
+from scipy.spatial.transform import Rotation
 
 from tf_deep3d.face import geometry
 
@@ -26,6 +27,16 @@ def _sphere(rounds=4):
             finer += [[a, ab, ca], [ab, b, bc], [ca, bc, c], [ab, bc, ca]]
         triangles = finer
     return np.array(vertices), np.array(triangles, np.int32)
+
+
+def test_quaternions_turn_as_the_matrices_and_as_scipys():
+    angles = np.random.default_rng(0).uniform(-np.pi, np.pi, (500, 3))
+    found = geometry.quaternions(angles)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=-1), 1)
+    np.testing.assert_allclose(Rotation.from_quat(found).as_matrix(), geometry.rotation_matrix(angles), atol=1e-12)
+    heads = angles / 4  # less than 45 degrees about each axis: w is the largest, of which scipy returns the positive
+    expected = Rotation.from_matrix(geometry.rotation_matrix(heads)).as_quat()
+    np.testing.assert_allclose(geometry.quaternions(heads), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,24 @@ def angles_of(rotation):
     return np.stack([pitch, yaw, roll], axis=-1)
 
 
+def quaternions(angles: np.ndarray) -> np.ndarray:
+    """The unit quaternions [B, 4], x, y, z, w, that turn as `rotation_matrix` of `angles` [B, 3] does.
+
+    Half-angle formula of the product Rz Ry Rx. Angles that go on continuously give quaternions that do.
+    """
+    half = np.asarray(angles, np.float64) / 2
+    (sx, sy, sz), (cx, cy, cz) = np.sin(half).T, np.cos(half).T
+    return np.stack(
+        [
+            sx * cy * cz - cx * sy * sz,
+            cx * sy * cz + sx * cy * sz,
+            cx * cy * sz - sx * sy * cz,
+            cx * cy * cz + sx * sy * sz,
+        ],
+        axis=-1,
+    )
+
+
 def triangle_normals(vertices, triangles, xp=np):
     """Unit normals [B, T, 3] of `triangles` [T, 3], counter-clockwise seen from outside, of `vertices` [B, V, 3]."""
     a, b, c = (xp.take(vertices, triangles[:, i], axis=1) for i in range(3))

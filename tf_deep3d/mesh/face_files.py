@@ -4,18 +4,26 @@ Letters: V vertices.
 """
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_deep3d import face as faces
 from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE
+from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import vertex_normals
+from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.face.reconstruction import Face
 from tf_deep3d.mesh.mesh import Mesh
 
 PHOTO_EXPRESSION = "photoExpression"  # the morph target that turns the neutral mesh into the photo's expression
 
 
-def meshes(model, coefficients, texture=None):
+def meshes(
+    model: MorphableModel, coefficients: Coefficients, texture: np.ndarray | None = None
+) -> tuple[Mesh, Mesh, dict[str, np.ndarray]]:
     """The meshes of one face, unposed, facing +z.
 
     Args:
@@ -44,7 +52,9 @@ def meshes(model, coefficients, texture=None):
     return expressive, still, targets | {PHOTO_EXPRESSION: (shape - neutral)[0]}
 
 
-def describe(photo, portrait, model, coefficients, face):
+def describe(
+    photo: str, portrait: Any, model: MorphableModel, coefficients: Coefficients, face: Face
+) -> dict[str, Any]:
     """A face in numbers that JSON can hold.
 
     Args:
@@ -77,12 +87,12 @@ def describe(photo, portrait, model, coefficients, face):
     }
 
 
-def write_json(path, record):
-    """Writes a dict to a new file `path`; ValueError for numbers that are not finite."""
+def write_json(path: Path, record: Any) -> None:
+    """Writes `record`, which JSON can hold, to a new file `path`; ValueError for numbers that are not finite."""
     text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
-def numbers(array):
+def numbers(array: ArrayLike) -> list[Any]:
     """An array as lists of numbers of six decimals, for JSON."""
     return np.round(np.asarray(array, np.float64), 6).tolist()

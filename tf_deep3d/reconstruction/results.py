@@ -11,7 +11,10 @@ from tf_deep3d import face as faces
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.landmarks import nme
 from tf_deep3d.io.files import writing_folder
-from tf_deep3d.mesh import face_files, mesh
+from tf_deep3d.mesh import face_files, gltf
+from tf_deep3d.mesh.mesh import PNG_LEVEL
+from tf_deep3d.mesh.obj import write_obj
+from tf_deep3d.mesh.ply import write_ply
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
 
@@ -77,20 +80,20 @@ def write_meshes(folder, name, model, coefficients, image):
     """
     expressive, still, targets = face_files.meshes(model, coefficients, texture=image)
     terms = model.licence
-    mesh.write_obj(folder / "face.obj", expressive, name, terms, texture_name="texture.png")
+    write_obj(folder / "face.obj", expressive, name, terms, texture_name="texture.png")
     colors = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
     colored = expressive._replace(texture=None, uv=None, uv_triangles=None, colors=colors)
-    mesh.write_ply(folder / "face.ply", colored, name, terms)
+    write_ply(folder / "face.ply", colored, name, terms)
     weights = {face_files.PHOTO_EXPRESSION: 1.0}
     if not np.any(coefficients.expression):
         targets.pop(face_files.PHOTO_EXPRESSION)
         weights = {}
-    mesh.write_glb(folder / "face.glb", still, targets, name, terms, weights=weights)
+    gltf.write_glb(folder / "face.glb", gltf.build(still, targets, weights, name, terms))
 
 
 def write_picture(path, picture):
     """Writes a picture [H, W, 3] as PNG."""
-    Image.fromarray(picture).save(path, compress_level=mesh.PNG_LEVEL)
+    Image.fromarray(picture).save(path, compress_level=PNG_LEVEL)
 
 
 def versions():

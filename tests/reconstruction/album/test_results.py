@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.album import synthetic_models, synthetic_sightings, synthetic_truth
 from tf_deep3d import face as faces
-from tf_deep3d.mesh import mesh
+from tf_deep3d.mesh import gltf
 from tf_deep3d.reconstruction import photo as pipeline
 from tf_deep3d.reconstruction.album import album as albums
 from tf_deep3d.reconstruction.album import results
@@ -133,7 +133,7 @@ def test_a_failure_leaves_nothing(album, models, tmp_path, monkeypatch):
     def full(*arguments, **named):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(mesh, "write_glb", full)
+    monkeypatch.setattr(gltf, "write_glb", full)
     with pytest.raises(OSError, match="No space"):
         results.write_album(tmp_path / "me", album, OPTIONS, models)
     assert not list(tmp_path.iterdir())

@@ -21,7 +21,8 @@ from tf_deep3d.evaluation.protocols import Protocol, folder_of, found_at, whole
 from tf_deep3d.evaluation.protocols.surfaces import challenge_region, scan_at, to_surface
 from tf_deep3d.evaluation.scans import ANCHORS
 from tf_deep3d.io.files import writing
-from tf_deep3d.mesh.mesh import Mesh, write_obj
+from tf_deep3d.mesh.mesh import Mesh
+from tf_deep3d.mesh.obj import write_obj
 
 LISTS = {"validation": "imagepathsvalidation.txt", "test": "imagepathstest.txt"}
 CHALLENGES = ("multiview_neutral", "multiview_expressions", "multiview_occlusions", "selfie")

@@ -24,8 +24,9 @@ from tf_deep3d.face.geometry import Similarity, vertex_normals
 from tf_deep3d.face.landmarks import eye_distance, mean_distance
 from tf_deep3d.fitting import motion
 from tf_deep3d.io.files import refuse_existing
-from tf_deep3d.mesh import animation as gltf_animation
-from tf_deep3d.mesh import mesh as meshio
+from tf_deep3d.mesh import gltf
+from tf_deep3d.mesh.animation import Animation, animate
+from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh, to_uint8
 from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import video
 from tf_deep3d.rendering import pictures
@@ -118,7 +119,7 @@ def reconstruct_clip(path, out, settings, options, models, on_progress=None):
     with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as temporary:
         temporary = Path(temporary)
         image = _texture(scene, models)
-        Image.fromarray(meshio.to_uint8(image)).save(temporary / "texture.png", compress_level=meshio.PNG_LEVEL)
+        Image.fromarray(to_uint8(image)).save(temporary / "texture.png", compress_level=PNG_LEVEL)
         _write_glb(temporary / "face.glb", scene, image, models.written)
         _write_overlay(temporary / "overlay.mp4", path, scene, settings, models, progress)
         outcome, record = _summary(path, out, scene, known, models, options, settings)
@@ -175,19 +176,18 @@ def shown_targets(models, moves):
 def _write_glb(path, scene, image, model):
     neutral = faces.neutral_shape(model, scene.appearance.identity[None])
     normals = vertex_normals(neutral, model.triangles, model.vertex_corners)[0]
-    mesh = meshio.Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
+    mesh = Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
     targets = scene.targets
     shown = scene.stretches >= 0
-    still = path.with_suffix(".still.glb")
-    meshio.write_glb(still, mesh, {name: moved for name, (moved, _) in targets.items()}, "face", model.licence)
-    animation = gltf_animation.Animation(
+    document = gltf.build(mesh, {name: moved for name, (moved, _) in targets.items()}, licence=model.licence)
+    animation = Animation(
         times=scene.track.times[shown],
         weights={name: weights[shown] for name, (_, weights) in targets.items()},
         angles=scene.motion.angles[shown],
         translation=scene.motion.translation[shown],
     )
-    gltf_animation.animate_glb(still, path, animation, scene.camera)
-    still.unlink()
+    animate(document, animation, scene.camera)
+    gltf.write_glb(path, document)
 
 
 def _write_overlay(path, clip, scene, settings, models, progress):

@@ -1,0 +1,57 @@
+"""The meshes and numbers of a face, against the equations of `face` and the similarity of its crop."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tf_deep3d import face as faces
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.mesh import face_files
+
+
+@pytest.fixture(scope="module")
+def coefficients(tiny_model):
+    rng = np.random.default_rng(0)
+    bases = (tiny_model.identity_basis, tiny_model.expression_basis, tiny_model.albedo_basis)
+    identity, expression, albedo = (rng.normal(size=(1, len(basis))).astype(np.float32) for basis in bases)
+    light = rng.normal(size=(1, 3, 9)).astype(np.float32) * 0.1
+    return Coefficients(
+        identity, expression, albedo, np.float32([[0.1, -0.4, 0.2]]), light, np.float32([[0.3, 0.1, -1]])
+    )
+
+
+def test_the_meshes_are_the_unposed_face_with_and_without_its_expression(tiny_model, coefficients):
+    expressive, neutral, targets = face_files.meshes(tiny_model, coefficients)
+    still = coefficients._replace(angles=np.zeros((1, 3)), translation=np.zeros((1, 3)))
+    for mesh, group in ((expressive, still), (neutral, still._replace(expression=0 * still.expression))):
+        expected = faces.reconstruct(tiny_model, group)
+        np.testing.assert_allclose(mesh.vertices, expected.vertices[0], atol=1e-6)
+        np.testing.assert_allclose(mesh.normals, expected.normals[0], atol=1e-5)
+        np.testing.assert_array_equal(mesh.triangles, tiny_model.triangles)
+    assert list(targets) == [*tiny_model.blendshape_names, face_files.PHOTO_EXPRESSION]
+    np.testing.assert_allclose(neutral.vertices + targets[face_files.PHOTO_EXPRESSION], expressive.vertices, atol=1e-6)
+    np.testing.assert_array_equal(targets["jawOpen"], tiny_model.blendshapes[0])
+
+
+def test_the_numbers_are_in_px_of_the_photo_and_survive_json(tiny_model, coefficients, tmp_path):
+    face = faces.reconstruct(tiny_model, coefficients)
+    transform = Similarity(0.5, 0.3, (7.0, -4.0))
+    detected = SimpleNamespace(box=np.array([1, 2, 3, 4.0]), landmarks68=np.arange(136.0).reshape(68, 2))
+    portrait = SimpleNamespace(detected=detected, crop=SimpleNamespace(transform=transform, outside=0.25))
+    record = face_files.describe("me.jpg", portrait, tiny_model, coefficients, face)
+    face_files.write_json(tmp_path / "face.json", record)
+    assert json.loads((tmp_path / "face.json").read_text()) == record
+    np.testing.assert_allclose(transform.apply(record["landmarks68_photo_px"]), face.landmarks[0], atol=1e-5)
+    np.testing.assert_allclose(record["detected_landmarks68_photo_px"], detected.landmarks68)
+    np.testing.assert_allclose(record["pose"]["yaw_degrees"], np.degrees(-0.4), atol=1e-4)
+    for name, group in coefficients._asdict().items():
+        np.testing.assert_allclose(record["coefficients"][name], group[0], atol=1e-6)
+
+
+def test_numbers_that_are_not_finite_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        face_files.write_json(tmp_path / "face.json", {"depth": float("nan")})
+    assert not list(tmp_path.iterdir())
