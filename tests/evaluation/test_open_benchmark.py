@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tf_deep3d.detection import detector
-from tf_deep3d.evaluation import metrics, open_benchmark
+from tf_deep3d.evaluation import metrics, open_benchmark, registration
 from tf_deep3d.face.morphable_model import load
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import benchmark_people as build
@@ -36,7 +36,7 @@ def test_subjects_are_the_size_of_people_in_the_models_frame(subjects):
     points = np.einsum("lcd,lc->ld", mean.mean_shape[corners.vertices], corners.weights)
     for who in subjects.values():
         assert 0.8 < np.linalg.norm(who.landmarks[36] - who.landmarks[45]) < 1.2  # dm
-        found = metrics.similarity_from_landmarks(who.landmarks[17:], points[17:])
+        found = registration.similarity_from_landmarks(who.landmarks[17:], points[17:])
         assert 0.85 < found.scale < 1.15
         assert np.degrees(np.arccos((np.trace(found.rotation) - 1) / 2)) < 8
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_deep3d.evaluation import metrics, open_benchmark
+from tf_deep3d.evaluation import metrics, open_benchmark, registration
 from tf_deep3d.evaluation.report import error_colors
 from tf_deep3d.evaluation.scans import ANCHORS
 from tf_deep3d.face import geometry
@@ -131,7 +131,7 @@ def mean(values):
     return float(np.mean(values)) if len(values) else math.nan
 
 
-def align(prediction, points, point_normals, landmarks, steps=metrics.ICP_STEPS):
+def align(prediction, points, point_normals, landmarks, steps=registration.ICP_STEPS):
     """Puts a prediction on the truth, by landmarks and ICP.
 
     Args:
@@ -148,9 +148,9 @@ def align(prediction, points, point_normals, landmarks, steps=metrics.ICP_STEPS)
     normals = geometry.vertex_normals(
         vertices[None], triangles, _corners(triangles.astype(np.int32).tobytes(), len(vertices))
     )[0]
-    start = metrics.similarity_from_landmarks(prediction.anchors, landmarks[prediction.anchor_indices])
+    start = registration.similarity_from_landmarks(prediction.anchors, landmarks[prediction.anchor_indices])
     pick = np.linspace(0, len(points) - 1, min(ICP_POINTS, len(points))).round().astype(int)
-    move = metrics.icp(vertices, normals, points[pick], point_normals[pick], start, steps=steps)
+    move = registration.icp(vertices, normals, points[pick], point_normals[pick], start, steps=steps)
     return move.apply(vertices), normals @ move.rotation.T
 
 

@@ -4,7 +4,7 @@ Letters: V vertices, T triangles, P points, N pairs.
 """
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 BLOCK = 1 << 20  # pairs of a point and a triangle that are measured at once
 
@@ -27,13 +27,13 @@ def surface_distances(vertices, triangles, points, block=BLOCK):
     vertices, points = np.asarray(vertices, np.float64), np.asarray(points, np.float64)
     corners = vertices[np.asarray(triangles)]
     used = np.unique(triangles)
-    best = cKDTree(vertices[used]).query(points)[0]
+    best = KDTree(vertices[used]).query(points)[0]
     centers = corners.mean(1)
     radii = np.linalg.norm(corners - centers[:, None], axis=2).max(1)
     sizes = np.floor(np.log2(np.maximum(radii, 1e-9)))
     for size in np.unique(sizes):
         chosen = np.flatnonzero(sizes == size)
-        tree = cKDTree(centers[chosen])
+        tree = KDTree(centers[chosen])
         reach = best + radii[chosen].max()
         counts = tree.query_ball_point(points, reach, return_length=True)
         ends = np.flatnonzero(np.diff(np.cumsum(counts) // block, append=-1)) + 1

@@ -1,7 +1,7 @@
 """What `evaluation` measured, for people: tables for the terminal, for papers and for programs.
 
-Results are lists of `evaluation.read_result`, method name -> list, the same pictures in the same order. Means are over
-the pictures that a method solved; intervals are 95 % bootstrap intervals that draw whole persons (`metrics.summarize`).
+Results are lists of `benchmark.read_result`, method name -> list, the same pictures in the same order. Means are over the
+pictures that a method solved; intervals are 95 % bootstrap intervals that draw whole persons (`statistics.summarize`).
 """
 
 import csv
@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from tf_deep3d.errors import InputError
-from tf_deep3d.evaluation import metrics
+from tf_deep3d.evaluation import statistics
 
 # Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for `MORE`. The first that a
 # benchmark has is its main one.
@@ -79,19 +79,19 @@ def totals_of(results):
 
 
 def summaries(results):
-    """Section -> method -> number -> `metrics.Summary`, in the number's unit."""
+    """Section -> method -> number -> `statistics.Summary`, in the number's unit."""
     table = {}
     for title, chosen in sections(next(iter(results.values()))).items():
         for method, rows in results.items():
             groups = groups_of(rows)[chosen]
             table.setdefault(title, {})[method] = {
-                name: metrics.summarize(values_of(rows, name)[chosen], groups) for name in MEASURES
+                name: statistics.summarize(values_of(rows, name)[chosen], groups) for name in MEASURES
             }
     return table
 
 
 def comparison(results, first, second):
-    """Number -> `metrics.Comparison` of two methods, where both have it for two pictures at least.
+    """Number -> `statistics.Comparison` of two methods, where both have it for two pictures at least.
 
     Raises:
       ValueError: if a method was not evaluated.
@@ -103,7 +103,7 @@ def comparison(results, first, second):
     for name in MEASURES:
         pair = [values_of(results[method], name) for method in (first, second)]
         if np.isfinite(pair[0] - pair[1]).sum() >= 2 and name != "seconds":
-            found[name] = metrics.compare(*pair, groups_of(results[first]))
+            found[name] = statistics.compare(*pair, groups_of(results[first]))
     return found
 
 

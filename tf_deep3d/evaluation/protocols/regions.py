@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 
 from tf_deep3d.errors import InputError
-from tf_deep3d.evaluation import metrics
+from tf_deep3d.evaluation import metrics, registration
 from tf_deep3d.evaluation.benchmark import Case
 from tf_deep3d.evaluation.measuring import ICP_POINTS, Measurement, align, mean, pictures
 from tf_deep3d.evaluation.point_to_surface import surface_distances
@@ -142,7 +142,7 @@ def by_region(prediction, keypoints, nose, mouth, forehead, cheek, frame, unit=N
         raise InputError(f"{keypoints} must hold {KEYPOINTS} points. Received: {len(points)}")
     landmarks = points[:68]
     scale = guessed_unit(landmarks) if unit is None else unit
-    move = metrics.similarity_from_landmarks(scale * landmarks[INNER_FACE], frame[INNER_FACE], scale=False)
+    move = registration.similarity_from_landmarks(scale * landmarks[INNER_FACE], frame[INNER_FACE], scale=False)
     landmarks = move.apply(scale * landmarks)
     parts, count = [], 0
     for path in (nose, mouth, forehead, cheek):
@@ -156,8 +156,8 @@ def by_region(prediction, keypoints, nose, mouth, forehead, cheek, frame, unit=N
     numbers, errors = {}, []
     for name, (vertices, _, normals) in zip(REGIONS, parts, strict=True):
         pick = np.linspace(0, len(vertices) - 1, min(ICP_POINTS, len(vertices))).round().astype(int)
-        stay = metrics.Similarity3D(1.0, np.eye(3), np.zeros(3))
-        own = metrics.icp(aligned, turned, vertices[pick], normals[pick], stay, scale=False)
+        stay = registration.Similarity3D(1.0, np.eye(3), np.zeros(3))
+        own = registration.icp(aligned, turned, vertices[pick], normals[pick], stay, scale=False)
         errors.append(surface_distances(own.apply(aligned), prediction.triangles, vertices))
         numbers[name] = mean(errors[-1])
     numbers["regions"] = math.fsum(numbers.values()) / len(REGIONS)

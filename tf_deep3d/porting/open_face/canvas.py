@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from tf_deep3d.porting.open_face import geometry, surface
+from tf_deep3d.porting.open_face.mesh import Mesh
+from tf_deep3d.porting.open_face.sources import Sources
 
 MELANIN, HAEMOGLOBIN = np.array([0.42, 0.72, 1.0]), np.array([0.10, 1.0, 0.85])  # relative density of R, G, B
 _STUBBLE, _HAIR = np.array([1.0, 0.95, 0.9]), np.array([0.75, 0.95, 1.1])
@@ -51,7 +53,7 @@ class Canvas(NamedTuple):
     brows: np.ndarray
 
 
-def canvas(sources, mesh, crop=True):
+def canvas(sources: Sources, mesh: Mesh, crop: bool = True) -> Canvas:
     """The `Canvas` of a surface.
 
     Args:
@@ -83,7 +85,7 @@ def canvas(sources, mesh, crop=True):
     }
     names = tuple(name for name, layer in layers.items() for _ in layer)
     eye = np.flatnonzero(mesh.part == surface.EYE)
-    rim, _ = cKDTree(mesh.place[skin]).query(mesh.place[eye] + [0, 0.01, 0])
+    rim, _ = KDTree(mesh.place[skin]).query(mesh.place[eye] + [0, 0.01, 0])
     mouth = np.flatnonzero(np.isin(mesh.part, (surface.MOUTH, surface.CAP)))
     radius = np.linalg.norm(mesh.disc[mouth], axis=1)
     deep = np.clip((0.75 - radius) / 0.1, 0, 1)
@@ -103,12 +105,12 @@ def canvas(sources, mesh, crop=True):
     )
 
 
-def soft(x):
+def soft(x: np.ndarray) -> np.ndarray:
     """Logistic step from 0 to 1."""
     return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
 
 
-def _painted(sources, mesh, skin, eye_y, crop):
+def _painted(sources: Sources, mesh: Mesh, skin: np.ndarray, eye_y: float, crop: bool) -> np.ndarray:
     """Density [S, V, 3] of the painted skins over that of their cheeks.
 
     For the crop, hair and stubble near the border give way to what is spread from inside.
@@ -131,7 +133,7 @@ def _painted(sources, mesh, skin, eye_y, crop):
     return np.swapaxes((density - density[cheeks].mean(0)) * skin[:, None, None], 0, 1)
 
 
-def _brows(sources, place, skin):
+def _brows(sources: Sources, place: np.ndarray, skin: np.ndarray) -> np.ndarray:
     """Opacity of each eyebrow card at the vertices: [12, V]."""
     result = []
     for name in sorted(sources.brows):
@@ -151,7 +153,7 @@ def _brows(sources, place, skin):
     return np.clip(np.stack(result), 0, 1)
 
 
-def _fields(place, skin, seed=5):
+def _fields(place: np.ndarray, skin: np.ndarray, seed: int = 5) -> np.ndarray:
     """Smooth bumps on the skin: [_FIELDS, V]."""
     rng = np.random.default_rng(seed)
     centers = place[skin][rng.integers(0, skin.sum(), _FIELDS)]

@@ -1,12 +1,16 @@
 """Quad meshes: boundary loops, rings, mirror images, Catmull-Clark subdivision as sparse matrices, triangles."""
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import scipy.sparse as sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
+
+Sparse: TypeAlias = Any  # a matrix of SciPy in CSR form
 
 
-def sample(image, uv):
+def sample(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
     """Bilinear lookup of `image` [H, W, ...] (first row on top) at `uv` [K, 2] (origin bottom left): [K, ...]."""
     height, width = image.shape[:2]
     x = np.clip(uv[:, 0] * width - 0.5, 0, width - 1.001)
@@ -19,25 +23,25 @@ def sample(image, uv):
     return top * (1 - fy) + bottom * fy
 
 
-def quad_edges(quads):
+def quad_edges(quads: np.ndarray) -> np.ndarray:
     """The directed edges of quads [F, 4]: [F, 4, 2]; edge k joins corner k to corner k + 1."""
     return np.stack([quads, np.roll(quads, -1, 1)], -1)
 
 
-def edge_numbers(quads, count):
+def edge_numbers(quads: np.ndarray, count: int) -> np.ndarray:
     """One number per undirected edge of quads [F, 4] over `count` vertices: [F, 4]."""
     edges = np.sort(quad_edges(quads).astype(np.int64), -1)
     return edges[..., 0] * count + edges[..., 1]
 
 
-def islands(quads, count):
+def islands(quads: np.ndarray, count: int) -> np.ndarray:
     """Connected component of each quad: [F]."""
     edges = quad_edges(quads).reshape(-1, 2)
     graph = sparse.coo_matrix((np.ones(len(edges)), edges.T), (count, count))
     return connected_components(graph, directed=False)[1][quads[:, 0]]
 
 
-def boundary_loops(quads):
+def boundary_loops(quads: np.ndarray) -> list[np.ndarray]:
     """Boundary loops of a quad mesh, each an array of vertices in the direction of the quads' edges, longest first.
 
     Raises:
@@ -61,7 +65,7 @@ def boundary_loops(quads):
     return sorted(loops, key=len, reverse=True)
 
 
-def fill_corners(chosen, allowed, quads):
+def fill_corners(chosen: np.ndarray, allowed: np.ndarray, quads: np.ndarray) -> np.ndarray:
     """Adds to the `chosen` [F] quads every `allowed` one that has two edges on their border, until none is left.
 
     What remains is bordered by edge loops of the mesh, without stairs.
@@ -76,12 +80,12 @@ def fill_corners(chosen, allowed, quads):
         chosen |= more
 
 
-def trim(chosen, quads):
+def trim(chosen: np.ndarray, quads: np.ndarray) -> np.ndarray:
     """Removes from the `chosen` [F] quads those at their longest boundary loop."""
     return chosen & ~np.isin(quads, boundary_loops(quads[chosen])[0]).any(1)
 
 
-def grow_rings(quads, loop, count):
+def grow_rings(quads: np.ndarray, loop: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Grows `count` rings of quads beyond a boundary loop.
 
     Args:
@@ -105,25 +109,25 @@ def grow_rings(quads, loop, count):
     return np.stack(rings), np.asarray(quads)[chosen]
 
 
-def strip(first, second, closed=False):
+def strip(first: np.ndarray, second: np.ndarray, closed: bool = False) -> np.ndarray:
     """Quads between two rows of vertices [L], on the left of `first` when looking along it."""
     quads = np.stack([first, np.roll(first, -1), np.roll(second, -1), second], 1)
     return quads if closed else quads[:-1]
 
 
-def match_mirrored(points, tolerance=1e-6):
+def match_mirrored(points: np.ndarray, tolerance: float = 1e-6) -> np.ndarray:
     """For each of `points` [K, 3] the index of its mirror image in x: [K].
 
     Raises:
       ValueError: if a point has no image within `tolerance`.
     """
-    distance, index = cKDTree(points).query(points * [-1, 1, 1])
+    distance, index = KDTree(points).query(points * [-1, 1, 1])
     if distance.max() > tolerance or len(np.unique(index)) != len(points):
         raise ValueError(f"points must be symmetric within {tolerance}. Received: {distance.max()}")
-    return index
+    return np.asarray(index)
 
 
-def catmull_clark(quads, count):
+def catmull_clark(quads: np.ndarray, count: int) -> tuple[Sparse, np.ndarray]:
     """One step of Catmull-Clark subdivision; borders become cubic B-splines.
 
     Args:
@@ -140,7 +144,7 @@ def catmull_clark(quads, count):
     ends = np.stack([numbers // count, numbers % count], 1)
     uses = np.bincount(edge_of.ravel(), minlength=len(ends))
 
-    def incidence(rows, columns, shape):
+    def incidence(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> Sparse:
         return sparse.csr_matrix((np.ones(rows.size), (rows.ravel(), columns.ravel())), shape)
 
     face_index = np.repeat(np.arange(faces), 4)
@@ -169,7 +173,7 @@ def catmull_clark(quads, count):
     return matrix, finer.reshape(-1, 4)
 
 
-def split_linear(quads, count):
+def split_linear(quads: np.ndarray, count: int) -> tuple[Sparse, np.ndarray]:
     """One step of linear subdivision in the same order as `catmull_clark`, for texture points: (matrix, quads)."""
     matrix, finer = catmull_clark(quads, count)
     numbers = np.unique(edge_numbers(quads, count))
@@ -179,10 +183,13 @@ def split_linear(quads, count):
     return sparse.vstack([sparse.identity(count), middles, matrix[count + len(ends) :]]).tocsr(), finer
 
 
-def split_quads(quads, uv_quads, points):
+def split_quads(quads: np.ndarray, uv_quads: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two triangles a quad, along the shorter diagonal of `points` [V, 3]: ([2 F, 3], [2 F, 3]) int32."""
     first = np.linalg.norm(points[quads[:, 0]] - points[quads[:, 2]], axis=1)
     second = np.linalg.norm(points[quads[:, 1]] - points[quads[:, 3]], axis=1)
     turn = (second < first * (1 - 1e-9)).astype(int)[:, None]
     corners = (np.array([[0, 1, 2, 0, 2, 3]]) + turn) % 4
-    return tuple(np.take_along_axis(each, corners, 1).reshape(-1, 3).astype(np.int32) for each in (quads, uv_quads))
+    split, uv_split = (
+        np.take_along_axis(each, corners, 1).reshape(-1, 3).astype(np.int32) for each in (quads, uv_quads)
+    )
+    return split, uv_split

