@@ -122,14 +122,34 @@ def test_a_gradient_that_is_not_finite_is_told_by_the_loss(folder, model_file):
         np.testing.assert_array_equal(weight.numpy(), old)
 
 
-def test_records_without_dense_landmarks_train_on_the_others(folder, model_file):
+def test_the_landmark_term_is_the_papers(folder, model_file):
+    """1/68 sum_n w_n |q_n - q'_n|^2 with w = 20 for nose and inner lips, else 1."""
+    settings = _settings(folder, model_file)
+    built, model = _reconstructor(settings, model_file)
+    batch = _batch(settings, model)
+    mean = face.reconstruct(model, model.layout().zeros(2)).landmarks
+    squared = ((mean - batch["landmarks"].numpy()) ** 2).sum(-1)
+    important = [28, 29, 30, *range(60, 68)]
+    expected = (squared.sum(-1) + 19 * squared[:, important].sum(-1)) / 68
+    np.testing.assert_allclose(built(batch)["terms"]["landmark"], expected, rtol=1e-4)
+
+
+def test_records_without_dense_landmarks_count_as_much_as_those_with(folder, model_file):
+    """Where all landmarks are equally far away, both cost the same; elsewhere each is judged by its own."""
     settings = _settings(folder, model_file, dense=0.3)
     built, model = _reconstructor(settings, model_file)
     batch = _batch(settings, model)
-    unknown = {**batch, "dense": batch["dense"] * 0, "dense_known": batch["dense_known"] * 0}
-    with_dense, without = (built(b)["terms"]["landmark"].numpy() for b in (batch, unknown))
-    assert np.isfinite(without).all()
-    assert (without < with_dense).all()
+    mean = face.reconstruct(model, model.layout().zeros(2))
+    dense = face.reconstruct(model, model.layout().zeros(2), landmarks="mediapipe478").landmarks
+    aside = {**batch, "landmarks": mean.landmarks + np.float32([3, 4]), "dense": dense + np.float32([3, 4])}
+    lacking = {**aside, "dense": aside["dense"] * np.float32([[[1]], [[0]]]), "dense_known": np.float32([1, 0])}
+    cost = 25 * (57 + 11 * 20) / 68
+    for each in (aside, lacking):
+        np.testing.assert_allclose(built(each)["terms"]["landmark"], [cost, cost], rtol=1e-3)
+    nearer = {**lacking, "dense": dense * np.float32([[[1]], [[0]]])}
+    first, second = built(nearer)["terms"]["landmark"].numpy()
+    assert first < 0.9 * cost
+    assert second == pytest.approx(cost, rel=1e-3)
 
 
 def test_shape_is_averaged_over_rendered_faces_alone(folder, model_file):

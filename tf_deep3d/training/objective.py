@@ -272,17 +272,17 @@ class Reconstructor(keras.Model):
         face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="joint")
         rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
         attention = skin.skin_attention(batch["skin"], settings.attention, xp=ops)
-        targets, weights = batch["landmarks"], known.point_weights
+        targets, there = batch["landmarks"], None
         if known.points > targets.shape[1]:
-            seen = ops.ones_like(batch["known"])[:, None] * ops.ones((1, 68))
-            seen = ops.concatenate([seen, batch["dense_known"][:, None] * ops.ones((1, 478))], axis=1)
-            targets, weights = ops.concatenate([targets, batch["dense"]], axis=1), weights * seen
+            targets = ops.concatenate([targets, batch["dense"]], axis=1)
+            every, dense = ops.ones_like(targets[:, :COUNT, 0]), ops.ones_like(batch["dense"][..., 0])
+            there = ops.concatenate([every, dense * batch["dense_known"][:, None]], axis=1)
         truth = self.rnet.layout.split(batch["coefficients"], ops)
         terms = {
             "photometric": lambda: hybrid.photometric(
                 batch["images"], rendering.image, rendering.inner_face, attention
             ),
-            "landmark": lambda: hybrid.landmark(face.landmarks, targets, weights),
+            "landmark": lambda: hybrid.landmark(face.landmarks, targets, known.point_weights, there),
             "perceptual": lambda: self._perceptual(batch["images"], rendering),
             "prior": lambda: hybrid.prior(coefficients, settings.loss),
             "albedo_flatness": lambda: hybrid.albedo_flatness(face.albedo, known.skin),
