@@ -348,11 +348,21 @@ def test_a_log_without_a_line_begins_anew(tmp_path, text):
     assert not (tmp_path / run_folder.LOG).exists()
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("rnet_*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_load(path):
     settings = config.load(path, TrainSettings)
     assert settings.network.backbone in rnets.BACKBONES
+    assert (settings.sets is None) == path.stem.startswith("rnet_")
     assert path.read_text(encoding="utf-8").startswith("#")
+
+
+def test_the_papers_numbers_of_cnet():
+    rnet, cnet = (config.load(CONFIGS / f"{name}_paper.yaml", TrainSettings) for name in ("rnet", "cnet"))
+    assert (cnet.sets.photos, cnet.data.batch, cnet.steps, cnet.optimization.learning_rate) == (5, 1, 10_000, 2e-5)
+    assert cnet.sets.bound is None
+    assert not cnet.sets.scalar
+    assert (cnet.loss, cnet.attention, cnet.level) == (rnet.loss, rnet.attention, rnet.level)
+    assert cnet.sets.rnet == "runs/rnet_paper"
 
 
 def test_the_papers_numbers():
