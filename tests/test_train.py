@@ -19,6 +19,7 @@ from tests.prepared import write_records
 from tf_deep3d import train
 from tf_deep3d.data import mixture, plain_batches, records
 from tf_deep3d.face import morphable_model
+from tf_deep3d.losses import hybrid
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.training import config, objective, run_folder
 from tf_deep3d.training.objective import TrainSettings
@@ -347,11 +348,21 @@ def test_a_log_without_a_line_begins_anew(tmp_path, text):
     assert not (tmp_path / run_folder.LOG).exists()
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("rnet_*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_load(path):
     settings = config.load(path, TrainSettings)
     assert settings.network.backbone in rnets.BACKBONES
+    assert (settings.sets is None) == path.stem.startswith("rnet_")
     assert path.read_text(encoding="utf-8").startswith("#")
+
+
+def test_the_papers_numbers_of_cnet():
+    rnet, cnet = (config.load(CONFIGS / f"{name}_paper.yaml", TrainSettings) for name in ("rnet", "cnet"))
+    assert (cnet.sets.photos, cnet.data.batch, cnet.steps, cnet.optimization.learning_rate) == (5, 1, 10_000, 2e-5)
+    assert cnet.sets.bound is None
+    assert not cnet.sets.scalar
+    assert (cnet.loss, cnet.attention, cnet.level) == (rnet.loss, rnet.attention, rnet.level)
+    assert cnet.sets.rnet == "runs/rnet_paper"
 
 
 def test_the_papers_numbers():
@@ -368,6 +379,29 @@ def test_the_papers_numbers():
     assert ms.loss == sx.loss
     assert {s.optimization.learning_rate for s in (paper, ms, sx)} == {1e-4}
     assert all(s.network.backbone == "resnet50" for s in (paper, ms, sx))
+
+
+@pytest.mark.parametrize("name", ["paper", "ms", "sx"])
+def test_the_papers_presets_weigh_landmarks_as_the_paper_does(name, tiny_model):
+    """One pixel for every landmark costs (57 + 11 * 20) / 68 px^2, times 1.6e-3."""
+    settings = config.load(CONFIGS / f"rnet_{name}.yaml", TrainSettings)
+    weights = hybrid.joint_landmarks(tiny_model, settings.emphasis, settings.jaw, settings.dense)[1]
+    target = np.zeros((1, 68, 2), np.float32)
+    cost = float(hybrid.landmark(target + np.float32([1, 0]), target, weights)[0])
+    assert settings.loss.landmark * cost == pytest.approx(1.6e-3 * 277 / 68, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rnet_mobilenet", "cnet_mobilenet"])
+def test_the_mobile_presets_weigh_landmarks_as_the_shipped_weights_were_trained(name):
+    """That was 4e-3 times a weighted mean over all landmarks, of which the dense ones had a weight of 0.3 each."""
+    settings = config.load(CONFIGS / f"{name}.yaml", TrainSettings)
+    model = morphable_model.load(level=0)
+    weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, settings.dense)[1]
+    target, predicted = np.random.default_rng(0).normal(scale=5, size=(2, 4, 546, 2)).astype(np.float32)
+    before = np.concatenate([hybrid.landmark_weights(3.0, 0.2), np.full(468, 0.3), np.zeros(10)])
+    expected = 4e-3 * np.average(((predicted - target) ** 2).sum(-1), axis=1, weights=before)
+    cost = hybrid.landmark(predicted, target, weights, np.ones((4, 546), np.float32))
+    np.testing.assert_allclose(settings.loss.landmark * np.asarray(cost), expected, rtol=1e-4)
 
 
 def test_help_has_examples():

@@ -139,6 +139,32 @@ def test_landmark_takes_478_points_and_weights_for_each_picture():
     np.testing.assert_allclose(hybrid.landmark(predicted, target, seen), expected, rtol=1e-6)
 
 
+def test_an_absent_point_leaves_its_weight_to_the_others():
+    """Equal distances cost the same whatever is there; without any point there is nothing to cost."""
+    weights = hybrid.landmark_weights()
+    target = np.zeros((3, 68, 2))
+    there = np.ones((3, 68))
+    there[1, 20:] = there[2] = 0
+    value = np.asarray(hybrid.landmark(target + np.array([3, 4]), target, weights, there))
+    np.testing.assert_allclose(value, [25 * 277 / 68, 25 * 277 / 68, 0], rtol=1e-6)
+    predicted = target.copy()
+    predicted[:, 0, 0] = 2
+    value = np.asarray(hybrid.landmark(predicted, target, weights, there))
+    np.testing.assert_allclose(value, [4 / 68, 4 * 277 / 20 / 68, 0], rtol=1e-6)
+
+
+def test_joint_landmarks_are_the_papers_and_the_dense_ones_share_their_term(tiny_model):
+    points, weights = hybrid.joint_landmarks(tiny_model)
+    np.testing.assert_array_equal(weights, hybrid.landmark_weights())
+    assert points.vertices.shape == (68, 3)
+    points, weights = hybrid.joint_landmarks(tiny_model, emphasis=3.0, jaw=0.2, dense=0.3)
+    assert points.vertices.shape == (546, 3)
+    assert weights.mean() == pytest.approx(hybrid.landmark_weights(3.0, 0.2).mean(), rel=1e-6)
+    np.testing.assert_allclose(weights[68:536] / weights[20], 0.3, rtol=1e-6)
+    np.testing.assert_array_equal(weights[536:], 0)  # the irises, which the model does not move
+    np.testing.assert_allclose(weights[[30, 5]] / weights[20], [3, 0.2], rtol=1e-6)
+
+
 def test_landmark_gradient():
     weights = hybrid.landmark_weights()
     _check_gradients(

@@ -63,9 +63,36 @@ def test_confidences_tell_photos_apart(rnet, features):
     assert np.abs(confidence[0] - confidence[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_file_gives_the_network_back(half, rnet, features, tmp_path):
+def test_bounded_confidences_keep_their_bound_and_the_papers_have_none(rnet, features):
+    """Both are a sigmoid of the last layer, ours of 2 tanh of it."""
+    papers = cnets.build_cnet(rnet, bound=None)
+    papers.network.get_layer("confidence").kernel.assign(np.random.default_rng(1).normal(size=(cnets.HIDDEN, 6)) * 3)
+    made = {}
+    for bound in (None, 2.0, 0.5):
+        cnet = cnets.build_cnet(rnet, bound=bound)
+        cnet.set_weights(papers.get_weights())
+        made[bound] = np.asarray(cnet(features), np.float64)
+    last = np.log(made[None] / (1 - made[None]))
+    assert np.abs(last).max() > 2.5
+    for bound in (2.0, 0.5):
+        np.testing.assert_allclose(made[bound], 1 / (1 + np.exp(-bound * np.tanh(last))), atol=1e-4)
+    with pytest.raises(ValueError, match=r"bound must be above 0, or None\. Received: 0"):
+        cnets.build_cnet(rnet, bound=0)
+
+
+def test_files_from_before_the_bound_was_a_setting_have_ours(rnet, features):
     cnet = _trained(rnet)
+    old = {name: value for name, value in cnet.get_config().items() if name != "bound"}
+    again = cnets.CNet.from_config(old)
+    again.set_weights(cnet.get_weights())
+    assert again.bound == 2.0
+    np.testing.assert_array_equal(again(features), cnet(features))
+
+
+@pytest.mark.parametrize("bound", [None, 2.0])
+@pytest.mark.parametrize("half", [False, True])
+def test_file_gives_the_network_back(half, bound, rnet, features, tmp_path):
+    cnet = _trained(rnet, bound=bound)
     cnets.save_cnet(cnet, tmp_path / cnets.WEIGHTS, half=half)
     again = cnets.load_cnet(tmp_path, rnet)
     assert again.get_config() == {**cnet.get_config(), "dtype": again.get_config()["dtype"]}

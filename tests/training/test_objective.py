@@ -1,8 +1,10 @@
+import itertools
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,6 +25,7 @@ from tf_deep3d.models.rnet import RNet
 from tf_deep3d.training import objective
 from tf_deep3d.training.objective import DataSettings, Network, Optimization, TrainSettings
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 STILL = Augmentation(0, 0, 0, False)
 
 
@@ -42,10 +45,10 @@ def _settings(folder, model_file, **options):
     )
 
 
-def _reconstructor(settings, model_file, replicas=1):
+def _reconstructor(settings, model_file):
     model = morphable_model.load(model_file, settings.level)
     keras.utils.set_random_seed(1)
-    built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings, replicas)
+    built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings)
     built.compile(objective.optimizer(settings), jit_compile=False)
     return built, model
 
@@ -122,14 +125,79 @@ def test_a_gradient_that_is_not_finite_is_told_by_the_loss(folder, model_file):
         np.testing.assert_array_equal(weight.numpy(), old)
 
 
-def test_records_without_dense_landmarks_train_on_the_others(folder, model_file):
+POISONED = """
+import sys, numpy as np, keras
+from keras import ops
+from tests.training.test_objective import _settings, morphable_model, objective, replace
+settings = replace(_settings("", sys.argv[1]), precision=sys.argv[3])
+model = morphable_model.load(sys.argv[1], 0)
+built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings)
+total = built.compute_loss
+def poisoned(x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    # finite, with a gradient that is not, where the first landmark lies at -1
+    target = x["landmarks"][0, 0, 0]
+    return total(y_pred=y_pred) + ops.sqrt(ops.where(target == -1, 0.0, 1.0) * ops.mean(y_pred["terms"]["landmark"]))
+built.compute_loss = poisoned
+built.compile(objective.optimizer(settings))
+with np.load(sys.argv[2]) as arrays:
+    batch = dict(arrays)
+good = built.train_on_batch(batch, return_dict=True)
+before = [ops.convert_to_numpy(weight) for weight in built.rnet.trainable_weights]
+batch["landmarks"][0, 0, 0] = -1
+bad = built.train_on_batch(batch, return_dict=True)
+after = [ops.convert_to_numpy(weight) for weight in built.rnet.trainable_weights]
+batch["landmarks"][0, 0, 0] = 0
+built.reset_metrics()
+again = built.train_on_batch(batch, return_dict=True)
+assert keras.backend.backend() == "jax"
+assert all(np.isfinite(float(value)) for logs in (good, again) for value in logs.values()), (good, again)
+unknown = [name for name, value in bad.items() if not np.isfinite(float(value))]
+assert unknown == ([] if settings.precision == "mixed_float16" else ["loss"]), bad
+for old, new in zip(before, after, strict=True):
+    np.testing.assert_array_equal(old, new)
+assert any((ops.convert_to_numpy(weight) != old).any() for weight, old in zip(built.rnet.trainable_weights, after))
+"""
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_with_jax_too_a_gradient_that_is_not_finite_is_told_and_left_out(tmp_path, folder, model_file, precision):
+    settings = _settings(folder, model_file)
+    model = morphable_model.load(model_file, 0)
+    np.savez(tmp_path / "batch.npz", **{name: value.numpy() for name, value in _batch(settings, model).items()})
+    command = [sys.executable, "-c", POISONED, str(model_file), str(tmp_path / "batch.npz"), precision]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+
+
+def test_the_landmark_term_is_the_papers(folder, model_file):
+    """1/68 sum_n w_n |q_n - q'_n|^2 with w = 20 for nose and inner lips, else 1."""
+    settings = _settings(folder, model_file)
+    built, model = _reconstructor(settings, model_file)
+    batch = _batch(settings, model)
+    mean = face.reconstruct(model, model.layout().zeros(2)).landmarks
+    squared = ((mean - batch["landmarks"].numpy()) ** 2).sum(-1)
+    important = [28, 29, 30, *range(60, 68)]
+    expected = (squared.sum(-1) + 19 * squared[:, important].sum(-1)) / 68
+    np.testing.assert_allclose(built(batch)["terms"]["landmark"], expected, rtol=1e-4)
+
+
+def test_records_without_dense_landmarks_count_as_much_as_those_with(folder, model_file):
+    """Where all landmarks are equally far away, both cost the same; elsewhere each is judged by its own."""
     settings = _settings(folder, model_file, dense=0.3)
     built, model = _reconstructor(settings, model_file)
     batch = _batch(settings, model)
-    unknown = {**batch, "dense": batch["dense"] * 0, "dense_known": batch["dense_known"] * 0}
-    with_dense, without = (built(b)["terms"]["landmark"].numpy() for b in (batch, unknown))
-    assert np.isfinite(without).all()
-    assert (without < with_dense).all()
+    mean = face.reconstruct(model, model.layout().zeros(2))
+    dense = face.reconstruct(model, model.layout().zeros(2), landmarks="mediapipe478").landmarks
+    aside = {**batch, "landmarks": mean.landmarks + np.float32([3, 4]), "dense": dense + np.float32([3, 4])}
+    lacking = {**aside, "dense": aside["dense"] * np.float32([[[1]], [[0]]]), "dense_known": np.float32([1, 0])}
+    cost = 25 * (57 + 11 * 20) / 68
+    for each in (aside, lacking):
+        np.testing.assert_allclose(built(each)["terms"]["landmark"], [cost, cost], rtol=1e-3)
+    nearer = {**lacking, "dense": dense * np.float32([[[1]], [[0]]])}
+    first, second = built(nearer)["terms"]["landmark"].numpy()
+    assert first < 0.9 * cost
+    assert second == pytest.approx(cost, rel=1e-3)
 
 
 def test_shape_is_averaged_over_rendered_faces_alone(folder, model_file):
@@ -160,38 +228,69 @@ REPLICAS = """
 import sys, json, numpy as np, keras, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.training.test_objective import _settings, _batch, objective, data, mixture, morphable_model
-folder, model_file, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-settings = _settings(folder, model_file)
+from tests.training.test_objective import *
+from tests.training.test_objective import _settings
+from tf_deep3d.training import config
+folder, model_file, path = sys.argv[1:]
+optimization = config.load(CONFIGS / "rnet_mobilenet.yaml", TrainSettings).optimization
+settings = replace(_settings(folder, model_file), optimization=replace(optimization, warmup=1), steps=20)
 model = morphable_model.load(model_file, 0)
-strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
-with strategy.scope():
-    keras.utils.set_random_seed(1)
-    rnet, replicas = objective.build_rnet(settings), strategy.num_replicas_in_sync
-    built = objective.Reconstructor(rnet, model, None, settings, replicas)
-    # plain descent: the weights' change is the gradient itself
-    built.compile(keras.optimizers.SGD(1e-3), jit_compile=False)
-before = [w.numpy() for w in built.rnet.trainable_weights]
 sources = mixture.open_sources(settings.data)
-batches = data.training_batches(settings.data, sources, model.layout().total, np.arange(478), 0)
-built.fit(batches, steps_per_epoch=2, epochs=1, verbose=0)
-moved = [w.numpy() - b for w, b in zip(built.rnet.trainable_weights, before)]
-np.savez(sys.argv[4], *moved)
+
+def train(count, optimizer):
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
+    with strategy.scope():
+        keras.utils.set_random_seed(1)
+        rnet = objective.build_rnet(settings)
+        optimizer = optimizer(count)
+    built = objective.Reconstructor(rnet, model, None, settings, strategy)
+    built.compile(optimizer, jit_compile=False)
+    with strategy.scope():
+        optimizer.build(rnet.trainable_variables)
+    before = [w.numpy() for w in rnet.trainable_weights]
+    batches = data.training_batches(settings.data, sources, model.layout().total, np.arange(478), 0)
+    built.fit(batches, steps_per_epoch=3, epochs=1, verbose=0)
+    return [w.numpy() - b for w, b in zip(rnet.trainable_weights, before)], optimizer
+
+arrays = {}
+for count in (1, 2):
+    # plain descent: the weights' change is the gradient itself
+    for name, make in {
+        "descent": lambda replicas: keras.optimizers.SGD(1e-3),
+        "clipped": lambda replicas: keras.optimizers.SGD(1.0, global_clipnorm=1e-3 / replicas),
+        "shipped": lambda replicas: objective.optimizer(settings, replicas),
+    }.items():
+        moved, optimizer = train(count, make)
+        arrays |= {f"{name} {count} {index:03}": values for index, values in enumerate(moved)}
+    arrays |= {f"momentum {count} {index:03}": values.numpy() for index, values in enumerate(optimizer._momentums)}
+np.savez(path, **arrays)
 """
 
 
 def test_two_replicas_move_the_weights_as_one_does(tmp_path, folder, model_file):
-    moved = []
-    for count in (1, 2):
-        path = tmp_path / f"{count}.npz"
-        command = [sys.executable, "-c", REPLICAS, folder, str(model_file), str(count), str(path)]
-        subprocess.run(command, check=True, capture_output=True, timeout=600)
-        with np.load(path) as arrays:
-            moved.append([arrays[name] for name in arrays.files])
-    for one, two in zip(*moved, strict=True):
+    """By plain descent, by descent along a clipped gradient, and by the optimizer of the shipped configuration."""
+    command = [sys.executable, "-c", REPLICAS, folder, str(model_file), str(tmp_path / "moved.npz")]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, timeout=900)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    with np.load(tmp_path / "moved.npz") as arrays:
+        named = dict(arrays)
+
+    def of(name, count):
+        return [values for key, values in named.items() if key.startswith(f"{name} {count} ")]
+
+    for one, two in zip(of("descent", 1), of("descent", 2), strict=True):
         # a weight below 1 moves in steps of up to 6e-8
         np.testing.assert_allclose(two, one, atol=1e-3 * np.abs(one).max() + 1e-7)
-    assert max(np.abs(one).max() for one in moved[0]) > 1e-5
+    assert max(np.abs(one).max() for one in of("descent", 1)) > 1e-5
+    whole = {key: np.concatenate([v.ravel() for v in of(*key)]) for key in itertools.product(
+        ("clipped", "momentum", "shipped"), (1, 2))}  # fmt: skip
+    for name in ("clipped", "momentum", "shipped"):
+        one, two = whole[name, 1], whole[name, 2]
+        assert np.linalg.norm(two - one) < 0.02 * np.linalg.norm(one), name
+    for count in (1, 2):  # three steps of 1e-3, or their momentum, in nearly the same direction
+        assert 2e-3 < np.linalg.norm(whole["clipped", count]) <= 3e-3 * 1.001
+        assert np.linalg.norm(whole["momentum", count]) <= (1 - 0.9**3) * 10.001
+    assert np.linalg.norm(whole["momentum", 1]) > 0.5 * (1 - 0.9**3) * 10
 
 
 JAX = """
@@ -236,6 +335,10 @@ def test_schedules():
         rate = objective.optimizer(settings)._learning_rate
         return [float(rate(step)) for step in steps] if callable(rate) else float(rate.numpy())
 
+    short = TrainSettings(optimization=Optimization(schedule="cosine", warmup=200), steps=50)
+    assert objective.warmup_steps(short) == 49
+    rising = objective.optimizer(short)._learning_rate
+    np.testing.assert_allclose([float(rising(step)) for step in (0, 49)], [0, 1e-4], atol=1e-10)
     assert rates([], learning_rate=0.5) == 0.5
     steps = rates([0, 99, 101, 250], learning_rate=1.0, schedule="steps", decay=0.2, decay_steps=(100, 200))
     np.testing.assert_allclose(steps, [1, 1, 0.2, 0.04], rtol=1e-6)
@@ -250,7 +353,10 @@ def test_schedules():
         lambda: Optimization(schedule="linear"),
         lambda: Optimization(clip_norm=-1),
         lambda: Optimization(warmup=10),
-        lambda: TrainSettings(optimization=Optimization(schedule="cosine", warmup=50), steps=50),
+        lambda: Optimization(schedule="steps"),
+        lambda: Optimization(schedule="steps", decay_steps=(100, 50)),
+        lambda: Optimization(schedule="steps", decay_steps=(0, 50)),
+        lambda: Optimization(schedule="cosine", decay_steps=(50,)),
         lambda: TrainSettings(precision="half"),
         lambda: TrainSettings(attention="none"),
         lambda: TrainSettings(steps=99, log_every=50),

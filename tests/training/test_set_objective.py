@@ -57,11 +57,11 @@ def batch(settings, tiny_model):
     return next(iter(made))
 
 
-def _reconstructor(settings, model_file, replicas=1):
+def _reconstructor(settings, model_file):
     keras.utils.set_random_seed(1)
     rnet, cnet = set_objective.build_networks(settings)
     model = morphable_model.load(model_file, settings.level)
-    built = set_objective.SetReconstructor(rnet, cnet, model, None, settings, replicas)
+    built = set_objective.SetReconstructor(rnet, cnet, model, None, settings)
     built.compile(objective.optimizer(settings), jit_compile=False)
     return built
 
@@ -148,7 +148,7 @@ def test_a_run_from_the_command_and_its_files(settings, model_file, tmp_path):
     assert [step for step, _ in run_folder.checkpoints(run)] == [2, 4]
     rnet = rnets.load_rnet(run, rnets.fingerprint(model_file))
     cnet = cnets.load_cnet(run, rnet)
-    assert cnet.recipe["sets"] == {"photos": 4, "least": 2, "scalar": False}
+    assert cnet.recipe["sets"] == {"photos": 4, "least": 2, "scalar": False, "bound": 2.0}
     rows = (run / run_folder.LOG).read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "2", "4"]
     assert (run / "panels" / "00000004.png").is_file()

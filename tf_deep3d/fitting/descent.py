@@ -269,12 +269,12 @@ def landmark_pose(points, pixels, weights, camera=None):
 
 
 def _landmark_targets(model, observation, settings):
-    """The model with a landmark set "fit", its targets [B, L, 2] and their weights [L]."""
+    """The model with a landmark set "fit", its targets [B, L, 2] and their weights [L], of mean 1."""
     targets, dense = observation.landmarks, 0.0
     if observation.dense is not None and "mediapipe478" in model.landmarks and settings.dense > 0:
         targets, dense = np.concatenate([targets, observation.dense], axis=1), settings.dense
     joint, weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, dense)
-    return replace(model, landmarks={"fit": joint}), targets.astype(np.float32), weights
+    return replace(model, landmarks={"fit": joint}), targets.astype(np.float32), weights / weights.mean()
 
 
 def _facing(model, pose):

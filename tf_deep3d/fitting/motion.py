@@ -65,7 +65,7 @@ def person(model, identity):
         points=faces.at_landmarks(joint, neutral)[0].astype(np.float64),
         modes=faces.at_landmarks(joint, model.expression_basis).astype(np.float64),
         normals=geometry.normalize(faces.at_landmarks(joint, normals)[0].astype(np.float64)),
-        weights=weights.astype(np.float64),
+        weights=(weights / weights.mean()).astype(np.float64),
     )
 
 

@@ -81,19 +81,21 @@ def joint_landmarks(model, emphasis=EMPHASIS, jaw=1.0, dense=0.0):
     Args:
       model: `MorphableModel`.
       emphasis, jaw: see `landmark_weights`.
-      dense: weight of each dense landmark; with 0 they are left out.
+      dense: weight of each dense landmark beside those of the 68; with 0 they are left out.
 
     Returns:
-      (`Landmarks`, weights [L] of mean 1), L = 68 or 546.
+      (`Landmarks`, weights [L]), L = 68 or 546. Of the 68 alone the weights are the paper's. With the dense
+      ones, all weights have the mean of the 68's: they share the term, and it grows no larger.
     """
     sets, weights = [model.landmarks["ibug68"]], [landmark_weights(emphasis, jaw)]
+    mean = weights[0].mean()
     if dense > 0 and "mediapipe478" in model.landmarks:
         sets.append(model.landmarks["mediapipe478"])
         weights.append(np.full(landmarks.DENSE_COUNT, dense, np.float32))
         weights[1][landmarks.IRISES] = 0
     weights = np.concatenate(weights)
     joint = Landmarks(*(np.concatenate([getattr(s, part) for s in sets]) for part in ("vertices", "weights")))
-    return joint, weights * len(weights) / weights.sum()
+    return joint, weights * (mean / weights.mean())
 
 
 def photometric(image, rendered, coverage, attention):
@@ -129,13 +131,14 @@ def photometric(image, rendered, coverage, attention):
     return ops.sum(weights * distance, axis=(1, 2)) / ops.maximum(ops.sum(weights, axis=(1, 2)), 1.0)
 
 
-def landmark(predicted, target, weights):
-    """Weighted mean squared landmark distance (equation 2): 1/L sum_n w_n |predicted_n - target_n|^2.
+def landmark(predicted, target, weights, there=None):
+    """Weighted mean squared landmark distance (equation 3): 1/L sum_n w_n |predicted_n - target_n|^2.
 
     Args:
       predicted, target: [B, L, 2] px of the 224 px picture.
-      weights: [L], or [B, L] where points are missing in some pictures. `landmark_weights()` for the 68 iBUG points;
-        ones for the 478 points of MediaPipe.
+      weights: [L], or [B, L]. `landmark_weights()` for the 68 iBUG points; ones for the 478 points of MediaPipe.
+      there: [B, L], 0 where a picture lacks a point, 1 elsewhere; its weight goes to the points that are there, so that
+        a picture is judged by what it has. By default none is lacking.
 
     Returns:
       [B], px^2.
@@ -147,6 +150,10 @@ def landmark(predicted, target, weights):
     if len(set(counts)) > 1:
         raise ValueError(f"predicted, target and weights must have equally many landmarks. Received: {counts}")
     weights = ops.cast(weights, predicted.dtype)
+    if there is not None:
+        left = weights * ops.cast(there, predicted.dtype)
+        whole = ops.sum(weights, axis=-1, keepdims=True)
+        weights = left * whole / ops.maximum(ops.sum(left, axis=-1, keepdims=True), _EPSILON)
     return ops.mean(weights * ops.sum(ops.square(predicted - target), axis=-1), axis=-1)
 
 

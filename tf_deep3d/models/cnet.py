@@ -2,8 +2,9 @@
 
 It looks at what R-Net saw, its features after the first stage and its pooled feature, and gives positive confidences
 to `aggregation.aggregate`. Its last layer starts at zero, so that training starts at plain averaging. The paper never
-released one. Only ratios of confidences matter. Ours are bounded, because a network that learns from rendered people
-without a bound trusts single photos too much where people are real (see the model card).
+released one. Only ratios of confidences matter. The paper's are a plain sigmoid; ours are bounded, because a network
+that learns from rendered people without a bound trusts single photos too much where people are real (see the model
+card).
 """
 
 import math
@@ -12,21 +13,22 @@ from pathlib import Path
 import keras
 from keras import ops
 
-from tf_deep3d import assets
-from tf_deep3d.models import weights
+from tf_deep3d.errors import InputError
+from tf_deep3d.models import presets, weights
+from tf_deep3d.models.rnet import RNet
 from tf_deep3d.models.weights import WeightsError
 
-SHIPPED = assets.find("cnet_mobilenet.keras")
+SHIPPED = presets.PRESETS[presets.DEFAULT].cnet.path
 WEIGHTS = "cnet.keras"  # in the folder of a training, beside its R-Net
 FILTERS, CONVOLUTIONS = 256, 3  # of 3 x 3, stride 2
 HIDDEN = 512
-SPREAD = 2.0  # confidences lie between sigmoid(-2) and sigmoid(2): no photo counts more than 7.4 times another
+BOUND = 2.0  # confidences lie between sigmoid(-2) and sigmoid(2): no photo counts more than 7.4 times another
 PAPERS_WEIGHTS = 2.99e6  # on ResNet-50
 
 
 @keras.saving.register_keras_serializable("tf_deep3d")
 class CNet(keras.Model):
-    """R-Net's features (stage [B, h, w, C], pooled [B, F]) -> confidences [B, K] in sigmoid([-2, 2]), float32.
+    """R-Net's features (stage [B, h, w, C], pooled [B, F]) -> confidences [B, K] in (0, 1), float32.
 
     Attributes:
       stage: (h, w, C).
@@ -35,19 +37,37 @@ class CNet(keras.Model):
       rnet: `RNet.signature` of the R-Net whose features it reads.
       separable: convolve each channel apart, for mobile backbones, where the paper's convolutions would cost as much as
         R-Net itself.
+      bound: confidences lie in sigmoid([-bound, bound]); None for the paper's plain sigmoid.
       recipe: how the weights were made, as plain data; travels with them.
     """
 
-    def __init__(self, stage, pooled, confidences, rnet, separable=False, recipe=None, **options):
+    def __init__(self, stage, pooled, confidences, rnet, separable=False, bound=BOUND, recipe=None, **options):
         """An untrained network; see the class for the arguments. **options are those of `keras.Model`."""
         super().__init__(**{"name": "cnet", **options})
         self.stage, self.pooled = tuple(stage), int(pooled)
         self.confidences = int(confidences)
         self.rnet = rnet
         self.separable = bool(separable)
+        if bound is not None and not bound > 0:
+            raise InputError(f"bound must be above 0, or None. Received: {bound}")
+        self.bound = bound
         self.recipe = recipe or {}
         self.network = self._build()
         self.built = True  # with its weights
+
+    @classmethod
+    def from_preset(cls, preset: str | Path = presets.DEFAULT, rnet: RNet | None = None) -> "CNet":
+        """A C-Net with its weights, in single precision whatever they are stored in.
+
+        Args:
+          preset: name in `presets.PRESETS`, a `.keras` file, or the folder of a training.
+          rnet: `RNet` to be used with it; None to accept any.
+
+        Raises:
+          FileNotFoundError: if there is no such file or preset.
+          WeightsError: if the file is damaged, is something else, or belongs to another R-Net.
+        """
+        return load_cnet(presets.find_weights(preset, "cnet"), rnet)
 
     def call(self, features, training=False):
         """Confidences of the photos with these features, of `RNet.regress`."""
@@ -55,7 +75,7 @@ class CNet(keras.Model):
 
     def get_config(self):
         """What `from_config` needs."""
-        own = ("stage", "pooled", "confidences", "rnet", "separable", "recipe")
+        own = ("stage", "pooled", "confidences", "rnet", "separable", "bound", "recipe")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
     def _build(self):
@@ -71,16 +91,18 @@ class CNet(keras.Model):
         x = keras.layers.Dense(HIDDEN, activation="relu", dtype=policy, name="hidden")(x)
         last = policy if policy.name == "float16" else "float32"  # half precision is for storing only
         x = keras.layers.Dense(self.confidences, kernel_initializer="zeros", dtype=last, name="confidence")(x)
-        return keras.Model([stage, pooled], ops.sigmoid(SPREAD * ops.tanh(ops.cast(x, "float32"))), name="network")
+        x = ops.cast(x, "float32")
+        x = x if self.bound is None else self.bound * ops.tanh(x)
+        return keras.Model([stage, pooled], ops.sigmoid(x), name="network")
 
 
-def build_cnet(rnet, scalar=False, recipe=None, dtype=None):
+def build_cnet(rnet, scalar=False, bound=BOUND, recipe=None, dtype=None):
     """An untrained `CNet` for an `RNet`.
 
     Args:
       rnet: `RNet`, at the weights that it will keep.
       scalar: one confidence for each photo, not one for each coefficient (the paper's S1).
-      recipe: see `CNet`.
+      bound, recipe: see `CNet`.
       dtype: policy of its layers.
     """
     outputs = rnet.network.output
@@ -90,6 +112,7 @@ def build_cnet(rnet, scalar=False, recipe=None, dtype=None):
         1 if scalar else rnet.layout.identity,
         rnet.signature(),
         separable=rnet.backbone != "resnet50",
+        bound=bound,
         recipe=recipe,
         dtype=dtype,
     )

@@ -13,17 +13,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from tf_deep3d import assets
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients, Layout
 from tf_deep3d.face.morphable_model import OPEN_FACE
 from tf_deep3d.io import files
-from tf_deep3d.models import mobilenet, weights
+from tf_deep3d.models import mobilenet, presets, weights
 from tf_deep3d.models.weights import WeightsError
 
 BACKBONES = ("resnet50", "mobilenet", "mobilenet_small")
-SHIPPED = assets.find("rnet_mobilenet.keras")
+SHIPPED = presets.PRESETS[presets.DEFAULT].rnet.path
 WEIGHTS = "rnet.keras"  # in the folder of a training
 
 
@@ -61,6 +60,20 @@ class RNet(keras.Model):
         self.recipe = recipe or {}
         self.network = _network(backbone, self.layout, self.dtype_policy)
         self.built = True  # with its weights
+
+    @classmethod
+    def from_preset(cls, preset: str | Path = presets.DEFAULT, face_model: str | None = None) -> "RNet":
+        """An R-Net with its weights, in single precision whatever they are stored in.
+
+        Args:
+          preset: name in `presets.PRESETS`, a `.keras` file, or the folder of a training.
+          face_model: `fingerprint` of the model to be used with it; None to accept any.
+
+        Raises:
+          FileNotFoundError: if there is no such file or preset.
+          WeightsError: if the file is damaged, is something else, or belongs to another face model.
+        """
+        return load_rnet(presets.find_weights(preset, "rnet"), face_model)
 
     def call(self, images, training=False):
         """`Coefficients` of `images`."""

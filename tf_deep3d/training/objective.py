@@ -3,6 +3,7 @@
 Letters: B batch, L landmarks, K coefficients.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tf_deep3d.face.landmarks import COUNT, eye_distance, mean_distance
 from tf_deep3d.losses import hybrid
 from tf_deep3d.losses.hybrid import LossWeights
 from tf_deep3d.models import rnet as rnets
+from tf_deep3d.models.cnet import BOUND
 from tf_deep3d.models.recognition import describe
 from tf_deep3d.rendering import renderer
 from tf_deep3d.training import config
@@ -83,8 +85,10 @@ class Optimization:
       learning_rate: after the warm-up.
       schedule: "constant", "cosine" (to `decay` times the rate at the last step), or "steps" (times `decay` after each
         of `decay_steps`).
-      decay, decay_steps: see above.
-      warmup: steps over which the rate rises from zero, before a cosine.
+      decay: see above.
+      decay_steps: of "steps", rising.
+      warmup: steps over which the rate rises from zero, before a cosine; all steps but the last of a training that is
+        shorter.
       clip_norm: largest norm of the whole gradient; 0 does not clip.
       weight_decay: decoupled, as in AdamW.
       ema: momentum of the moving average of the weights, which is what the run keeps; 0 for none.
@@ -104,6 +108,10 @@ class Optimization:
             raise InputError(f"schedule must be one of {SCHEDULES}. Received: {self.schedule!r}")
         if not (self.learning_rate > 0 and 0 <= self.decay <= 1 and 0 <= self.ema < 1 and self.warmup >= 0):
             raise InputError(f"learning_rate > 0, decay in [0, 1], ema in [0, 1), warmup >= 0. Received: {self}")
+        rising = all(before < after for before, after in zip((0, *self.decay_steps), self.decay_steps, strict=False))
+        if not rising or bool(self.decay_steps) != (self.schedule == "steps"):
+            received = f"{self.schedule!r}, {list(self.decay_steps)}"
+            raise InputError(f"decay_steps, rising and above 0, belong to the schedule steps. Received: {received}")
         if self.warmup and self.schedule != "cosine":
             raise InputError(f"a warmup needs the schedule cosine. Received: {self.schedule!r}, {self.warmup} steps")
         if min(self.clip_norm, self.weight_decay) < 0:
@@ -120,14 +128,18 @@ class SetSettings:
       photos: M, of one person in a set.
       least: people with fewer photos are left out.
       scalar: one confidence for each photo instead of one for each coefficient (the paper's S1).
+      bound: of the confidences, see `cnet.CNet`; null for the paper's plain sigmoid.
     """
 
     rnet: str = "shipped"
     photos: int = 5
     least: int = 2
     scalar: bool = False
+    bound: float | None = BOUND
 
     def __post_init__(self):
+        if self.bound is not None and self.bound <= 0:
+            raise InputError(f"bound must be above 0, or null. Received: {self.bound}")
         if not 1 <= self.least <= self.photos <= MOST_PHOTOS:
             raise InputError(f"1 <= least <= photos <= {MOST_PHOTOS}. Received: {self.least}, {self.photos}")
 
@@ -176,9 +188,6 @@ class TrainSettings:
             raise InputError(f"seed must lie in [0, 2^31). Received: {self.seed}")
         if min(self.steps, self.log_every) < 1:
             raise InputError(f"steps and log_every must be positive. Received: {self.steps} and {self.log_every}")
-        if self.optimization.warmup >= self.steps:
-            received = f"{self.optimization.warmup} of {self.steps}"
-            raise InputError(f"optimization.warmup must be less than steps. Received: {received}")
         for name in ("steps", "validate_every", "save_every"):
             if getattr(self, name) < 1 or getattr(self, name) % self.log_every:
                 received = getattr(self, name)
@@ -209,20 +218,22 @@ class Reconstructor(keras.Model):
     MEASURES = ("landmark_error", "nme")
     EXACT = ("shape", "albedo")  # terms and measures that apply where the truth is known
 
-    def __init__(self, rnet, model, recognition, settings, replicas=1):
+    def __init__(self, rnet, model, recognition, settings, strategy=None):
         """Prepares the step.
 
         Args:
-          rnet: `RNet`.
+          rnet: `RNet`, made in the scope of `strategy`.
           model: `MorphableModel` at the level to render.
           recognition: the perceptual network, or None where its term has no weight.
           settings: `TrainSettings`.
-          replicas: number of replicas whose gradients are summed.
+          strategy: `tf.distribute.Strategy` of the replicas whose gradients are summed, None for one device. This
+            itself must be made outside its scope: inside, Keras would average the first batch over the workers to see
+            its shapes, and fail because a batch is a dict (keras-team/keras, issue 20329).
         """
         super().__init__(name="reconstructor", dtype="float32")
         self.rnet = rnet
         self.settings = settings
-        self.replicas = replicas
+        self.strategy = strategy
         joint, weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, settings.dense)
         inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
         self.constants = _Constants(
@@ -236,7 +247,8 @@ class Reconstructor(keras.Model):
             albedo_metric=ops.convert_to_tensor(hybrid.albedo_metric(model.albedo_basis, model.regions["skin"])),
             recognition=recognition,
         )
-        self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.term_names(), *self.MEASURES)}
+        with strategy.scope() if strategy else nullcontext():
+            self.means = {name: keras.metrics.Mean(name) for name in ("loss", *self.term_names(), *self.MEASURES)}
         self.built = True  # R-Net has its weights, and there are no others
 
     @property
@@ -254,9 +266,15 @@ class Reconstructor(keras.Model):
         """A picture of `batch`, see `training_panels`."""
         return face_panel(self.rnet, model, batch)
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing, all is built. Keras averages the first batch over several workers to see its shapes, even where
-        nothing is left to build, and fails because a batch is a dict (keras-team/keras, issue 20329)."""
+    @property
+    def distribute_strategy(self):
+        """Where Keras runs the steps."""
+        return self.strategy or super().distribute_strategy
+
+    @property
+    def replicas(self):
+        """Number of replicas whose gradients are summed."""
+        return self.strategy.num_replicas_in_sync if self.strategy else 1
 
     def term_names(self):
         """The terms that have a weight, in the order of `hybrid.TERMS`."""
@@ -272,17 +290,17 @@ class Reconstructor(keras.Model):
         face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="joint")
         rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
         attention = skin.skin_attention(batch["skin"], settings.attention, xp=ops)
-        targets, weights = batch["landmarks"], known.point_weights
+        targets, there = batch["landmarks"], None
         if known.points > targets.shape[1]:
-            seen = ops.ones_like(batch["known"])[:, None] * ops.ones((1, 68))
-            seen = ops.concatenate([seen, batch["dense_known"][:, None] * ops.ones((1, 478))], axis=1)
-            targets, weights = ops.concatenate([targets, batch["dense"]], axis=1), weights * seen
+            targets = ops.concatenate([targets, batch["dense"]], axis=1)
+            every, dense = ops.ones_like(targets[:, :COUNT, 0]), ops.ones_like(batch["dense"][..., 0])
+            there = ops.concatenate([every, dense * batch["dense_known"][:, None]], axis=1)
         truth = self.rnet.layout.split(batch["coefficients"], ops)
         terms = {
             "photometric": lambda: hybrid.photometric(
                 batch["images"], rendering.image, rendering.inner_face, attention
             ),
-            "landmark": lambda: hybrid.landmark(face.landmarks, targets, weights),
+            "landmark": lambda: hybrid.landmark(face.landmarks, targets, known.point_weights, there),
             "perceptual": lambda: self._perceptual(batch["images"], rendering),
             "prior": lambda: hybrid.prior(coefficients, settings.loss),
             "albedo_flatness": lambda: hybrid.albedo_flatness(face.albedo, known.skin),
@@ -323,10 +341,23 @@ class Reconstructor(keras.Model):
         return list(self.means.values())
 
     def train_step(self, *arguments):
-        """One step of gradient descent. A gradient that is not finite counts as zero in all replicas, and `loss` is NaN
-        then. Under mixed_float16 the optimizer leaves the step out, and lowers its scale."""
-        if keras.backend.backend() != "tensorflow":
-            return super().train_step(*arguments)
+        """One step of gradient descent.
+
+        A gradient that is not finite leaves finite weights, in all replicas, and `loss` is NaN then. Under
+        mixed_float16 the optimizer leaves the step out, and lowers its scale.
+        """
+        if keras.backend.backend() == "tensorflow":
+            return self._replica_step(*arguments)
+        logs, after = super().train_step(*arguments)
+        before, fine = arguments[0], ops.all(ops.stack([ops.all(ops.isfinite(weight)) for weight in after[0]]))
+        kept = [
+            [ops.where(fine, new, old) for new, old in zip(*pair, strict=True)]
+            for pair in zip(after[:3], before[:3], strict=True)
+        ]
+        return {**logs, "loss": ops.where(fine, logs["loss"], float("nan"))}, (*kept, after[3])
+
+    def _replica_step(self, *arguments):
+        """`train_step` with TensorFlow, in one of the replicas."""
         import tensorflow as tf
 
         batch = keras.utils.unpack_x_y_sample_weight(*arguments)[0]
@@ -336,14 +367,15 @@ class Reconstructor(keras.Model):
             loss = self.compute_loss(y_pred=outputs)
             scaled = self.optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        bad = 0.0
+        if self.replicas > 1:  # the optimizer clips before it sums, see `optimizer`
+            gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
+        fine = True
         if self.settings.precision != "mixed_float16":
-            finite = ops.all(ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients]))
-            bad = tf.distribute.get_replica_context().all_reduce("SUM", 1.0 - ops.cast(finite, "float32"))
-            gradients = [ops.where(bad > 0, ops.zeros_like(gradient), gradient) for gradient in gradients]
+            fine = ops.all(ops.stack([ops.all(ops.isfinite(gradient)) for gradient in gradients]))
+            gradients = [ops.where(fine, gradient, ops.zeros_like(gradient)) for gradient in gradients]
         self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         results = self.compute_metrics(batch, None, outputs)
-        return _for_workers({**results, "loss": ops.where(bad > 0, float("nan"), results["loss"])})
+        return _for_workers({**results, "loss": ops.where(fine, results["loss"], float("nan"))})
 
     def test_step(self, *arguments):
         """Measures one batch."""
@@ -362,17 +394,30 @@ def _for_workers(results):
     return {name: value[None] for name, value in results.items()} if several else results
 
 
-def optimizer(settings):
-    """The Keras optimizer of `TrainSettings`."""
-    how = settings.optimization
+def warmup_steps(settings):
+    """Steps of `TrainSettings` over which the rate rises: a trial may be shorter than the warm-up of its preset."""
+    return min(settings.optimization.warmup, settings.steps - 1)
+
+
+def optimizer(settings, replicas=1):
+    """The Keras optimizer of `TrainSettings`.
+
+    Keras clips the gradient of each replica, then sums the replicas'. Where each of them brings the mean over all of
+    them, clipped to its share of the norm, the sum is the clipped gradient of the whole batch.
+
+    Args:
+      settings: `TrainSettings`.
+      replicas: number of replicas that each bring the mean of all gradients.
+    """
+    how, warmup = settings.optimization, warmup_steps(settings)
     rate = how.learning_rate
     if how.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if how.warmup else rate,
-            settings.steps - how.warmup,
+            0.0 if warmup else rate,
+            settings.steps - warmup,
             alpha=how.decay,
-            warmup_target=rate if how.warmup else None,
-            warmup_steps=how.warmup,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
         )
     elif how.schedule == "steps":
         rates = [rate * how.decay**index for index in range(len(how.decay_steps) + 1)]
@@ -380,7 +425,7 @@ def optimizer(settings):
     adam = keras.optimizers.AdamW(
         rate,
         weight_decay=how.weight_decay,
-        global_clipnorm=how.clip_norm or None,
+        global_clipnorm=how.clip_norm / replicas or None,
         use_ema=how.ema > 0,
         ema_momentum=how.ema,
     )

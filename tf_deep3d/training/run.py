@@ -36,12 +36,8 @@ def train(folder, settings):
         for damage in source.damage:
             print(f"warning: {damage}", file=sys.stderr)
     model = morphable_model.load(settings.network.face_model, settings.level)
-    with strategy.scope() if strategy else nullcontext():
-        reconstructor = _reconstructor(settings, model, replicas)
-        # The renderer's shapes are dynamic, but under JAX, where only compiled steps are fast.
-        reconstructor.compile(objective.optimizer(settings), jit_compile=strategy is None)
-        reconstructor.optimizer.build(reconstructor.learner.trainable_variables)
-        step = restore(folder, reconstructor)
+    reconstructor = _reconstructor(settings, model, strategy)
+    step = restore(folder, reconstructor)
     _agree(strategy, step, folder)
     if step >= settings.steps:
         print(f"{folder} is complete: {step} steps")
@@ -66,6 +62,10 @@ def train(folder, settings):
         if chief:
             cut_log(folder, step)
             count = sum(source.count for source in sources)
+            if settings.sets:
+                print(cnets.cost(reconstructor.rnet, reconstructor.cnet))
+            if (warmup := objective.warmup_steps(settings)) < settings.optimization.warmup:
+                print(f"the warm-up of {settings.optimization.warmup} steps is cut to {warmup}")
             print(
                 f"{count} {'sets' if settings.sets else 'records'}, {reconstructor.learner.count_params():,} weights, "
                 f"{replicas} replicas, run {folder}"
@@ -166,14 +166,20 @@ def _one_line():
         raise TrainingError(f"the training stopped. Received: {' '.join(error.message.split())[:400]}") from error
 
 
-def _reconstructor(settings, model, replicas):
-    """What is trained, not compiled yet."""
-    recognition = build_recognition() if settings.loss.perceptual > 0 else None
-    if settings.sets is None:
-        return objective.Reconstructor(objective.build_rnet(settings), model, recognition, settings, replicas)
-    rnet, cnet = set_objective.build_networks(settings)
-    print(cnets.cost(rnet, cnet))
-    return set_objective.SetReconstructor(rnet, cnet, model, recognition, settings, replicas)
+def _reconstructor(settings, model, strategy):
+    """What is trained, with its optimizer."""
+    scope = strategy.scope if strategy else nullcontext
+    with scope():
+        recognition = build_recognition() if settings.loss.perceptual > 0 else None
+        networks = set_objective.build_networks(settings) if settings.sets else (objective.build_rnet(settings),)
+        optimizer = objective.optimizer(settings, strategy.num_replicas_in_sync if strategy else 1)
+    kind = set_objective.SetReconstructor if settings.sets else objective.Reconstructor
+    reconstructor = kind(*networks, model, recognition, settings, strategy)
+    # The renderer's shapes are dynamic, but under JAX, where only compiled steps are fast.
+    reconstructor.compile(optimizer, jit_compile=strategy is None)
+    with scope():
+        optimizer.build(reconstructor.learner.trainable_variables)
+    return reconstructor
 
 
 def _held_out(kind, open_sources, how, coefficients):

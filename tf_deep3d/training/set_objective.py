@@ -28,9 +28,9 @@ class SetReconstructor(Reconstructor):
     MEASURES = (*Reconstructor.MEASURES, "shape_error", "average_error")
     EXACT = (*Reconstructor.EXACT, "shape_error", "average_error")
 
-    def __init__(self, rnet, cnet, model, recognition, settings, replicas=1):
+    def __init__(self, rnet, cnet, model, recognition, settings, strategy=None):
         """Prepares the step; arguments as of `Reconstructor`, and `cnet`, the `CNet` to train."""
-        super().__init__(rnet, model, recognition, settings, replicas)
+        super().__init__(rnet, model, recognition, settings, strategy)
         rnet.trainable = False
         self.cnet = cnet
 
@@ -94,4 +94,4 @@ def build_networks(settings):
     rnet = rnets.load_rnet(path, rnets.fingerprint(settings.network.face_model))
     recipe = recipe_of(settings)
     recipe["sets"].pop("rnet")
-    return rnet, cnets.build_cnet(rnet, wanted.scalar, recipe, keras.DTypePolicy(settings.precision))
+    return rnet, cnets.build_cnet(rnet, wanted.scalar, wanted.bound, recipe, keras.DTypePolicy(settings.precision))

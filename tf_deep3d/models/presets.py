@@ -1,0 +1,78 @@
+"""The networks that are shipped, by name; and where the weights of a preset, a file or a training lie."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tf_deep3d import assets
+from tf_deep3d.io import files
+from tf_deep3d.models.weights import WeightsError
+
+
+class Shipped(NamedTuple):
+    """A file of weights in `assets/`, with a card and a notice beside it.
+
+    Attributes:
+      file: its name.
+      sha256: of its contents, in hex.
+    """
+
+    file: str
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return assets.find(self.file)
+
+    @property
+    def card(self) -> Path:
+        """Its model card."""
+        return assets.find(f"{Path(self.file).stem}_CARD.md")
+
+
+class Preset(NamedTuple):
+    """Networks that belong together.
+
+    Attributes:
+      rnet, cnet: their files.
+      face_model: asset of the face model that their coefficients belong to.
+    """
+
+    rnet: Shipped
+    cnet: Shipped
+    face_model: str
+
+
+PRESETS = {
+    "mobilenet": Preset(
+        rnet=Shipped("rnet_mobilenet.keras", "687c0172687345c05cdba71694fd1c81c8a24622330cbc62146c2026998a8ff5"),
+        cnet=Shipped("cnet_mobilenet.keras", "7d018290570bf14a383516e8bc085b95a7630eca93aa8096e66da2a6f91426a1"),
+        face_model="open_face.npz",
+    ),
+}
+DEFAULT = "mobilenet"
+
+
+def find_weights(preset: str | Path, network: str) -> Path:
+    """The file of weights that a user names.
+
+    Args:
+      preset: name in `PRESETS`, which comes before a file of that name; a `.keras` file; or the folder of a training.
+      network: "rnet" or "cnet".
+
+    Raises:
+      FileNotFoundError: if it is none of these, or the training has no such network.
+      WeightsError: if a shipped file is not the one that was shipped.
+    """
+    if preset in PRESETS:
+        shipped = getattr(PRESETS[preset], network)
+        if (received := files.sha256(shipped.path)) != shipped.sha256:
+            raise WeightsError(f"{shipped.path} must have the SHA-256 {shipped.sha256}. Received: {received}")
+        return shipped.path
+    path = Path(preset)
+    if path.is_dir():
+        path = path / f"{network}.keras"  # as a training leaves it
+    if not path.is_file():
+        names = ", ".join(PRESETS)
+        raise FileNotFoundError(f"No such file; nor is it a preset ({names}): {path}")
+    return path
