@@ -1,7 +1,8 @@
 """What `evaluation` measured, for people: tables for the terminal, for papers and for programs.
 
-Results are lists of `benchmark.read_result`, method name -> list, the same pictures in the same order. Means are over the
-pictures that a method solved; intervals are 95 % bootstrap intervals that draw whole persons (`statistics.summarize`).
+Results are lists of `benchmark.read_result`, method name -> list, the same pictures in the same order. Means are over
+the pictures that a method solved; intervals are 95 % bootstrap intervals that draw whole persons
+(`statistics.summarize`).
 """
 
 import csv
