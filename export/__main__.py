@@ -1,6 +1,5 @@
 """What leaves the building: `python -m export [RUN] OUT` writes a bundle for servers and phones."""
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -31,11 +30,10 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = command_line.parser(
         prog="python -m export",
         description="Writes a SavedModel, TFLite models, the face model and the device runtime into one folder.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "run", nargs="?", type=Path, metavar="RUN", help="folder of a training (default: shipped R-Net)"

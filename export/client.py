@@ -23,8 +23,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_deep3d.errors import InputError
-
 MODEL = "face"
 BATCH = 8  # pictures of one request
 SET = 8  # pictures of one person fill a multiple of this, so that the server can batch the requests of many clients
@@ -32,7 +30,7 @@ TIMEOUT = 30  # s
 GROUPS = ("identity", "expression", "albedo", "angles", "illumination", "translation")
 
 
-class ServerError(InputError):
+class ServerError(ValueError):
     """The server did not answer; the message is its own."""
 
 
@@ -137,7 +135,7 @@ def align(photo, bundle):
     image = photos.read_photo(photo)
     found = detector.nearest(image, folder=Path(bundle, "detector"))
     if found is None:
-        raise InputError("no face found")
+        raise ValueError("no face found")
     crop = alignment.align(image, found.points5, manifest["input"]["alignment"]["model_points5"])
     stream = io.BytesIO()
     Image.fromarray(np.rint(255 * crop.image).astype(np.uint8)).save(stream, "PNG")

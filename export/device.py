@@ -14,7 +14,6 @@ A `Runtime` serves one thread at a time, as LiteRT's interpreters do.
 Letters: B batch, M photos of one person, Ki identity modes, L landmarks.
 """
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass
@@ -250,11 +249,10 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = command_line.parser(
         prog="python -m export.device",
         description="Reconstructs the faces of photos with an exported bundle, without TensorFlow.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that `python -m export` wrote")
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photo, folder of photos, or quoted glob")

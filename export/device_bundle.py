@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from tf_deep3d.command_line import muted
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 
@@ -98,8 +99,9 @@ def _open_network(path, layout, threads):
     if path.stat().st_size > MAX_NETWORK:
         raise BundleError(f"{path} may have {MAX_NETWORK} bytes. Received: {path.stat().st_size}")
     try:
-        interpreter = Interpreter(str(path), num_threads=threads)
-        interpreter.allocate_tensors()
+        with muted():  # XNNPACK says that it is there
+            interpreter = Interpreter(str(path), num_threads=threads)
+            interpreter.allocate_tensors()
         runner = interpreter.get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"{path} is no network with one signature. Received: {error}") from error

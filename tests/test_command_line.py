@@ -1,34 +1,72 @@
+import argparse
+import os
 import subprocess
 import sys
+import threading
 
 import pytest
+from PIL import Image
+from skimage import data
 
 from tf_deep3d import command_line
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import ExtraError, InputError, extra
+
+PLAIN = argparse.Namespace()
 
 
-def _raise(error):
+def _raise(options, error):
     raise error
 
 
 @pytest.mark.parametrize(
-    "error", [InputError("bad. Received: 1"), FileNotFoundError("No such file: x"), ModuleNotFoundError("m")]
+    "error", [InputError("bad. Received: 1"), FileNotFoundError("No such file: x"), ExtraError("m")]
 )
-def test_mistakes_are_one_line(capsys, error):
-    assert command_line.run(_raise, error) == 1
+def test_mistakes_are_one_line_and_their_traceback_is_for_those_who_ask(capsys, error):
+    assert command_line.run(_raise, PLAIN, error) == 1
     assert capsys.readouterr().err == f"error: {error}\n"
+    assert command_line.run(_raise, command_line.parser("x", None).parse_args(["--debug"]), error) == 1
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("Traceback")
+    assert last == f"error: {error}"
 
 
 def test_interruption_and_success(capsys):
-    assert command_line.run(_raise, KeyboardInterrupt(), interrupted="Stopped.") == 130
+    assert command_line.run(_raise, PLAIN, KeyboardInterrupt(), interrupted="Stopped.") == 130
     assert capsys.readouterr().err == "Stopped.\n"
-    assert command_line.run(lambda status: status, 7) == 7
+    assert command_line.run(lambda options, status: status, PLAIN, 7) == 7
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), ZeroDivisionError()])
-def test_other_errors_keep_their_traceback(error):
+@pytest.mark.parametrize("error", [ValueError("a bug"), ZeroDivisionError(), ModuleNotFoundError("a bug")])
+def test_bugs_keep_their_traceback(error):
     with pytest.raises(type(error)):
-        command_line.run(_raise, error)
+        command_line.run(_raise, PLAIN, error)
+
+
+def test_a_missing_extra_is_named_and_a_missing_module_of_ours_is_a_bug():
+    with (
+        pytest.raises(ExtraError, match=r'\[video\]: pip install "tf_deep3d\[video\]"\. Received: .*no_such_package'),
+        extra("video"),
+    ):
+        import no_such_package  # noqa: F401
+    with pytest.raises(ModuleNotFoundError) as caught, extra("video"):
+        import tf_deep3d.no_such_module  # noqa: F401
+    assert not isinstance(caught.value, ExtraError)
+
+
+def test_a_parser_keeps_lines_and_its_sub_commands_know_debug(capsys):
+    parser = command_line.parser("program", "what\n  it does", "examples:\n  one")
+    kinds = parser.add_subparsers(parser_class=command_line.parser)
+    kinds.add_parser("kind", description="first\n  second")
+    for arguments, text in ((["--help"], "what\n  it does"), (["kind", "--help"], "first\n  second")):
+        with pytest.raises(SystemExit):
+            parser.parse_args(arguments)
+        assert text in capsys.readouterr().out
+    assert parser.parse_args(["kind", "--debug"]).debug
+    assert parser.parse_args(["--debug", "kind"]).debug
+
+
+def test_numbers_agree_with_what_they_count():
+    assert [command_line.counted(number, "face") for number in (0, 1, 2)] == ["0 faces", "1 face", "2 faces"]
 
 
 QUIET = """
@@ -47,6 +85,26 @@ def test_quiet_drops_what_native_code_writes(streams, shown):
     )
     assert result.stderr == "after"
     assert result.stdout == shown
+
+
+def test_silence_ends_with_the_last_of_the_threads_that_asked_for_it(capfd):
+    """The block that began first ends first: whoever restored what it found would silence the process for good."""
+    inside, first_is_out = threading.Event(), threading.Event()
+
+    def second():
+        with command_line.muted():
+            inside.set()
+            first_is_out.wait(10)
+            os.write(2, b"native")
+
+    thread = threading.Thread(target=second)
+    with command_line.muted():
+        thread.start()
+        assert inside.wait(10)
+    first_is_out.set()
+    thread.join()
+    os.write(2, b"after")
+    assert capfd.readouterr().err == "after"
 
 
 def test_quiet_lets_errors_pass():
@@ -88,3 +146,30 @@ def test_an_error_closes_the_bars(capsys):
         pass
     show("looking", 2, 2)  # a closed bar takes no harm
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "worked_by", [["reconstruct", "{photos}", "--level", "0", "--refine", "0"], ["prepare", "{photos}"]]
+)
+def test_runs_and_their_workers_say_what_is_ours_only(tmp_path, worked_by):
+    """TensorFlow, oneDNN, XNNPACK, absl and Beam have nothing to say; where nobody looks there are no bars either."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in "ab":
+        Image.fromarray(data.astronaut()).rotate(ord(name) - ord("a")).save(photos / f"{name}.png")
+    name, *arguments = (word.format(photos=photos) for word in worked_by)
+    out = (
+        ["--out", tmp_path / "out"]
+        if name == "reconstruct"
+        else [tmp_path / "out", "--workers", "2", "--shard-size", "1"]
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    ended = subprocess.run(
+        [sys.executable, "-m", f"tf_deep3d.{name}", *arguments, *out],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert ended.stderr == ""
+    assert "2 faces written" in ended.stdout if name == "reconstruct" else "2 records" in ended.stdout

@@ -1,6 +1,5 @@
 """A clip in, one animated 3D face out: `python -m tf_deep3d.animate CLIP --out DIR`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -24,11 +23,10 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = command_line.parser(
         prog="python -m tf_deep3d.animate",
         description="Reconstructs the face of a video as a textured, animated 3D mesh.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("clip", type=Path, metavar="CLIP", help="video file, or folder of frames")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")

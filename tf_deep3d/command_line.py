@@ -1,65 +1,115 @@
-"""What the commands share: mistakes become one line, native libraries keep their remarks to themselves, and long work
-shows a progress bar for each of its stages."""
+"""What the commands share: their parser, their mistakes in one line, silence of native libraries, progress bars."""
 
+import argparse
 import os
 import sys
+import threading
+import traceback
 import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import ExtraError, InputError
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up remarks are not ours to show
+# TensorFlow, XLA and oneDNN talk by absl's log; its start-up remarks are not ours to show, in workers neither.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+_lock = threading.Lock()
+_muted: dict[int, list[int]] = {}  # file descriptor -> [number of blocks that mute it, a duplicate of what it was]
 
 
-def run(work, *arguments, interrupted="Interrupted."):
+def parser(prog: str, description: str | None, epilog: str | None = None, **options: Any) -> argparse.ArgumentParser:
+    """The parser of a command, which knows `--debug` and keeps the line breaks of its texts.
+
+    Commands with sub-commands give it to them too: `parser(..).add_subparsers(parser_class=command_line.parser)`.
+
+    Args:
+      prog: how the command is called.
+      description: what it does.
+      epilog: examples and exit statuses.
+      **options: others of `argparse.ArgumentParser`.
+    """
+    options = {"formatter_class": argparse.RawDescriptionHelpFormatter, **options}
+    made = argparse.ArgumentParser(prog=prog, description=description, epilog=epilog, **options)
+    # No default: a sub-command's would hide what stands before it.
+    made.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
+    return made
+
+
+def run(
+    work: Callable[..., int], options: argparse.Namespace, *arguments: Any, interrupted: str = "Interrupted."
+) -> int:
     """Runs a command's work; returns its exit status.
 
     Args:
-      work: function of `arguments` that returns the status.
-      *arguments: see above.
+      work: function of `options` and `arguments` that returns the status.
+      options: of a `parser`.
+      *arguments: more of them.
       interrupted: what to say at Ctrl-C; the status is 130 then.
 
     Returns:
-      The status; 1 after one line on stderr for the user's mistakes: InputError, OSError and a missing module, whose
-      messages say what was received. Anything else, a bare ValueError too, is a bug and keeps its traceback.
+      The status; 1 after one line on stderr for the user's mistakes, InputError, OSError and ExtraError, whose messages
+      say what was received; with `--debug` their traceback comes first. Anything else, a bare ValueError or a missing
+      module too, is a bug and keeps its traceback.
     """
     try:
-        return work(*arguments)
+        return work(options, *arguments)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)
         return 130
-    except (InputError, OSError, ModuleNotFoundError) as error:
+    except (InputError, OSError, ExtraError) as error:
+        if getattr(options, "debug", False):
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts, "1 face" or "2 faces"; the plural of `noun` must end in s."""
+    return f"{number} {noun}" + "s" * (number != 1)
+
+
 @contextmanager
-def quiet(streams=(2,)):
-    """Drops what native libraries and workers write to the process' output; exceptions pass.
+def muted(streams: Iterable[int] = (2,)) -> Iterator[None]:
+    """Drops what native libraries and workers write to the process' output; blocks may nest and overlap in threads.
 
     Args:
       streams: file descriptors, 1 standard output, 2 standard error.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(stream) for stream in streams]
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
+    streams = tuple(streams)
+    _flush()
+    with _lock:
         for stream in streams:
-            os.dup2(sink, stream)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+            if stream not in _muted:
+                _muted[stream] = [0, os.dup(stream)]
+                sink = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(sink, stream)
+                os.close(sink)
+            _muted[stream][0] += 1
+    try:
+        yield
     finally:
-        sys.stdout.flush()
-        for stream, original in zip(streams, kept, strict=True):
-            os.dup2(original, stream)
-            os.close(original)
-        os.close(sink)
+        _flush()
+        with _lock:
+            for stream in streams:
+                _muted[stream][0] -= 1
+                if not _muted[stream][0]:
+                    original = _muted.pop(stream)[1]
+                    os.dup2(original, stream)
+                    os.close(original)
 
 
 @contextmanager
-def stages():
+def quiet(streams: Iterable[int] = (2,)) -> Iterator[None]:
+    """`muted`, and without Python's warnings; one thread at a time, since those belong to the whole process."""
+    with muted(streams), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int | None], None]]:
     """Progress bars on stderr.
 
     Yields:
@@ -69,7 +119,7 @@ def stages():
 
     bars = {}
 
-    def show(stage, done, total):
+    def show(stage: str, done: int, total: int | None) -> None:
         if stage not in bars:
             bars[stage] = tqdm(desc=f"{stage:8}", total=total, disable=None)
         bars[stage].update(done - bars[stage].n)
@@ -81,3 +131,8 @@ def stages():
     finally:
         for bar in bars.values():
             bar.close()
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -69,16 +69,16 @@ def main(arguments=None):
 
 
 def _parser():
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = command_line.parser(
         prog="python -m tf_deep3d.evaluate",
         description="Measures reconstruction methods against known truth: geometry, landmarks, pose, colours.",
         epilog=EXAMPLES,
-        formatter_class=raw,
     )
-    benchmarks = parser.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK")
+    benchmarks = parser.add_subparsers(
+        dest="benchmark", required=True, metavar="BENCHMARK", parser_class=command_line.parser
+    )
     for name, (text, own) in BENCHMARKS.items():
-        sub = benchmarks.add_parser(name, help=text, description=text, epilog=EXAMPLES, formatter_class=raw)
+        sub = benchmarks.add_parser(name, help=text, description=text, epilog=EXAMPLES)
         if name not in OWN:
             what = {"csv": "the list", "consistency": "folder of people", "confidence": "photos (default: rendered)"}
             what = what.get(name, "folder of the data set, as published")

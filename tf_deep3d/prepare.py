@@ -1,6 +1,5 @@
 """Photos in, training records out: `python -m tf_deep3d.prepare PHOTOS... OUT`, a pipeline of Apache Beam."""
 
-import argparse
 import fcntl
 import json
 import logging
@@ -15,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tf_deep3d import command_line
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, extra
 
 EXAMPLES = """
 examples:
@@ -44,11 +43,10 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = command_line.parser(
         prog="python -m tf_deep3d.prepare",
         description="Finds, aligns and describes the faces of photos and writes them as records for training.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("photos", nargs="+", metavar="PHOTOS", help="folder (at any depth), photo, or quoted glob")
@@ -74,10 +72,8 @@ def _parser():
 
 def _run(options, beam_options):
     with command_line.quiet((1, 2)):
-        try:
+        with extra("prepare"):
             import apache_beam  # noqa: F401  told before any work
-        except ModuleNotFoundError:
-            raise ModuleNotFoundError("Apache Beam is not installed: pip install apache-beam") from None
         from tf_deep3d.data import preparation, records
 
     if options.workers < 1:

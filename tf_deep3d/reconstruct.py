@@ -3,13 +3,13 @@
 With `--set` all photos show one person and become one face.
 """
 
-import argparse
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 from tf_deep3d import command_line
+from tf_deep3d.errors import extra
 from tf_deep3d.face import aggregation
 
 EXAMPLES = """
@@ -42,11 +42,10 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = command_line.parser(
         prog="python -m tf_deep3d.reconstruct",
         description="Reconstructs the faces of photos as textured 3D meshes.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photos", nargs="*", metavar="PHOTO", help="photo, folder of photos, or quoted glob")
     parser.add_argument(
@@ -122,7 +121,9 @@ def _photos(paths, options, choice):
             else:
                 written += 1
                 bar.write(_summary(outcome))
-    print(f"{written} faces written to {options.out}" + (f", {failed} failed" if failed else ""))
+    print(
+        f"{command_line.counted(written, 'face')} written to {options.out}" + (f", {failed} failed" if failed else "")
+    )
     return 0 if written else 1
 
 
@@ -151,7 +152,9 @@ def _summary(outcome):
 
 def _demo_photo(folder):
     from PIL import Image
-    from skimage import data
+
+    with extra("demo"):
+        from skimage import data
 
     path = folder / "astronaut.png"
     Image.fromarray(data.astronaut()).save(path)

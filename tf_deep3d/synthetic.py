@@ -5,7 +5,6 @@ records (`records`). Hair and clothes are colours and bulges of the head beyond 
 what its coefficients say.
 """
 
-import argparse
 import io
 import sys
 from dataclasses import replace
@@ -261,9 +260,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
-        prog="python -m tf_deep3d.synthetic", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line.parser("python -m tf_deep3d.synthetic", __doc__)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of records to write")
     parser.add_argument("--count", type=int, default=1000, metavar="N", help="pictures (1000)")
     parser.add_argument("--photos-each", type=int, default=1, metavar="M", help="of one person, for image sets (1)")

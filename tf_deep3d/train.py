@@ -1,6 +1,5 @@
 """Trains R-Net or C-Net from prepared photos: `python -m tf_deep3d.train CONFIG [--set key=value ...]`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -28,11 +27,10 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = command_line.parser(
         prog="python -m tf_deep3d.train",
         description="Trains R-Net or C-Net from prepared photos.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file, see configs/")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")

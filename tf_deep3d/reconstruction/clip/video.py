@@ -13,11 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import av
 import numpy as np
 
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, extra
 from tf_deep3d.io import photos
+
+with extra("video"):
+    import av
 
 MAX_PIXELS = 40_000_000  # of a frame; 8K has 33 million
 MAX_STRETCH = 4.0  # of a pixel's width over its height, and the reverse
