@@ -15,7 +15,7 @@ from skimage import data
 
 from tf_deep3d import prepare
 from tf_deep3d.data import preparation, records
-from tf_deep3d.detection import alignment
+from tf_deep3d.detection import resampling
 from tf_deep3d.face.geometry import Similarity
 
 PEOPLE = 6  # with two photos each
@@ -31,7 +31,7 @@ def photos(tmp_path_factory):
         view = Similarity(scale, 0.0, (100 - 223 * scale, 100 - 120 * scale))
         path = folder / f"person {number // 2}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.round(alignment.crop(astronaut, view, 200) * 255).astype(np.uint8)).save(path)
+        Image.fromarray(np.round(resampling.crop(astronaut, view, 200) * 255).astype(np.uint8)).save(path)
     (folder / "person 0" / "again.png").write_bytes((folder / "person 0" / "0.png").read_bytes())
     (folder / "bad.jpg").write_text("hello")
     Image.new("RGB", (80, 80)).save(folder / "blank.png")

@@ -12,7 +12,7 @@ import time
 import numpy as np
 from skimage import data
 
-from tf_deep3d.detection import alignment, detector, networks
+from tf_deep3d.detection import alignment, detector, networks, resampling
 from tf_deep3d.face.geometry import Similarity
 
 # Right eye, left eye, nose tip, mouth corners of a mean face; dm.
@@ -37,7 +37,7 @@ def main():
     print(f"{'piece, 512 x 512 photo':44}{'ms':>8}")
     for name, function in rows:
         print(f"{name:44}{best_ms(function, repeat):8.1f}")
-    large = alignment.crop(photo, Similarity(3000 / 512), 3000)
+    large = resampling.crop(photo, Similarity(3000 / 512), 3000)
     photos = [
         ("one face, 512 x 512", photo),
         ("the same, 3000 x 3000", np.round(large * 255).astype(np.uint8)),
@@ -60,7 +60,7 @@ def whole(photo, size):
 
 def group(photo):
     """The astronaut's face 15 times, 50 px between forehead and chin, in a photo of 1000 x 600."""
-    small = alignment.crop(photo, Similarity(0.5, 0.0, (100 - 223 * 0.5, 100 - 120 * 0.5)), 200)
+    small = resampling.crop(photo, Similarity(0.5, 0.0, (100 - 223 * 0.5, 100 - 120 * 0.5)), 200)
     return np.tile(np.round(small * 255).astype(np.uint8), (3, 5, 1))
 
 

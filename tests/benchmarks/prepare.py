@@ -23,7 +23,7 @@ from skimage import data
 
 from tf_deep3d import face as faces
 from tf_deep3d.data import preparation, records
-from tf_deep3d.detection import alignment, detector, skin
+from tf_deep3d.detection import alignment, detector, resampling, skin
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.io import photos
@@ -48,7 +48,7 @@ def views(folder, count):
     for number in range(count):
         scale = 0.6 + 0.8 * number / count
         view = Similarity(scale, 0.0, (125 - 223 * scale, 125 - 120 * scale))
-        picture = np.round(alignment.crop(data.astronaut(), view, 250) * 255).astype(np.uint8)
+        picture = np.round(resampling.crop(data.astronaut(), view, 250) * 255).astype(np.uint8)
         Image.fromarray(picture).save(folder / f"{number}.jpg", quality=95)
     return folder
 

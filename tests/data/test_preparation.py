@@ -12,7 +12,7 @@ from skimage import data
 
 from tf_deep3d.data import preparation, records
 from tf_deep3d.data.preparation import Photo, RejectedError, Settings
-from tf_deep3d.detection import alignment, detector, skin
+from tf_deep3d.detection import detector, resampling, skin
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.io import photos
@@ -82,7 +82,7 @@ def test_all_faces_are_people_of_their_own_but_the_largest(astronaut):
     canvas = np.full((400, 1000, 3), 90, np.uint8)
     for x, scale in ((0, 0.9), (500, 1.4)):
         view = Similarity(scale, 0.0, (200 - 223 * scale, 200 - 120 * scale))
-        canvas[:, x : x + 400] = np.round(alignment.crop(astronaut, view, 400) * 255)
+        canvas[:, x : x + 400] = np.round(resampling.crop(astronaut, view, 400) * 255)
     both = preparation.prepare_photo(canvas, Settings(faces="all"), "two.png", "Eileen")
     assert [(r["source"], r["person"]) for r in both] == [("two.png#1", "Eileen"), ("two.png#2", "two.png#2")]
     assert both[0]["transform"][0] < both[1]["transform"][0]  # the larger face is enlarged less

@@ -10,7 +10,7 @@ from skimage import data
 
 from tf_deep3d.detection import detector as detection
 from tf_deep3d.detection import networks
-from tf_deep3d.detection.alignment import crop
+from tf_deep3d.detection.resampling import crop
 from tf_deep3d.face.geometry import Similarity
 
 # Points of the astronaut's face, read off the picture by eye: eye centres, nose tip, mouth corners, to about 3 px.

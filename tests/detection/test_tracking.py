@@ -1,71 +1,12 @@
-"""Gaps and smoothing against what is known of polynomials and noise; following a face through a real photo."""
+"""Following a face through a real photo that moves."""
 
 import numpy as np
 import pytest
 from skimage import data
 
-from tf_deep3d.detection import alignment, detector, tracking
+from tf_deep3d.detection import detector, resampling, tracking
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.reconstruction.clip.video import Frame
-
-RNG = np.random.default_rng(0)
-TIMES = np.cumsum(RNG.uniform(0.01, 0.07, 60))  # uneven
-WHOLE = np.zeros(60, np.int32)
-
-
-def test_parabolas_pass_unchanged_also_at_the_ends():
-    values = np.stack([TIMES, 3 * TIMES**2 - TIMES, np.ones(60)], axis=-1)
-    np.testing.assert_allclose(tracking.smooth(TIMES, WHOLE, values, 0.2), values, atol=1e-9)
-
-
-def test_noise_shrinks_and_nothing_lags():
-    truth = np.sin(2 * np.pi * 0.5 * TIMES)[:, None]
-    noise = RNG.normal(scale=0.1, size=truth.shape)
-    smoothed = tracking.smooth(TIMES, WHOLE, truth + noise, 0.12)
-    assert np.std(smoothed - truth) < 0.6 * np.std(noise)
-    lags = np.linspace(-0.1, 0.1, 81)
-    errors = [np.square(smoothed[8:-8, 0] - np.sin(np.pi * (TIMES[8:-8] - lag))).sum() for lag in lags]
-    assert abs(lags[np.argmin(errors)]) < 0.02
-
-
-def test_no_smoothing_keeps_the_values():
-    values = RNG.normal(size=(60, 2))
-    np.testing.assert_array_equal(tracking.smooth(TIMES, WHOLE, values, 0.0), values)
-
-
-def test_stretches_do_not_mix():
-    stretches = np.repeat([0, 1], 30).astype(np.int32)
-    values = np.repeat([[0.0], [5.0]], 30, axis=0)
-    np.testing.assert_allclose(tracking.smooth(TIMES, stretches, values, 0.3), values, atol=1e-12)
-
-
-@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
-def test_senseless_time_of_smoothing(seconds):
-    with pytest.raises(ValueError, match="Received"):
-        tracking.smooth(TIMES, WHOLE, np.zeros((60, 1)), seconds)
-
-
-def test_short_gaps_are_filled_and_long_ones_split():
-    times = np.arange(12) / 10
-    present = np.array([0, 1, 1, 0, 1, 0, 0, 0, 0, 1, 1, 0], bool)
-    np.testing.assert_array_equal(tracking.fill_gaps(times, present, 0.3), [-1, 0, 0, 0, 0, -1, -1, -1, -1, 1, 1, -1])
-    np.testing.assert_array_equal(tracking.fill_gaps(times, present, 1.0), [-1] + [0] * 10 + [-1])
-    np.testing.assert_array_equal(tracking.fill_gaps(times, np.zeros(12, bool), 1.0), [-1] * 12)
-
-
-def test_interpolation_is_linear_in_time():
-    times = np.array([0.0, 0.1, 0.4, 0.5])
-    present = np.array([True, False, False, True])
-    values = np.array([[0.0, 1.0], [9, 9], [9, 9], [5.0, 1.0]])
-    np.testing.assert_allclose(tracking.interpolate(times, present, values), [[0, 1], [1, 1], [4, 1], [5, 1]])
-
-
-def test_jitter_is_the_second_difference():
-    landmarks = np.array([0.0, 0.0, 3.0, 0.0, 0.0])[:, None, None] * [1.0, 0.0]
-    everywhere = np.ones(5, bool)
-    assert tracking.jitter(landmarks, everywhere) == pytest.approx(np.sqrt((9 + 36 + 9) / 3))
-    assert tracking.jitter(np.arange(5.0)[:, None, None] * [1.0, 2.0], everywhere) == 0.0
-    assert tracking.jitter(landmarks, np.array([1, 1, 0, 1, 1], bool)) == 0.0
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +16,7 @@ def photo():
 
 def _moved(photo, shift, scale=1.0):
     turn = Similarity(scale, 0.0, tuple(shift))
-    picture = alignment.crop(photo, turn, 340)
+    picture = resampling.crop(photo, turn, 340)
     return turn, (picture[:300] * 255).astype(np.uint8)
 
 

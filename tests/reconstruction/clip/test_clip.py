@@ -6,13 +6,14 @@ from PIL import Image
 from skimage import data
 
 from tf_deep3d import face as faces
-from tf_deep3d.detection import alignment, detector, tracking
+from tf_deep3d.detection import detector, resampling
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import to_pixels
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting import motion
 from tf_deep3d.reconstruction import photo as pipeline
 from tf_deep3d.reconstruction.clip import clip as clips
+from tf_deep3d.reconstruction.clip import curves
 
 FRAMES = 20
 HIDDEN = (8, 9)  # frames without a face
@@ -30,7 +31,7 @@ def clip(tmp_path_factory, places):
     folder = tmp_path_factory.mktemp("clip")
     photo = data.astronaut()[:260, 100:340]
     for i, place in enumerate(places):
-        image = (alignment.crop(photo, place, 300) * 255).astype(np.uint8)
+        image = (resampling.crop(photo, place, 300) * 255).astype(np.uint8)
         Image.fromarray(np.full_like(image, 70) if i in HIDDEN else image).save(folder / f"{i}.png")
     return folder
 
@@ -94,7 +95,7 @@ def test_motion_of_a_glide(track, model):
     assert np.polyfit(np.arange(FRAMES), x, 1)[0] == pytest.approx(expected, rel=0.3)
     assert np.polyfit(np.arange(FRAMES), y, 1)[0] < 0
     landmarks = transform.inverse().apply(motion.project(known, moves, camera)[:, :68])
-    assert tracking.jitter(landmarks, track.present) < tracking.jitter(track.landmarks[:, :68], track.present)
+    assert curves.jitter(landmarks, track.present) < curves.jitter(track.landmarks[:, :68], track.present)
     between = (landmarks[HIDDEN[0] - 1] + landmarks[HIDDEN[1] + 1]) / 2
     assert np.linalg.norm(landmarks[list(HIDDEN)].mean(0) - between, axis=-1).mean() < 1.0
 

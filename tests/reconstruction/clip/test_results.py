@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tf_deep3d.detection import alignment
+from tf_deep3d.detection import resampling
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.reconstruction import photo as pipeline
@@ -25,7 +25,7 @@ def clip(tmp_path_factory):
     photo = data.astronaut()[:260, 100:340]
     with video.writing_video(path, 240, 240, 20) as write:
         for i in range(FRAMES):
-            image = alignment.crop(photo, Similarity(1.0, 0.0, (2.0 * i, 1.0 * i)), 240)
+            image = resampling.crop(photo, Similarity(1.0, 0.0, (2.0 * i, 1.0 * i)), 240)
             write(
                 video.Frame(
                     i / 20, (image * 255).astype(np.uint8) if i != HIDDEN else np.full((240, 240, 3), 70, np.uint8)

@@ -24,7 +24,7 @@ from tf_deep3d.face.camera import FOCAL, Camera
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting import motion
 from tf_deep3d.reconstruction import photo
-from tf_deep3d.reconstruction.clip import video
+from tf_deep3d.reconstruction.clip import curves, video
 
 KEY_FRAMES = 16  # at most, reconstructed at once
 MAX_FRAMES = 3000
@@ -174,7 +174,7 @@ def weighted_median(values, weights):
 
 
 def find_motion(track, known, camera, transform, on_progress=None):
-    """`Motion` of the frames of a `Track`, short gaps filled, and the stretches [N] of `tracking.fill_gaps`.
+    """`Motion` of the frames of a `Track`, short gaps filled, and the stretches [N] of `curves.fill_gaps`.
 
     Args:
       track: `Track`.
@@ -192,13 +192,13 @@ def find_motion(track, known, camera, transform, on_progress=None):
         if on_progress:
             on_progress("motion", index + 1, len(rows))
     rows[track.present, :3] = motion.continuous(rows[track.present, :3])
-    stretches = tracking.fill_gaps(track.times, track.present, GAP)
-    return _motion(tracking.interpolate(track.times, track.present, rows)), stretches
+    stretches = curves.fill_gaps(track.times, track.present, GAP)
+    return _motion(curves.interpolate(track.times, track.present, rows)), stretches
 
 
 def smoothed(found, times, stretches, seconds):
-    """A `Motion` smoothed in time, see `tracking.smooth`."""
-    return _motion(tracking.smooth(times, stretches, np.concatenate(found, axis=-1), seconds))
+    """A `Motion` smoothed in time, see `curves.smooth`."""
+    return _motion(curves.smooth(times, stretches, np.concatenate(found, axis=-1), seconds))
 
 
 def _motion(rows):

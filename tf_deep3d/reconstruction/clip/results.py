@@ -16,7 +16,6 @@ from PIL import Image
 
 import tf_deep3d
 from tf_deep3d import face as faces
-from tf_deep3d.detection import tracking
 from tf_deep3d.face import blendshapes, morphable_model
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
@@ -28,7 +27,7 @@ from tf_deep3d.mesh import gltf
 from tf_deep3d.mesh.animation import Animation, animate
 from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh, to_uint8
 from tf_deep3d.reconstruction.clip import clip as clips
-from tf_deep3d.reconstruction.clip import video
+from tf_deep3d.reconstruction.clip import curves, video
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
 
@@ -221,7 +220,7 @@ def _summary(path, out, scene, known, models, options, settings):
         filled=int((shown & ~track.present).sum()),
         cut=track.cut,
         landmark_error=float(np.mean(inner / np.maximum(eyes, 1e-6))),
-        jitter=tuple(tracking.jitter(points, track.present) for points in (detected, landmarks)),
+        jitter=tuple(curves.jitter(points, track.present) for points in (detected, landmarks)),
         blendshape_residual=None if scene.residual is None else float(scene.residual[shown].mean()),
     )
     frames = [
