@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tf_deep3d import command_line
-from tf_deep3d.data import records
+from tf_deep3d.data import records, tfrecord
 from tf_deep3d.data.records import MARGIN
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
@@ -22,20 +22,19 @@ SEED = 20260
 
 
 def rendered(count=COUNT):
-    """`count` crops of random rendered people (`synthetic`), iterable of [224, 224, 3] uint8."""
-    from tf_deep3d import synthetic
-    from tf_deep3d.data import rendered_people
+    """`count` crops of random rendered people, iterable of [224, 224, 3] uint8."""
+    from tf_deep3d.data import rendered, rendered_people
 
-    model = morphable_model.load(level=synthetic.LEVEL)
-    head = rendered_people.load_head(model)
-    for record in tqdm(synthetic.render_people(count, SEED, model, head), "rendering", count, disable=None):
+    model = morphable_model.load(level=rendered.LEVEL)
+    made = rendered.render_people(rendered.Settings(count, SEED), model, rendered_people.load_head(model), count)
+    for record in tqdm(made, "rendering", count, disable=None):
         yield _center(record["image"])
 
 
 def of_records(folder, count=COUNT):
     """The first `count` faces of a folder of records, in turns of its shards."""
     found = records.open_records(folder)
-    opened = [records.read_shard(shard.path).take(shard.count) for shard in found.shards[:count]]  # none is empty
+    opened = [tfrecord.open_shard(shard.path).take(shard.count) for shard in found.shards[:count]]  # none is empty
     serialized = [dataset.as_numpy_iterator() for dataset in opened]
     while serialized and count > 0:
         for shard in list(serialized):

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from tf_deep3d import face
-from tf_deep3d.data import records
+from tf_deep3d.data import records, tfrecord
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.rendering import renderer
 
@@ -56,6 +56,6 @@ def write_records(folder, model, train, validation=0, shard=4, seed=0, known=Fal
     for offset, (split, count) in enumerate((("train", train), ("validation", validation))):
         examples = synthetic_records(model, count, seed + offset, known, photos_each) if count else []
         names = {f"{split}-{start}": examples[start : start + shard] for start in range(0, count, shard)}
-        shards[split] = {name: records.write_shard(folder / name, part) for name, part in names.items()}
+        shards[split] = {name: tfrecord.write_shard(folder / name, part) for name, part in names.items()}
     records.write_dataset_json(folder, shards, {})
     return folder

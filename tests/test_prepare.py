@@ -14,7 +14,7 @@ from PIL import Image
 from skimage import data
 
 from tf_deep3d import prepare
-from tf_deep3d.data import preparation, records
+from tf_deep3d.data import pipeline, preparation, records, tfrecord
 from tf_deep3d.detection import resampling
 from tf_deep3d.face.geometry import Similarity
 
@@ -45,7 +45,7 @@ def run(photos, out, *options):
 
 
 def contents(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != prepare.SHEET}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != pipeline.SHEET}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_run_writes_records_and_says_what_it_left_out(done):
     for split in records.SPLITS:
         opened = records.open_records(done, split, strict=True)
         count += opened.count
-        rows = [row for shard in opened.shards for row in records.read_shard(shard.path).map(records.parse)]
+        rows = [row for shard in opened.shards for row in tfrecord.open_shard(shard.path).map(records.parse)]
         people[split] = {row["person"].numpy().decode() for row in rows}
     assert count == 2 * PEOPLE
     assert people["train"] | people["validation"] == {f"person {n}" for n in range(PEOPLE)}
@@ -81,7 +81,7 @@ def test_second_run_does_nothing_and_shows(photos, done, capfd):
     assert run(photos, done, "--shard-size", "3", "--validation", "0.4", "--show", "5") == 0
     assert "complete already" in capfd.readouterr().out
     assert contents(done) == before
-    with Image.open(done / prepare.SHEET) as sheet:
+    with Image.open(done / pipeline.SHEET) as sheet:
         assert sheet.width > 4 * 2 * records.RECORD_SIZE
         assert sheet.height > 2 * records.RECORD_SIZE
 
@@ -149,7 +149,7 @@ def test_disk_that_takes_no_more(photos, tmp_path):
 
 
 def test_two_commands_do_not_meet(photos, tmp_path, capfd):
-    with prepare._locked(tmp_path):
+    with pipeline.locked(tmp_path):
         assert run(photos, tmp_path) == 1
     assert "another command is preparing there" in capfd.readouterr().err
 

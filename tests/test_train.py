@@ -17,12 +17,15 @@ import pytest
 
 from tests.prepared import write_records
 from tf_deep3d import train
-from tf_deep3d.data import mixture, plain_batches, records
+from tf_deep3d.data import augmentation, plain_batches, records
 from tf_deep3d.face import morphable_model
 from tf_deep3d.losses import hybrid
 from tf_deep3d.models import rnet as rnets
-from tf_deep3d.training import config, objective, run_folder
-from tf_deep3d.training.objective import TrainSettings
+from tf_deep3d.training import config, run_folder
+from tf_deep3d.training.networks import build_rnet
+from tf_deep3d.training.objective import Reconstructor
+from tf_deep3d.training.optimizer import build_optimizer
+from tf_deep3d.training.settings import TrainSettings
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SETTINGS = """
@@ -102,7 +105,9 @@ def test_killed_and_started_again_it_continues_the_curve(tmp_path, finished, rec
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
     reached = run_folder.checkpoints(folder)[-1][0]
+    assert 0 < reached < 6
     assert train.main([*recipe, "--run", str(folder)]) == 0
     whole, resumed = _log(finished), _log(folder)
     assert [row["step"] for row in resumed] == [row["step"] for row in whole]
@@ -111,7 +116,6 @@ def test_killed_and_started_again_it_continues_the_curve(tmp_path, finished, rec
     assert float(resumed[-1]["val_nme"]) == pytest.approx(float(whole[-1]["val_nme"]), rel=1e-2)
 
 
-@pytest.mark.skipif("TF_DEEP3D_WORKERS" not in os.environ, reason="TF_DEEP3D_WORKERS asks for no second process")
 def test_two_workers_train_as_one_process_does(tmp_path, finished, recipe):
     doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     addresses = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
@@ -133,7 +137,7 @@ def test_two_workers_train_as_one_process_does(tmp_path, finished, recipe):
         for name in set(one) - {"images_per_second"}:
             assert one[name] == two[name] or float(two[name]) == pytest.approx(float(one[name]), rel=1e-2), name
     single, shared = (rnets.load_rnet(run).get_weights() for run in (finished, folder))
-    start = objective.build_rnet(config.load(finished / run_folder.CONFIG, TrainSettings)).get_weights()
+    start = build_rnet(config.load(finished / run_folder.CONFIG, TrainSettings)).get_weights()
     _moved_alike(start, single, shared)
 
 
@@ -163,11 +167,12 @@ def test_jax_alone_trains_as_tensorflow_would(tmp_path, recipe):
     assert [step for step, _ in run_folder.checkpoints(run)] == [2]
     settings = config.load(run / run_folder.CONFIG, TrainSettings)
     model = morphable_model.load(settings.network.face_model, settings.level)
-    built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings)
+    built = Reconstructor(build_rnet(settings), model, None, settings)
     start = built.rnet.get_weights()
-    built.compile(objective.optimizer(settings))
-    sources, mirror = mixture.open_sources(settings.data), objective.dense_mirror(model)
-    batches = plain_batches.training_batches(settings.data, sources, model.layout().total, mirror, settings.seed)
+    built.compile(build_optimizer(settings))
+    mirror = augmentation.dense_mirror(model)
+    opened = plain_batches.open_batches(settings.data, model.layout().total, mirror, settings.seed)
+    batches = opened.training()
     for row, (batch,) in zip(_log(run), batches, strict=False):
         built.reset_metrics()
         for name, value in built.train_step(batch).items():

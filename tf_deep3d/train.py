@@ -1,5 +1,6 @@
 """Trains R-Net or C-Net from prepared photos: `python -m tf_deep3d.train CONFIG [--set key=value ...]`."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ TF_CONFIG describes them. Exit status: 0 when the training is complete, 1 for an
 """
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parser().parse_args(arguments)
     return command_line.run(
@@ -26,7 +27,7 @@ def main(arguments=None):
     )
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser(
         prog="python -m tf_deep3d.train",
         description="Trains R-Net or C-Net from prepared photos.",
@@ -39,10 +40,10 @@ def _parser():
     return parser
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     with command_line.quiet():
         from tf_deep3d.training import config, devices, run, run_folder
-        from tf_deep3d.training.objective import TrainSettings
+        from tf_deep3d.training.settings import TrainSettings
 
     settings = config.load(options.config, TrainSettings, options.set)
     folder = options.run or Path("runs", options.config.stem)

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from tf_deep3d.data import plain_records, records
+from tf_deep3d.data import records, tfrecord
 from tf_deep3d.models.recognition import build_recognition, describe
 from tf_deep3d.reconstruction.album import sightings
 
@@ -49,8 +49,8 @@ def read_people(folder, count, prefix):
     stored = defaultdict(list)
     splits = (records.open_records(folder, split) for split in records.SPLITS)
     for shard in (shard for found in splits for shard in found.shards):
-        for serialized in records.read_shard(str(shard.path)):
-            fields = plain_records.fields(serialized.numpy())
+        for serialized in tfrecord.open_shard(str(shard.path)):
+            fields = tfrecord.fields(serialized.numpy())
             person = fields["person"][0].decode()
             if person.startswith(prefix) and len(stored[person]) < PHOTOS:
                 stored[person].append(fields["image"][0])

@@ -20,13 +20,16 @@ with command_line.quiet():
     import tensorflow as tf
 
     from tests.prepared import write_records
+    from tf_deep3d.data import augmentation
     from tf_deep3d.data import batches as data
-    from tf_deep3d.data import mixture
+    from tf_deep3d.data.mixture import DataSettings
     from tf_deep3d.face import morphable_model
     from tf_deep3d.losses.hybrid import LossWeights
     from tf_deep3d.models.recognition import build_recognition
-    from tf_deep3d.training import objective
-    from tf_deep3d.training.objective import DataSettings, Network, TrainSettings
+    from tf_deep3d.training.networks import build_rnet
+    from tf_deep3d.training.objective import Reconstructor
+    from tf_deep3d.training.optimizer import build_optimizer
+    from tf_deep3d.training.settings import Network, TrainSettings
 
 
 def least_ms(function, images, repeat):
@@ -46,13 +49,13 @@ def measure(settings, batch, repeat):
     recognition = build_recognition()
 
     def step(weights):
-        built = objective.Reconstructor(rnet, model, recognition, replace(settings, loss=weights))
-        built.compile(objective.optimizer(settings), jit_compile=False)
+        built = Reconstructor(rnet, model, recognition, replace(settings, loss=weights))
+        built.compile(build_optimizer(settings), jit_compile=False)
         built.optimizer.build(rnet.trainable_variables)
         function = tf.function(built.train_step)
         return lambda: float(function(batch)["loss"])
 
-    rnet = objective.build_rnet(settings)
+    rnet = build_rnet(settings)
     variables = rnet.trainable_variables
 
     @tf.function
@@ -89,11 +92,8 @@ def main(arguments=None):
                         loss=LossWeights(shape=0.02),
                         level=level,
                     )
-                    sources = mixture.open_sources(settings.data)
-                    total = model.layout().total
-                    batches = iter(
-                        data.training_batches(settings.data, sources, total, objective.dense_mirror(model), 0)
-                    )
+                    mirror = augmentation.dense_mirror(model)
+                    batches = iter(data.open_batches(settings.data, model.layout().total, mirror, 0).training())
                     times = measure(settings, next(batches), options.repeat)
                     cells = [times["network"], times["face, renderer, losses"], times["perceptual"], times["step"]]
                     label = f"{backbone}, batch {size}, level {level}"

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from keras import ops
 
 from tests.synthetic import IBUG68
+from tf_deep3d import face
 from tf_deep3d.data import augmentation
 from tf_deep3d.data.augmentation import DICE, Augmentation
-from tf_deep3d.face import landmarks
+from tf_deep3d.face import landmarks, morphable_model
 
 NONE = Augmentation(0, 0, 0, False)
 SIZE = 320
@@ -77,7 +80,7 @@ def test_flip_mirrors_the_picture_and_renames_the_points():
 
 
 def test_flip_needs_the_order_of_the_dense_points():
-    with pytest.raises(ValueError, match="dense_mirror"):
+    with pytest.raises(ValueError, match="must have dense landmarks"):
         augmentation.augment(_batch(1), np.zeros((1, DICE), "float32"), Augmentation())
 
 
@@ -120,3 +123,13 @@ def test_jitter_keeps_the_range_and_depends_on_the_dice_alone():
 def test_settings_have_bounds(wrong):
     with pytest.raises(ValueError, match="Received"):
         Augmentation(**wrong)
+
+
+def test_dense_mirror_pairs_the_sides():
+    model = morphable_model.load(level=0)
+    order = augmentation.dense_mirror(model)
+    np.testing.assert_array_equal(order[order], np.arange(478))
+    assert (order[[33, 133, 61, 1, 468]] == [263, 362, 291, 1, 473]).all()
+    places = face.at_landmarks(model.landmarks["mediapipe478"], model.mean_shape[None])[0]
+    np.testing.assert_allclose(places[order] * [-1, 1, 1], places, atol=0.01)
+    assert augmentation.dense_mirror(replace(model, landmarks={})) is None

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tests.prepared import write_records
 from tf_deep3d.data import batches, mixture, records
 from tf_deep3d.data.augmentation import Augmentation
-from tf_deep3d.training.objective import DataSettings
+from tf_deep3d.data.mixture import DataSettings
 
 MIRROR = np.arange(478)
 
@@ -20,11 +20,12 @@ def folders(tmp_path_factory, tiny_model):
 
 
 def _batches(folders, tiny_model, count, start=0, seed=1, batch=4, **options):
-    settings = DataSettings(records=folders, batch=batch, **options)
-    sources = mixture.open_sources(settings)
-    total = tiny_model.layout().total
-    dataset = batches.training_batches(settings, sources, total, MIRROR, seed, start).take(count)
-    return list(dataset.as_numpy_iterator())
+    opened = _open(DataSettings(records=folders, batch=batch, **options), seed, tiny_model.layout().total)
+    return list(opened.training(start).take(count).as_numpy_iterator())
+
+
+def _open(settings, seed=0, coefficients=1):
+    return batches.open_batches(settings, coefficients, MIRROR, seed)
 
 
 def test_shapes_and_ranges(folders, tiny_model):
@@ -60,40 +61,38 @@ def test_the_batch_size_changes_nothing_else(folders, tiny_model):
 
 
 def test_the_callers_seed_changes_nothing(folders):
-    settings = DataSettings(records=folders)
-    sources = mixture.open_sources(settings)
+    opened = _open(DataSettings(records=folders), 3)
     try:
         orders = []
         for seed in (0, 5):
             tf.random.set_seed(seed)
-            orders.append(batches.names_of(settings, sources, 3, 0, 20))
+            orders.append(opened.names(0, 20))
     finally:
         tf.random.set_seed(1)
     assert orders[0] == orders[1]
 
 
 def test_every_record_once_in_each_pass(folders):
-    settings = DataSettings(records=folders[:1])
-    sources = mixture.open_sources(settings)
-    names = batches.names_of(settings, sources, 3, 0, 30)
+    opened = _open(DataSettings(records=folders[:1]), 3)
+    assert opened.count == 10
+    names = opened.names(0, 30)
     for start in (0, 10, 20):
         assert sorted(names[start : start + 10]) == sorted(f"face 0-{i}" for i in range(10))
     assert names[:10] != names[10:20]
-    assert batches.names_of(settings, sources, 3, 12, 5) == names[12:17]
+    assert opened.names(12, 5) == names[12:17]
 
 
 def test_shares_decide_the_mixture(folders):
-    settings = DataSettings(records=folders, shares=(1.0, 3.0))
-    sources = mixture.open_sources(settings)
-    names = batches.names_of(settings, sources, 0, 0, 1000)
+    opened = _open(DataSettings(records=folders, shares=(1.0, 3.0)))
+    names = opened.names(0, 1000)
     assert sum(name.startswith("face 50") for name in names) == 750
-    assert batches.names_of(settings, sources, 0, 2345, 40) == batches.names_of(settings, sources, 0, 0, 2385)[2345:]
+    assert opened.names(2345, 40) == opened.names(0, 2385)[2345:]
 
 
 def test_no_folder_is_left_out_in_silence(folders):
     settings = DataSettings(records=folders, shares=(1.0, 10_000.0))
     with pytest.raises(records.RecordsError, match=r"a turn of 1000\. Received: 1, 10000"):
-        batches.training_batches(settings, mixture.open_sources(settings), 1, None, 0)
+        _open(settings)
 
 
 def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_model):
@@ -108,16 +107,23 @@ def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_mod
 
 
 def test_coefficients_of_another_model_are_refused(folders):
-    settings = DataSettings(records=folders[1:])
-    dataset = batches.training_batches(settings, mixture.open_sources(settings), 999, MIRROR, 0)
+    opened = _open(DataSettings(records=folders[1:]), coefficients=999)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must have 999 coefficients"):
-        next(iter(dataset))
+        next(iter(opened.training()))
+
+
+def test_workers_share_the_records(folders, tiny_model):
+    """Together they see what one would, each record once."""
+    opened = _open(DataSettings(records=folders, batch=4), 1, tiny_model.layout().total)
+    (whole,) = opened.training(8).take(1).as_numpy_iterator()
+    parts = [next(opened.training(8, 2, (index, 2)).as_numpy_iterator()) for index in range(2)]
+    for index, part in enumerate(parts):
+        np.testing.assert_array_equal(part["images"], whole["images"][index::2])
 
 
 def test_validation_takes_turns_and_is_the_same_every_time(folders, tiny_model):
     settings = DataSettings(records=folders, batch=2, validation=4)
-    sources = mixture.open_sources(settings, "validation")
-    dataset = batches.validation_batches(settings, sources, tiny_model.layout().total)
+    dataset = _open(settings, 0, tiny_model.layout().total).validation()
     first, again = (list(dataset.as_numpy_iterator()) for _ in range(2))
     assert len(first) == dataset.cardinality() == 2
     np.testing.assert_array_equal(first[0]["known"], [0, 1])

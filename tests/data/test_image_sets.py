@@ -7,7 +7,7 @@ import tensorflow as tf
 from tests.prepared import synthetic_records, write_records
 from tf_deep3d.data import image_sets, records
 from tf_deep3d.data.augmentation import Augmentation
-from tf_deep3d.training.objective import DataSettings, SetSettings
+from tf_deep3d.data.mixture import DataSettings
 
 MIRROR = np.arange(478)
 
@@ -20,22 +20,20 @@ def folder(tmp_path_factory, tiny_model):
 
 def _batch(folder, model, photos=3, number=0, size=2, seed=0, **augmentation):
     settings = DataSettings(records=(folder,), batch=size, augmentation=Augmentation(**augmentation))
-    sets = SetSettings(photos=photos)
-    sources = image_sets.open_sources(settings, sets)
-    made = image_sets.training_batches(settings, sets, sources, model.layout().total, MIRROR, seed, number)
-    return next(iter(made.as_numpy_iterator())), (settings, sets, sources)
+    opened = image_sets.open_batches(settings, model.layout().total, MIRROR, seed, photos, 2)
+    return next(iter(opened.training(number).as_numpy_iterator())), opened
 
 
 def test_a_set_is_one_person(folder, tiny_model):
-    batch, (settings, sets, sources) = _batch(folder, tiny_model, size=4, flip=False)
-    assert [source.count for source in sources] == [4]
+    batch, opened = _batch(folder, tiny_model, size=4, flip=False)
+    assert opened.count == 4
     assert batch["inputs"].shape == (4, 3, 224, 224, 3)
     np.testing.assert_array_equal(batch["present"], np.ones((4, 3)))
     np.testing.assert_array_equal(batch["known"], np.ones((4, 3)))
     identity = tiny_model.layout().split(batch["coefficients"].reshape(12, -1)).identity.reshape(4, 3, -1)
     np.testing.assert_array_equal(identity, identity[:, :1].repeat(3, axis=1))
     assert len(np.unique(identity[:, 0, 0])) == 4, "one pass shows each person once"
-    assert sorted(image_sets.names_of(settings, sets, sources, 0, 0, 4)) == [f"person 0-{i}" for i in range(4)]
+    assert sorted(opened.names(0, 4)) == [f"person 0-{i}" for i in range(4)]
 
 
 def test_fewer_photos_are_padded(folder, tiny_model):
@@ -76,9 +74,8 @@ def test_photos_spread_over_yaw(tiny_model):
 
 
 def test_validation_is_unchanged_and_counted(folder, tiny_model):
-    settings, sets = DataSettings(records=(folder,), batch=2, validation=1), SetSettings(photos=2)
-    sources = image_sets.open_sources(settings, sets, "validation")
-    batches = list(image_sets.validation_batches(settings, sets, sources, tiny_model.layout().total))
+    settings = DataSettings(records=(folder,), batch=2, validation=1)
+    batches = list(image_sets.open_batches(settings, tiny_model.layout().total, MIRROR, 0, 2, 2).validation())
     assert [batch["inputs"].shape[:2] for batch in batches] == [(1, 2)]
     np.testing.assert_array_equal(batches[0]["inputs"], batches[0]["images"])
 
@@ -86,4 +83,4 @@ def test_validation_is_unchanged_and_counted(folder, tiny_model):
 def test_nobody_with_enough_photos_is_an_error(tmp_path, tiny_model):
     folder = str(write_records(tmp_path / "single", tiny_model, 2))
     with pytest.raises(records.RecordsError, match=r"nobody with 2 photos side by side.*single"):
-        image_sets.open_sources(DataSettings(records=(folder,)), SetSettings())
+        image_sets.open_batches(DataSettings(records=(folder,)), 1, MIRROR, 0, 5, 2)

@@ -8,7 +8,7 @@ from tests.prepared import write_records
 from tf_deep3d.data import batches as data
 from tf_deep3d.data import mixture, plain_batches, records
 from tf_deep3d.data.augmentation import Augmentation
-from tf_deep3d.training.objective import DataSettings
+from tf_deep3d.data.mixture import DataSettings
 
 MIRROR = np.arange(478)
 
@@ -24,8 +24,7 @@ def folders(tmp_path_factory, tiny_model):
 
 def _batches(folders, tiny_model, count, start=0, seed=1, batch=4, **options):
     settings = DataSettings(records=folders, batch=batch, **options)
-    sources = mixture.open_sources(settings)
-    endless = plain_batches.training_batches(settings, sources, tiny_model.layout().total, MIRROR, seed, start)
+    endless = plain_batches.open_batches(settings, tiny_model.layout().total, MIRROR, seed).training(start)
     try:
         return [_numpy(batch) for (batch,) in itertools.islice(endless, count)]
     finally:
@@ -37,15 +36,14 @@ def _numpy(batch):
 
 
 def _names(folders, start, count, seed=3, **options):
-    settings = DataSettings(records=folders, **options)
-    return plain_batches.names_of(settings, mixture.open_sources(settings), seed, start, count)
+    return plain_batches.open_batches(DataSettings(records=folders, **options), 1, MIRROR, seed).names(start, count)
 
 
 def test_batches_have_the_shapes_of_the_other_source(folders, tiny_model):
     settings = DataSettings(records=folders, batch=4)
     (plain,) = _batches(folders, tiny_model, 1)
-    other = data.training_batches(settings, mixture.open_sources(settings), tiny_model.layout().total, MIRROR, 1)
-    expected = next(other.as_numpy_iterator())
+    other = data.open_batches(settings, tiny_model.layout().total, MIRROR, 1)
+    expected = next(other.training().as_numpy_iterator())
     assert {name: (value.shape, value.dtype) for name, value in plain.items()} == {
         name: (value.shape, value.dtype) for name, value in expected.items()
     }
@@ -53,11 +51,11 @@ def test_batches_have_the_shapes_of_the_other_source(folders, tiny_model):
 
 def test_held_out_batches_are_those_of_the_other_source(folders, tiny_model):
     settings = DataSettings(records=folders, batch=2, validation=5)
-    sources = mixture.open_sources(settings, "validation")
-    arguments = (settings, sources, tiny_model.layout().total)
-    plain = [_numpy(batch) for (batch,) in plain_batches.validation_batches(*arguments)]
-    expected = list(data.validation_batches(*arguments).as_numpy_iterator())
-    assert len(plain) == len(expected) == len(plain_batches.validation_batches(*arguments)) == 3
+    arguments = (settings, tiny_model.layout().total, MIRROR, 0)
+    held_out = plain_batches.open_batches(*arguments).validation()
+    plain = [_numpy(batch) for (batch,) in held_out]
+    expected = list(data.open_batches(*arguments).validation().as_numpy_iterator())
+    assert len(plain) == len(expected) == len(held_out) == 3
     assert [len(batch["known"]) for batch in plain] == [2, 2, 1]
     for one, other in zip(plain, expected, strict=True):
         for name in other:
@@ -110,6 +108,6 @@ def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_mod
 
 def test_coefficients_of_another_model_are_refused(folders):
     settings = DataSettings(records=folders[1:])
-    batches = plain_batches.training_batches(settings, mixture.open_sources(settings), 999, MIRROR, 0)
+    batches = plain_batches.open_batches(settings, 999, MIRROR, 0).training()
     with pytest.raises(records.RecordsError, match=r"must have 999 coefficients.* Received: \d+$"):
         next(batches)

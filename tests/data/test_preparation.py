@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tf_deep3d.data import preparation, records
+from tf_deep3d.data import preparation, records, tfrecord
 from tf_deep3d.data.preparation import Photo, RejectedError, Settings
 from tf_deep3d.detection import detector, resampling, skin
 from tf_deep3d.face import morphable_model
@@ -248,7 +248,7 @@ def test_shard_with_its_report(tmp_path, astronaut):
     assert report["rejected"] == [{"photo": "photos/blank.png", "reason": "no face found"}]
     assert report["shard"]["count"] == 1
     assert (work / f"{job['name']}.progress").stat().st_size == 2
-    [row] = records.read_shard(tmp_path / job["name"]).map(records.parse)
+    [row] = tfrecord.open_shard(tmp_path / job["name"]).map(records.parse)
     assert row["source"].numpy() == b"photos/good.png#1"
     assert row["person"].numpy() == b"photos"
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tf_deep3d.data import records
+from tf_deep3d.data import records, tfrecord
 
 
 def record(number=0, **changes):
@@ -42,7 +42,7 @@ def folder(tmp_path):
         ("train", "train-00001-of-00002", range(7, 12)),
         ("validation", "validation-00000-of-00001", range(12, 14)),
     ):
-        shards[split][name] = records.write_shard(tmp_path / name, [records.encode(record(n)) for n in numbers])
+        shards[split][name] = tfrecord.write_shard(tmp_path / name, [records.encode(record(n)) for n in numbers])
     records.write_dataset_json(tmp_path, shards, {"rejected": []})
     return tmp_path
 
@@ -51,7 +51,7 @@ def sources(opened):
     """The sources of all records that `open_records` lets through."""
     names = []
     for shard in opened.shards:
-        dataset = records.read_shard(shard.path).take(shard.count).map(records.parse)
+        dataset = tfrecord.open_shard(shard.path).take(shard.count).map(records.parse)
         names += [row["source"].numpy().decode() for row in dataset]
     return names
 
@@ -60,8 +60,8 @@ def test_round_trip_in_a_pipeline(tmp_path):
     dense = np.random.default_rng(9).uniform(0, 320, (478, 2)).astype(np.float32)
     numbers = np.arange(5, dtype=np.float32)
     written = [record(0), record(1, dense=dense, coefficients=numbers, skin=np.full((320, 320, 1), 7, np.uint8))]
-    records.write_shard(tmp_path / "shard", map(records.encode, written))
-    dataset = records.read_shard(tmp_path / "shard").map(records.parse)
+    tfrecord.write_shard(tmp_path / "shard", map(records.encode, written))
+    dataset = tfrecord.open_shard(tmp_path / "shard").map(records.parse)
     assert {name: spec.dtype for name, spec in dataset.element_spec.items()} == {
         "image": tf.uint8, "skin": tf.uint8, "landmarks": tf.float32, "dense": tf.float32, "person": tf.string,
         "source": tf.string, "transform": tf.float32, "coefficients": tf.float32,
@@ -111,8 +111,8 @@ def test_encode_refuses_another_record(changes, named):
 
 def test_same_records_give_the_same_bytes(tmp_path):
     examples = [records.encode(record(n)) for n in range(3)]
-    first = records.write_shard(tmp_path / "a", examples)
-    second = records.write_shard(tmp_path / "b", iter(examples))
+    first = tfrecord.write_shard(tmp_path / "a", examples)
+    second = tfrecord.write_shard(tmp_path / "b", iter(examples))
     data = (tmp_path / "a").read_bytes()
     assert first == second == (3, hashlib.sha256(data).hexdigest(), len(data))
     assert data == (tmp_path / "b").read_bytes()
@@ -126,11 +126,11 @@ def test_no_shard_without_all_its_examples(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        records.write_shard(tmp_path / "shard", examples())
+        tfrecord.write_shard(tmp_path / "shard", examples())
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "shard").write_text("mine")
     with pytest.raises(FileExistsError):
-        records.write_shard(tmp_path / "shard", [])
+        tfrecord.write_shard(tmp_path / "shard", [])
     assert (tmp_path / "shard").read_text() == "mine"
 
 
@@ -149,7 +149,7 @@ def test_open_reads_what_was_written(folder):
 def frames(path):
     """Offsets of the records of a shard, and of its end, in its uncompressed bytes."""
     offset, offsets = 0, [0]
-    for example in records.read_shard(path).as_numpy_iterator():
+    for example in tfrecord.open_shard(path).as_numpy_iterator():
         offset += len(example) + 16
         offsets.append(offset)
     return offsets

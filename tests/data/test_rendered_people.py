@@ -1,14 +1,11 @@
-"""Rendered people: the pictures show exactly what their coefficients say, where the alignment would put it."""
-
-import io
+"""Random people: the head around the face, and where the alignment would put it."""
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests import synthetic as fixture
-from tf_deep3d import face, synthetic
-from tf_deep3d.data import records, rendered_people
+from tf_deep3d import face
+from tf_deep3d.data import rendered, rendered_people
 from tf_deep3d.detection import alignment
 from tf_deep3d.face import camera, lighting, morphable_model
 from tf_deep3d.face.coefficients import Coefficients
@@ -23,11 +20,6 @@ def model():
 @pytest.fixture(scope="module")
 def head(model):
     return rendered_people.load_head(model)
-
-
-@pytest.fixture(scope="module")
-def made(model, head):
-    return list(synthetic.render_people(6, 3, model, head, batch=4))
 
 
 # --- the head --------------------------------------------------------------------------------------------------------
@@ -88,8 +80,8 @@ def test_hair_and_clothes_spare_the_face(model, head):
         assert not mask[: head.face].any()
         assert mask.max() > 0.9
     rng, person = np.random.default_rng(0), rendered_people.sample_one(model, head, np.random.default_rng(1))
-    dressed = synthetic.pose_head(head, person, rng)
-    bare = face.reconstruct(head.whole, Coefficients(*(group[None] for group in person)), synthetic.camera())
+    dressed = rendered.pose_head(head, person, rng)
+    bare = face.reconstruct(head.whole, Coefficients(*(group[None] for group in person)), rendered.camera())
     np.testing.assert_array_equal(dressed.vertices[:, : head.face], bare.vertices[:, : head.face])
     np.testing.assert_array_equal(dressed.albedo[:, : head.face], bare.albedo[:, : head.face])
 
@@ -160,132 +152,3 @@ def test_a_person_does_not_depend_on_the_others(model, head):
     last = rendered_people.sample(model, head, 4, 1, start=4)
     for group, own in zip(all_at_once, last, strict=True):
         np.testing.assert_array_equal(group[4:], own)
-
-
-# --- pictures --------------------------------------------------------------------------------------------------------
-
-
-def test_records_have_the_schema(made, model):
-    for record in made:
-        assert len(records.encode(record)) > 5_000
-        np.testing.assert_array_equal(record["transform"], [1, 0, 0, 0])
-        assert record["coefficients"].shape == (model.layout().total,)
-    assert len({record["person"] for record in made}) == 6
-
-
-def test_coefficients_give_the_landmarks(made, model):
-    """Through `face.reconstruct` in the 224 px camera, moved by the margin."""
-    people = model.layout().split(np.stack([record["coefficients"] for record in made]))
-    for name, key in (("ibug68", "landmarks"), ("mediapipe478", "dense")):
-        points = face.reconstruct(model, people, landmarks=name).landmarks + records.MARGIN
-        np.testing.assert_allclose(np.stack([record[key] for record in made]), points, atol=2e-3)
-
-
-def test_picture_shows_the_coefficients_colours(model, head):
-    """At skin vertices in the middle of the visible skin, the picture has the colour that the equations give."""
-    errors = []
-    for n, record in enumerate(synthetic.render_people(4, 11, model, head)):
-        people = model.layout().split(record["coefficients"][None])
-        posed = face.reconstruct(model, people, synthetic.camera())
-        seen = (record["skin"][..., 0] > 250).astype(float)
-        core = np.lib.stride_tricks.sliding_window_view(np.pad(seen, 4), (9, 9)).min((2, 3))
-        facing = model.regions["skin"] & (posed.normals[0, :, 2] > 0.7)
-        column, row = np.floor(posed.pixels[0, facing].T).astype(int)
-        shown = core[row, column] > 0
-        assert shown.sum() > 50, n
-        wanted = np.clip(posed.colors[0, facing][shown], 0, 1)
-        errors.append(np.abs(record["image"][row[shown], column[shown]] / 255 - wanted).mean())
-    assert max(errors) < 0.04, errors
-
-
-def test_skin_lies_inside_the_projected_skin_region(made, model):
-    for record in made:
-        mask = record["skin"][..., 0]
-        assert set(np.unique(mask)) <= {0, 255}
-        assert 1_500 < (mask > 0).sum() < 20_000
-        posed = face.reconstruct(model, model.layout().split(record["coefficients"][None]), synthetic.camera())
-        low, high = (f(posed.pixels[0, model.regions["skin"]], axis=0) for f in (np.min, np.max))
-        rows, columns = np.nonzero(mask)
-        assert columns.min() >= low[0] - 1
-        assert columns.max() <= high[0] + 1
-        assert rows.min() >= low[1] - 1
-        assert rows.max() <= high[1] + 1
-
-
-def test_pictures_depend_on_the_seed_alone(made, model, head):
-    again = list(synthetic.render_people(6, 3, model, head, batch=1))
-    for ours, theirs in zip(made, again, strict=True):
-        assert records.encode(ours) == records.encode(theirs)
-    other = next(synthetic.render_people(1, 4, model, head))
-    assert (other["image"] != made[0]["image"]).any()
-    third = next(synthetic.render_people(1, 3, model, head, start=2))
-    assert records.encode(third) == records.encode(made[2])
-
-
-def test_background_takes_corners_of_photos(tmp_path):
-    path = tmp_path / "green.png"
-    Image.new("RGB", (90, 60), (0, 200, 0)).save(path)
-    shown = [synthetic.background(32, [path], np.random.default_rng(n)) for n in range(12)]
-    green = [np.abs(picture - np.array([0, 200 / 255, 0])).max() < 1e-3 for picture in shown]
-    assert 3 <= sum(green) <= 11
-    assert all(picture.shape == (32, 32, 3) and 0 <= picture.min() <= picture.max() <= 1 for picture in shown)
-
-
-# --- the command -----------------------------------------------------------------------------------------------------
-
-
-def test_command_writes_records_that_open(tmp_path, capsys):
-    out = tmp_path / "made"
-    arguments = [str(out), "--count", "5", "--seed", "3", "--validation", "0.4", "--show", "2"]
-    assert synthetic.main(arguments) == 0
-    assert records.open_records(out).count == 3
-    held = records.open_records(out, "validation")
-    assert held.count == 2
-    assert held.info["kind"] == "rendered"
-    (example,) = records.read_shard(held.shards[0].path).take(1).as_numpy_iterator()
-    assert records.parse(example)["person"].numpy() == b"rendered-3-3"
-    with Image.open(io.BytesIO((out / "contact_sheet.png").read_bytes())) as sheet:
-        assert sheet.width > 300
-    assert [path.name for path in tmp_path.iterdir()] == ["made"]
-    first = {path.name: path.read_bytes() for path in out.iterdir()}
-    capsys.readouterr()
-    assert synthetic.main(arguments) == 1
-    assert "overwrite" in capsys.readouterr().err
-    assert synthetic.main([*arguments, "--overwrite"]) == 0
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
-
-
-@pytest.mark.parametrize(
-    ("extra", "message"),
-    [
-        (["--count", "0"], "count"),
-        (["--validation", "1"], "validation"),
-        (["--backgrounds", "."], "backgrounds"),
-        (["--count", "6", "--photos-each", "6", "--validation", "0.6"], "somebody to train with"),
-        (["--count", "3", "--validation", "0.9"], "somebody to train with"),
-    ],
-)
-def test_command_refuses_what_it_cannot_do(tmp_path, monkeypatch, capsys, extra, message):
-    monkeypatch.chdir(tmp_path)
-    assert synthetic.main(["made", *extra]) == 1
-    assert message in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("place", ["photos", "photos/me.jpg"])
-def test_overwrite_never_removes_what_is_no_dataset(tmp_path, capsys, place):
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/me.jpg").write_text("precious")
-    assert synthetic.main([str(tmp_path / place), "--overwrite"]) == 1
-    assert "only a folder with a dataset.json can be overwritten" in capsys.readouterr().err
-    assert (tmp_path / "photos/me.jpg").read_text() == "precious"
-
-
-def test_half_a_dataset_is_never_left(tmp_path, monkeypatch, model, head):
-    def broken(*arguments, **named):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(records, "write_shard", broken)
-    with pytest.raises(OSError, match="No space"):
-        synthetic.write_dataset(tmp_path / "made", 2, 0, model, head)
-    assert list(tmp_path.iterdir()) == []

@@ -48,8 +48,8 @@ def test_records_take_turns(exported, tiny_model):
 def test_few_shards_are_opened(exported, monkeypatch):
     """Of a large data set, whose thousands of shards are more than a process may open."""
     opened = []
-    read = crops.records.read_shard
-    monkeypatch.setattr(crops.records, "read_shard", lambda path: opened.append(path) or read(path))
+    read = crops.tfrecord.open_shard
+    monkeypatch.setattr(crops.tfrecord, "open_shard", lambda path: opened.append(path) or read(path))
     assert len(list(crops.of_records(exported.records, 1))) == 1
     assert len(opened) == 1
 

@@ -342,7 +342,7 @@ def terms(d):
 _JAX = """
 import jax, sys
 
-gradients = jax.jit(jax.grad(lambda d: losses.total(terms(d))))(DATA)
+gradients = jax.jit(jax.grad(lambda d: hybrid.total(terms(d))))(DATA)
 values = {f"value_{k}": np.asarray(v) for k, v in jax.jit(terms)(DATA).items()}
 np.savez(sys.argv[1], **values, **{f"gradient_{k}": np.asarray(v) for k, v in gradients.items()})
 assert "tensorflow" not in sys.modules
@@ -401,12 +401,12 @@ class Tiny(keras.Model):
                       "light": d["light"] * self.gain[:, None], "a": d["a"] * self.gain[0] + self.mode[0]})
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return losses.total(y_pred, replicas=self.replicas)
+        return hybrid.total(y_pred, replicas=self.replicas)
 
 def alone():
     model = Tiny(1)
     with tf.GradientTape() as tape:
-        loss = losses.total(model.call({name: tf.constant(array) for name, array in DATA.items()}))
+        loss = hybrid.total(model.call({name: tf.constant(array) for name, array in DATA.items()}))
     return [-gradient.numpy() for gradient in tape.gradient(loss, model.trainable_weights)], float(loss)
 
 def step(strategy, replicas):
@@ -433,21 +433,3 @@ np.testing.assert_allclose(loss, loss_of_halves, rtol=1e-5)
 
 def test_two_replicas_with_half_the_batch_train_like_one():
     _run(_ALL_TERMS + _REPLICAS, "tensorflow")
-
-
-def test_shape_metric_counts_what_an_alignment_leaves(tiny_model):
-    """A small turn, move and change of size cost nothing; the rest costs what least squares leaves of it."""
-    shape = tiny_model.mean_shape.astype(np.float64)
-    centred = shape - shape.mean(0)
-    moved = np.stack([centred, np.cross([0.3, -1, 2], centred), np.ones_like(centred) * [1, 2, -3]])
-    other = tiny_model.identity_basis[:2].astype(np.float64)
-    metric = hybrid.shape_metric(np.concatenate([moved, other]), shape)
-    np.testing.assert_allclose(metric[:3], 0, atol=1e-6)
-    design = np.stack(
-        [*moved[:1], *(np.cross(a, centred) for a in np.eye(3)), *(np.ones_like(centred) * a for a in np.eye(3))]
-    )
-    design = design.reshape(7, -1).T
-    for index, field in enumerate(other.reshape(2, -1)):
-        left = field - design @ np.linalg.lstsq(design, field, rcond=None)[0]
-        expected = (100 * left) @ (100 * left) / len(shape)
-        assert metric[3 + index, 3 + index] == pytest.approx(expected, rel=1e-4)

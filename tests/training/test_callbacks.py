@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from tf_deep3d.training import callbacks, objective
-from tf_deep3d.training.objective import Optimization, TrainSettings
+from tf_deep3d.training import callbacks
+from tf_deep3d.training.optimizer import build_optimizer
+from tf_deep3d.training.settings import PRECISIONS, Optimization, TrainSettings
 
 
 class Learning(keras.Model):
@@ -15,14 +16,14 @@ class Learning(keras.Model):
         super().__init__()
         self.learner = keras.layers.Dense(1, use_bias=False)
         self.learner.build((1, 1))
-        self.optimizer = objective.optimizer(settings)
+        self.optimizer = build_optimizer(settings)
         self.optimizer.build(self.learner.trainable_variables)
 
     def weight(self):
         return float(self.learner.get_weights()[0][0, 0])
 
 
-@pytest.mark.parametrize("precision", objective.PRECISIONS)
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_what_is_kept_are_the_moving_averages(precision):
     settings = TrainSettings(precision=precision, optimization=Optimization(learning_rate=0.1, ema=0.5))
     model = Learning(settings)

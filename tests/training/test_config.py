@@ -2,6 +2,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.training import config
 
 
@@ -12,7 +13,7 @@ class Inner:
 
     def __post_init__(self):
         if self.rate < 0:
-            raise ValueError(f"rate must not be negative. Received: {self.rate}")
+            raise InputError(f"rate must not be negative. Received: {self.rate}")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -13,17 +12,17 @@ import tensorflow as tf
 from keras import ops
 
 from tests.prepared import write_records
-from tests.synthetic import MODES
 from tf_deep3d import face
-from tf_deep3d.data import batches as data
-from tf_deep3d.data import mixture
+from tf_deep3d.data import batches
 from tf_deep3d.data.augmentation import Augmentation
+from tf_deep3d.data.mixture import DataSettings
 from tf_deep3d.face import morphable_model
-from tf_deep3d.losses import hybrid
+from tf_deep3d.losses import hybrid, supervised
 from tf_deep3d.losses.hybrid import LossWeights
-from tf_deep3d.models.rnet import RNet
-from tf_deep3d.training import objective
-from tf_deep3d.training.objective import DataSettings, Network, Optimization, TrainSettings
+from tf_deep3d.training.networks import build_rnet
+from tf_deep3d.training.objective import Reconstructor
+from tf_deep3d.training.optimizer import build_optimizer
+from tf_deep3d.training.settings import Network, Optimization, TrainSettings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 STILL = Augmentation(0, 0, 0, False)
@@ -48,15 +47,14 @@ def _settings(folder, model_file, **options):
 def _reconstructor(settings, model_file):
     model = morphable_model.load(model_file, settings.level)
     keras.utils.set_random_seed(1)
-    built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings)
-    built.compile(objective.optimizer(settings), jit_compile=False)
+    built = Reconstructor(build_rnet(settings), model, None, settings)
+    built.compile(build_optimizer(settings), jit_compile=False)
     return built, model
 
 
 def _batch(settings, model, number=0):
-    sources = mixture.open_sources(settings.data)
-    batches = data.training_batches(settings.data, sources, model.layout().total, np.arange(478), 0, number)
-    return next(iter(batches))
+    opened = batches.open_batches(settings.data, model.layout().total, np.arange(478), 0)
+    return next(iter(opened.training(number)))
 
 
 def test_first_render_is_the_mean_face(folder, model_file):
@@ -70,7 +68,7 @@ def test_first_render_is_the_mean_face(folder, model_file):
     np.testing.assert_allclose(outputs["measures"]["landmark_error"], distance, rtol=1e-4)
     np.testing.assert_allclose(outputs["terms"]["prior"], 0, atol=1e-9)
     truth = model.layout().split(batch["coefficients"].numpy())
-    metric = hybrid.shape_metric(model.identity_basis, model.mean_shape)
+    metric = supervised.shape_metric(model.identity_basis, model.mean_shape)
     shapes = np.einsum("bk,kl,bl->b", truth.identity, metric, truth.identity)
     moves = np.einsum("bk,kvc->bvc", truth.expression, model.expression_basis) * 100
     expected = shapes + (moves**2).sum(-1).mean(-1)
@@ -128,17 +126,18 @@ def test_a_gradient_that_is_not_finite_is_told_by_the_loss(folder, model_file):
 POISONED = """
 import sys, numpy as np, keras
 from keras import ops
-from tests.training.test_objective import _settings, morphable_model, objective, replace
+from tests.training.test_objective import *
+from tests.training.test_objective import _settings
 settings = replace(_settings("", sys.argv[1]), precision=sys.argv[3])
 model = morphable_model.load(sys.argv[1], 0)
-built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings)
+built = Reconstructor(build_rnet(settings), model, None, settings)
 total = built.compute_loss
 def poisoned(x=None, y=None, y_pred=None, sample_weight=None, training=True):
     # finite, with a gradient that is not, where the first landmark lies at -1
     target = x["landmarks"][0, 0, 0]
     return total(y_pred=y_pred) + ops.sqrt(ops.where(target == -1, 0.0, 1.0) * ops.mean(y_pred["terms"]["landmark"]))
 built.compute_loss = poisoned
-built.compile(objective.optimizer(settings))
+built.compile(build_optimizer(settings))
 with np.load(sys.argv[2]) as arrays:
     batch = dict(arrays)
 good = built.train_on_batch(batch, return_dict=True)
@@ -235,21 +234,20 @@ folder, model_file, path = sys.argv[1:]
 optimization = config.load(CONFIGS / "rnet_mobilenet.yaml", TrainSettings).optimization
 settings = replace(_settings(folder, model_file), optimization=replace(optimization, warmup=1), steps=20)
 model = morphable_model.load(model_file, 0)
-sources = mixture.open_sources(settings.data)
+opened = batches.open_batches(settings.data, model.layout().total, np.arange(478), 0)
 
 def train(count, optimizer):
     strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
     with strategy.scope():
         keras.utils.set_random_seed(1)
-        rnet = objective.build_rnet(settings)
+        rnet = build_rnet(settings)
         optimizer = optimizer(count)
-    built = objective.Reconstructor(rnet, model, None, settings, strategy)
+    built = Reconstructor(rnet, model, None, settings, strategy)
     built.compile(optimizer, jit_compile=False)
     with strategy.scope():
         optimizer.build(rnet.trainable_variables)
     before = [w.numpy() for w in rnet.trainable_weights]
-    batches = data.training_batches(settings.data, sources, model.layout().total, np.arange(478), 0)
-    built.fit(batches, steps_per_epoch=3, epochs=1, verbose=0)
+    built.fit(opened.training(), steps_per_epoch=3, epochs=1, verbose=0)
     return [w.numpy() - b for w, b in zip(rnet.trainable_weights, before)], optimizer
 
 arrays = {}
@@ -258,7 +256,7 @@ for count in (1, 2):
     for name, make in {
         "descent": lambda replicas: keras.optimizers.SGD(1e-3),
         "clipped": lambda replicas: keras.optimizers.SGD(1.0, global_clipnorm=1e-3 / replicas),
-        "shipped": lambda replicas: objective.optimizer(settings, replicas),
+        "shipped": lambda replicas: build_optimizer(settings, replicas),
     }.items():
         moved, optimizer = train(count, make)
         arrays |= {f"{name} {count} {index:03}": values for index, values in enumerate(moved)}
@@ -295,10 +293,11 @@ def test_two_replicas_move_the_weights_as_one_does(tmp_path, folder, model_file)
 
 JAX = """
 import sys, json, numpy as np, keras
-from tests.training.test_objective import _settings, morphable_model, objective
+from tests.training.test_objective import *
+from tests.training.test_objective import _settings
 settings = _settings("", sys.argv[1])
 model = morphable_model.load(sys.argv[1], 0)
-built = objective.Reconstructor(objective.build_rnet(settings), model, None, settings)
+built = Reconstructor(build_rnet(settings), model, None, settings)
 built.compile(keras.optimizers.SGD(1e-4))
 with np.load(sys.argv[2]) as arrays:
     batch = dict(arrays)
@@ -327,66 +326,3 @@ def test_jax_takes_the_same_step(tmp_path, folder, model_file):
         assert jax.keys() == tensorflow.keys()
         for name, value in tensorflow.items():
             assert jax[name] == pytest.approx(value, rel=2e-3, abs=1e-6), name
-
-
-def test_schedules():
-    def rates(steps, **options):
-        settings = TrainSettings(optimization=Optimization(**options), steps=1000)
-        rate = objective.optimizer(settings)._learning_rate
-        return [float(rate(step)) for step in steps] if callable(rate) else float(rate.numpy())
-
-    short = TrainSettings(optimization=Optimization(schedule="cosine", warmup=200), steps=50)
-    assert objective.warmup_steps(short) == 49
-    rising = objective.optimizer(short)._learning_rate
-    np.testing.assert_allclose([float(rising(step)) for step in (0, 49)], [0, 1e-4], atol=1e-10)
-    assert rates([], learning_rate=0.5) == 0.5
-    steps = rates([0, 99, 101, 250], learning_rate=1.0, schedule="steps", decay=0.2, decay_steps=(100, 200))
-    np.testing.assert_allclose(steps, [1, 1, 0.2, 0.04], rtol=1e-6)
-    cosine = rates([0, 50, 100, 1000], learning_rate=1.0, schedule="cosine", decay=0.1, warmup=100)
-    np.testing.assert_allclose(cosine, [0, 0.5, 1, 0.1], atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        lambda: Optimization(learning_rate=0),
-        lambda: Optimization(schedule="linear"),
-        lambda: Optimization(clip_norm=-1),
-        lambda: Optimization(warmup=10),
-        lambda: Optimization(schedule="steps"),
-        lambda: Optimization(schedule="steps", decay_steps=(100, 50)),
-        lambda: Optimization(schedule="steps", decay_steps=(0, 50)),
-        lambda: Optimization(schedule="cosine", decay_steps=(50,)),
-        lambda: TrainSettings(precision="half"),
-        lambda: TrainSettings(attention="none"),
-        lambda: TrainSettings(steps=99, log_every=50),
-        lambda: TrainSettings(log_every=0),
-        lambda: TrainSettings(seed=-1),
-    ],
-)
-def test_settings_that_cannot_be(wrong):
-    with pytest.raises(ValueError, match="Received"):
-        wrong()
-
-
-def test_dense_mirror_pairs_the_sides():
-    model = morphable_model.load(level=0)
-    order = objective.dense_mirror(model)
-    np.testing.assert_array_equal(order[order], np.arange(478))
-    assert (order[[33, 133, 61, 1, 468]] == [263, 362, 291, 1, 473]).all()
-    places = face.at_landmarks(model.landmarks["mediapipe478"], model.mean_shape[None])[0]
-    np.testing.assert_allclose(places[order] * [-1, 1, 1], places, atol=0.01)
-    assert objective.dense_mirror(replace(model, landmarks={})) is None
-
-
-def test_sizes_come_from_the_face_model(folder, model_file):
-    rnet = objective.build_rnet(_settings(folder, model_file))
-    assert isinstance(rnet, RNet)
-    assert vars(rnet.layout) == {**MODES, "lighting": "rgb"}
-
-
-def test_shape_metric_is_the_mean_square_in_mm(tiny_model):
-    metric = hybrid.shape_metric(tiny_model.identity_basis)
-    a = np.arange(6, dtype="float32") - 2
-    expected = (np.einsum("k,kvc->vc", a, tiny_model.identity_basis) * 100) ** 2
-    assert a @ metric @ a == pytest.approx(expected.sum(-1).mean(), rel=1e-4)

@@ -1,5 +1,7 @@
 """C-Net's step: what it compares, what it changes, and that padding, replicas and files do not matter."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -8,13 +10,17 @@ import tensorflow as tf
 from tests.prepared import write_records
 from tests.training.test_objective import STILL
 from tf_deep3d.data import image_sets
-from tf_deep3d.face import aggregation, morphable_model
-from tf_deep3d.losses import hybrid
+from tf_deep3d.data.mixture import DataSettings
+from tf_deep3d.face import morphable_model
+from tf_deep3d.losses import hybrid, supervised
 from tf_deep3d.losses.hybrid import LossWeights
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
-from tf_deep3d.training import config, objective, run_folder, set_objective
-from tf_deep3d.training.objective import DataSettings, Network, Optimization, SetSettings, TrainSettings
+from tf_deep3d.training import config, run_folder
+from tf_deep3d.training.networks import build_pair
+from tf_deep3d.training.optimizer import build_optimizer
+from tf_deep3d.training.set_objective import SetReconstructor
+from tf_deep3d.training.settings import Network, Optimization, SetSettings, TrainSettings
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +56,23 @@ def settings(folder, rnet_file, model_file):
 
 @pytest.fixture(scope="module")
 def batch(settings, tiny_model):
-    sources = image_sets.open_sources(settings.data, settings.sets)
-    made = image_sets.training_batches(
-        settings.data, settings.sets, sources, tiny_model.layout().total, np.arange(478), 0
-    )
-    return next(iter(made))
+    opened = image_sets.open_batches(settings.data, tiny_model.layout().total, np.arange(478), 0, 4, 2)
+    return next(iter(opened.training()))
 
 
 def _reconstructor(settings, model_file):
     keras.utils.set_random_seed(1)
-    rnet, cnet = set_objective.build_networks(settings)
     model = morphable_model.load(model_file, settings.level)
-    built = set_objective.SetReconstructor(rnet, cnet, model, None, settings)
-    built.compile(objective.optimizer(settings), jit_compile=False)
+    built = SetReconstructor(*build_pair(settings), model, None, settings)
+    built.compile(build_optimizer(settings), jit_compile=False)
     return built
+
+
+def _doubting(built, seed=0):
+    """Gives C-Net's last layer, which starts at zero, random weights."""
+    kernel = built.cnet.network.get_layer("confidence").kernel
+    kernel.assign(np.random.default_rng(seed).normal(size=kernel.shape) * 0.05)
+    return kernel
 
 
 def test_starts_at_the_average_and_the_truth_is_measured(settings, batch, model_file):
@@ -74,36 +83,70 @@ def test_starts_at_the_average_and_the_truth_is_measured(settings, batch, model_
     truth = built.rnet.layout.split(batch["coefficients"].numpy()[:, 0]).identity
     model = morphable_model.load(model_file, settings.level)
     difference = single.mean(1) - truth
-    metric = hybrid.shape_metric(model.identity_basis, model.mean_shape)
+    metric = supervised.shape_metric(model.identity_basis, model.mean_shape)
     expected = np.sqrt(np.einsum("sk,kl,sl->s", difference, metric, difference))
     np.testing.assert_allclose(outputs["measures"]["average_error"], expected, rtol=1e-4)
     assert all(values.shape == (2,) for values in outputs["terms"].values())
 
 
-def test_learns_whom_to_trust(settings, batch, model_file):
-    """The loss falls below that of averaging; R-Net stays as it is; every weight of C-Net gets a gradient."""
+def test_every_weight_of_cnet_gets_a_gradient_and_none_of_rnet(settings, batch, model_file):
+    """The last layer starts at zero and hides the others at first."""
     built = _reconstructor(settings, model_file)
-    before = built.rnet.get_weights()
-    with tf.GradientTape() as tape:
-        loss = built.compute_loss(y_pred=built(batch))
     variables = built.cnet.trainable_variables
-    last = [g for v, g in zip(variables, tape.gradient(loss, variables), strict=True) if "confidence" in v.path]
-    assert all(np.abs(gradient).max() > 0 for gradient in last)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = built.compute_loss(y_pred=built(batch))
+        found = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return {variable.path: np.abs(gradient).max() for variable, gradient in zip(variables, found, strict=True)}
+
+    for path, largest in gradients().items():
+        assert (largest > 0) == ("confidence/" in path), path
+    _doubting(built)
+    for path, largest in gradients().items():
+        assert largest > 0, path
+    assert len(variables) == len(built.cnet.weights)
     assert not built.rnet.trainable_weights
+
+
+def _train(built, batch, steps):
     step, logs = tf.function(built.train_step), []
-    for _ in range(25):
+    for _ in range(steps):
         built.reset_metrics()
         logs.append({name: float(value) for name, value in step(batch).items()})
+    return logs
+
+
+def test_learns_whom_to_trust_where_the_shape_is_known(settings, batch, model_file):
+    """The loss and the fused shape's error fall below those of averaging; R-Net stays as it is."""
+    built = _reconstructor(settings, model_file)
+    before = built.rnet.get_weights()
+    logs = _train(built, batch, 25)
+    assert logs[-1]["loss"] < logs[0]["loss"]
     assert logs[-1]["shape_error"] < 0.97 * logs[0]["average_error"]
     assert logs[-1]["average_error"] == pytest.approx(logs[0]["average_error"], rel=1e-5)
     for mine, theirs in zip(built.rnet.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_learns_from_photos_alone(settings, batch, model_file):
+    """Without labels, as the paper: the pictures of the set, rebuilt with the fused identity, come nearer than with the
+    average, and the confidences are no longer equal."""
+    photos = replace(settings, loss=LossWeights(perceptual=0.0))
+    unknown = {**batch, "known": batch["known"] * 0, "coefficients": batch["coefficients"] * 0}
+    built = _reconstructor(photos, model_file)
+    features = built.rnet.regress(batch["inputs"][0])[1]
+    assert np.asarray(built.cnet(features)).std() == 0
+    logs = _train(built, unknown, 25)
+    assert "shape" not in logs[0]
+    assert logs[-1]["landmark"] < 0.98 * logs[0]["landmark"]
+    assert logs[-1]["loss"] < 0.99 * logs[0]["loss"]
+    assert np.asarray(built.cnet(features)).std(axis=0).min() > 1e-3
+
+
 def test_padding_changes_nothing(settings, batch, model_file):
     built = _reconstructor(settings, model_file)
-    kernel = built.cnet.network.get_layer("confidence").kernel
-    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) * 0.05)
+    _doubting(built)
     three = {name: values[:, :3] for name, values in batch.items()}
     padded = {
         **batch,
@@ -116,8 +159,7 @@ def test_padding_changes_nothing(settings, batch, model_file):
 
 def test_two_replicas_give_the_gradient_of_one(settings, batch, model_file):
     built = _reconstructor(settings, model_file)
-    kernel = built.cnet.network.get_layer("confidence").kernel
-    kernel.assign(np.random.default_rng(0).normal(size=kernel.shape) * 0.05)
+    kernel = _doubting(built)
 
     def gradient(part, replicas):
         with tf.GradientTape() as tape:
@@ -129,12 +171,20 @@ def test_two_replicas_give_the_gradient_of_one(settings, batch, model_file):
 
 
 def test_scalar_confidence_weighs_whole_photos(settings, batch, model_file):
-    sets = SetSettings(rnet=settings.sets.rnet, photos=4, scalar=True)
-    built = _reconstructor(
-        config.build(TrainSettings, config.as_plain(settings) | {"sets": config.as_plain(sets)}), model_file
-    )
+    """The fused identity is sum_j c_j a_j / sum_j c_j with one number c_j for each photo."""
+    built = _reconstructor(replace(settings, sets=replace(settings.sets, scalar=True)), model_file)
     assert built.cnet.confidences == 1
-    assert set(built(batch)["measures"]) == set(set_objective.SetReconstructor.MEASURES)
+    _doubting(built)
+    pairs = [built.rnet.regress(inputs) for inputs in batch["inputs"]]
+    confidence = np.stack([built.cnet(features) for _, features in pairs])
+    assert confidence.shape == (2, 4, 1)
+    assert confidence.std(axis=1).min() > 1e-3
+    single = np.stack([coefficients.identity for coefficients, _ in pairs])
+    fused = (confidence * single).sum(1) / confidence.sum(1)
+    truth = built.rnet.layout.split(batch["coefficients"].numpy()[:, 0]).identity
+    metric = np.asarray(built.constants.identity_metric)
+    expected = np.sqrt(np.einsum("sk,kl,sl->s", fused - truth, metric, fused - truth))
+    np.testing.assert_allclose(built(batch)["measures"]["shape_error"], expected, rtol=1e-4)
 
 
 def test_a_run_from_the_command_and_its_files(settings, model_file, tmp_path):
@@ -152,12 +202,12 @@ def test_a_run_from_the_command_and_its_files(settings, model_file, tmp_path):
     rows = (run / run_folder.LOG).read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", "2", "4"]
     assert (run / "panels" / "00000004.png").is_file()
-    assert aggregation.aggregate(np.ones((1, 2, 6)), None, None, "average").shape == (1, 6)
 
 
-def test_another_face_models_rnet_is_refused(settings, tmp_path):
+def test_another_face_models_rnet_is_refused(settings, tmp_path, capsys):
     from tf_deep3d import train
 
     config.write(tmp_path / "cnet.yaml", settings)
     arguments = [str(tmp_path / "cnet.yaml"), "--run", str(tmp_path / "run"), "--set", "network.face_model=null"]
     assert train.main(arguments) == 1
+    assert "was trained with another face model than this one" in capsys.readouterr().err

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from tf_deep3d import face as faces
+from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import landmarks
 from tf_deep3d.face.camera import IMAGE_SIZE
+from tf_deep3d.face.morphable_model import MorphableModel
 
 DICE = 32  # uniform numbers that one record needs
 FLIP = 4  # the one that decides whether it is mirrored
@@ -47,14 +50,16 @@ class Augmentation:
     blur: float = 0.0
     dark: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         bounds = {"shift": 48, "scale": 0.5, "rotation": 180, "jitter": 1, "occluders": 1, "blur": 1, "dark": 1}
         for name, bound in bounds.items():
             if not 0 <= getattr(self, name) <= bound:
                 raise InputError(f"{name} must lie in [0, {bound}]. Received: {getattr(self, name)}")
 
 
-def augment(batch, dice, settings, dense_mirror=None):
+def augment(
+    batch: dict[str, Array], dice: Array, settings: Augmentation, mirrored: np.ndarray | None = None
+) -> dict[str, Array]:
     """Augments a batch and cuts the network's picture.
 
     Args:
@@ -62,12 +67,16 @@ def augment(batch, dice, settings, dense_mirror=None):
         px of the record.
       dice: [B, DICE] uniform in [0, 1).
       settings: `Augmentation`.
-      dense_mirror: [478], where each dense landmark goes when left and right change places; needed to flip.
+      mirrored: [478], where each dense landmark goes when left and right change places; needed to flip.
 
     Returns:
       Dict of inputs [B, 224, 224, 3] for the network, images [B, 224, 224, 3] to compare with, both RGB in [0, 1],
       skin [B, 224, 224, 1] in [0, 1], landmarks and dense in px of the picture, and flipped [B], 0 or 1.
     """
+    if settings.flip and mirrored is None:
+        raise InputError(
+            "to flip, the face model must have dense landmarks, or set data.augmentation.flip=false. Received: none"
+        )
     size = batch["image"].shape[1]
     throw = iter(range(DICE))
     shift = settings.shift * _spread(ops.stack([dice[:, next(throw)], dice[:, next(throw)]], axis=-1))
@@ -85,25 +94,23 @@ def augment(batch, dice, settings, dense_mirror=None):
     inputs = _occlude(images, dice[:, 11:26], settings.occluders)
     inputs = _darken(_blur(inputs, dice[:, 26:28], settings.blur), dice[:, 28:30], settings.dark)
 
-    def move(points, order):
+    def move(points: Array, order: np.ndarray | None) -> Array:
         moved = ops.einsum("bij,blj->bli", matrix, points - size / 2) + IMAGE_SIZE / 2 + ops.expand_dims(shift, 1)
         if order is None:
             return moved
         return ops.where(ops.reshape(flipped, (-1, 1, 1)) > 0, ops.take(moved, order, axis=1), moved)
 
-    if settings.flip and dense_mirror is None:
-        raise InputError("dense_mirror is needed to flip. Received: None")
     return {
         "inputs": inputs,
         "images": images,
         "skin": skin,
         "landmarks": move(batch["landmarks"], landmarks.MIRROR if settings.flip else None),
-        "dense": move(batch["dense"], dense_mirror if settings.flip else None),
+        "dense": move(batch["dense"], mirrored if settings.flip else None),
         "flipped": flipped,
     }
 
 
-def center(batch):
+def center(batch: dict[str, Array]) -> dict[str, Array]:
     """What `augment` gives without any augmentation."""
     margin = (batch["image"].shape[1] - IMAGE_SIZE) // 2
     inner = slice(margin, margin + IMAGE_SIZE)
@@ -118,12 +125,22 @@ def center(batch):
     }
 
 
-def _spread(dice):
+def dense_mirror(model: MorphableModel) -> np.ndarray | None:
+    """Where each dense landmark of a left-right symmetric model goes when its sides change places: [478], or None."""
+    points = model.landmarks.get("mediapipe478")
+    if points is None:
+        return None
+    places = faces.at_landmarks(points, model.mean_shape[None])[0]
+    distance = np.linalg.norm((places * [-1, 1, 1])[:, None] - places[None], axis=-1)
+    return np.argmin(distance, axis=1)
+
+
+def _spread(dice: Array) -> Array:
     """[0, 1) -> [-1, 1)."""
     return 2.0 * dice - 1.0
 
 
-def _warp(image, skin, matrix, shift, size):
+def _warp(image: Array, skin: Array, matrix: Array, shift: Array, size: int) -> Array:
     """[B, 224, 224, 4] in [0, 1]: pictures and skin masks, moved; black where the record ends."""
     determinant = matrix[:, 0, 0] * matrix[:, 1, 1] - matrix[:, 0, 1] * matrix[:, 1, 0]
     inverse = ops.stack(
@@ -143,7 +160,7 @@ def _warp(image, skin, matrix, shift, size):
     return moved[:, :IMAGE_SIZE, :IMAGE_SIZE]
 
 
-def _jitter(images, dice, strength):
+def _jitter(images: Array, dice: Array, strength: float) -> Array:
     """Brightness, contrast about the middle grey, and tint of each channel."""
     if strength == 0:
         return images
@@ -152,7 +169,7 @@ def _jitter(images, dice, strength):
     return ops.clip(images * (0.5 + 0.5 * change[..., 2:5]), 0.0, 1.0)
 
 
-def _occlude(images, dice, share):
+def _occlude(images: Array, dice: Array, share: float) -> Array:
     """Covers some pictures with ellipses in a flat colour."""
     if share == 0:
         return images
@@ -167,7 +184,7 @@ def _occlude(images, dice, share):
     return images
 
 
-def _blur(images, dice, share):
+def _blur(images: Array, dice: Array, share: float) -> Array:
     """Blurs some pictures: a mixture of the picture and its widest blur."""
     if share == 0:
         return images
@@ -182,7 +199,7 @@ def _blur(images, dice, share):
     return images + ops.reshape(amount, (-1, 1, 1, 1)) * (wide - images)
 
 
-def _darken(images, dice, share):
+def _darken(images: Array, dice: Array, share: float) -> Array:
     """Takes the light from some pictures."""
     if share == 0:
         return images

@@ -1,35 +1,52 @@
-"""Batches for training: prepared records, shuffled, mixed, augmented, in an order that a seed decides.
+"""Batches for training with TensorFlow: prepared records, shuffled, mixed, augmented, in an order that a seed decides.
 
-Record number n of a training is always the same record with the same augmentation, whatever the batch size and
-wherever the training was interrupted. So a position in the data is one number.
+A position in the data is one number, see `mixture.Batches`.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 
-from tf_deep3d.data import augmentation, records
-from tf_deep3d.data.mixture import COEFFICIENTS, CYCLE, SHUFFLE, finish_batch, schedule
+from tf_deep3d.arrays import Array
+from tf_deep3d.data import augmentation, records, tfrecord
+from tf_deep3d.data.mixture import (
+    COEFFICIENTS,
+    CYCLE,
+    SHUFFLE,
+    Batches,
+    DataSettings,
+    finish_batch,
+    open_sources,
+    schedule,
+)
+from tf_deep3d.data.records import Records
 
 
-def training_batches(settings, sources, coefficients, dense_mirror, seed, start=0, part=(0, 1)):
-    """Endless batches in the order that `seed` decides.
+def open_batches(settings: DataSettings, coefficients: int, dense_mirror: np.ndarray | None, seed: int) -> Batches:
+    """The `Batches` of records, each a `tf.data.Dataset` of dicts, see `mixture.finish_batch`.
 
     Args:
-      settings: `training.DataSettings`.
-      sources: of `open_sources`.
+      settings: `DataSettings`.
       coefficients: K of the training; records of rendered faces must have as many.
-      dense_mirror: see `augmentation.augment`.
+      dense_mirror: of `augmentation.dense_mirror`, needed to flip.
       seed: whole number.
-      start: number of the record to begin with.
-      part: (i, n) for every n-th record from the i-th one on, where n workers share the records.
 
-    Returns:
-      `tf.data.Dataset` of dicts, see `mixture.finish_batch`.
+    Raises:
+      records.RecordsError: see `mixture.open_sources` and `mixture.schedule`.
     """
-    numbered = _serialized(settings, sources, seed, start).shard(part[1], part[0])
-    ready = numbered.map(lambda number, serialized: (number, parse(serialized, coefficients)), tf.data.AUTOTUNE)
-    batched = ready.batch(settings.batch, drop_remainder=True)
+    sources = open_sources(settings)
 
-    def finish(numbers, batch):
+    def numbered(start: int) -> tf.data.Dataset:
+        """Endless (number, serialized record) from number `start` on."""
+
+        def passes(source: Records) -> Callable[[Any, Any], tf.data.Dataset]:
+            return lambda order, seed: shards(source, order).shuffle(SHUFFLE, seed=seed)
+
+        return mix(settings, [(source, source.count, passes(source)) for source in sources], seed, start)
+
+    def finish(numbers: Any, batch: dict[str, Array]) -> dict[str, Array]:
         dice = tf.map_fn(
             lambda number: tf.random.stateless_uniform([augmentation.DICE], tf.stack([seed, number])),
             numbers,
@@ -37,18 +54,27 @@ def training_batches(settings, sources, coefficients, dense_mirror, seed, start=
         )
         return finish_batch(batch, augmentation.augment(batch, dice, settings.augmentation, dense_mirror))
 
-    return with_options(batched.map(finish, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+    def training(start: int = 0, size: int = settings.batch, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        chosen = numbered(start).shard(part[1], part[0])
+        ready = chosen.map(lambda number, serialized: (number, parse(serialized, coefficients)), tf.data.AUTOTUNE)
+        batched = ready.batch(size, drop_remainder=True).map(finish, tf.data.AUTOTUNE)
+        return with_options(batched.prefetch(tf.data.AUTOTUNE))
+
+    def validation() -> tf.data.Dataset:
+        held_out = open_sources(settings, "validation")
+        datasets = [shards(source).map(lambda s: parse(s, coefficients), tf.data.AUTOTUNE) for source in held_out]
+        batched = take_in_turns(datasets, [source.count for source in held_out], settings)
+        return with_options(batched.map(lambda batch: finish_batch(batch, augmentation.center(batch))).prefetch(2))
+
+    def names(number: int, count: int) -> list[str]:
+        return [field(serialized, "source").numpy().decode() for _, serialized in numbered(number).take(count)]
+
+    damage = tuple(bad for source in sources for bad in source.damage)
+    schedule(settings, [source.count for source in sources], seed, 0)  # raises what `training` would
+    return Batches(sum(source.count for source in sources), damage, training, validation, names)
 
 
-def validation_batches(settings, sources, coefficients):
-    """The first `settings.validation` records of the validation splits, unchanged, in batches as of
-    `training_batches`; the folders take turns."""
-    datasets = [shards(source).map(lambda s: parse(s, coefficients), tf.data.AUTOTUNE) for source in sources]
-    batched = take_in_turns(datasets, [source.count for source in sources], settings)
-    return with_options(batched.map(lambda batch: finish_batch(batch, augmentation.center(batch))).prefetch(2))
-
-
-def take_in_turns(datasets, counts, settings):
+def take_in_turns(datasets: list[tf.data.Dataset], counts: list[int], settings: DataSettings) -> tf.data.Dataset:
     """Batches of the first `settings.validation` elements of finite datasets with `counts` elements, in turn."""
     turns = tf.data.Dataset.choose_from_datasets(datasets, tf.data.Dataset.range(len(datasets)).repeat(), False)
     batched = turns.take(settings.validation).batch(settings.batch)
@@ -56,30 +82,21 @@ def take_in_turns(datasets, counts, settings):
     return batched.apply(tf.data.experimental.assert_cardinality(-(-count // settings.batch)))
 
 
-def names_of(settings, sources, seed, start, count):
-    """Sources of the records number `start` to `start + count` of a training, for messages."""
-    chosen = _serialized(settings, sources, seed, start).take(count)
-    return [_fields(serialized)["source"].numpy().decode() for _, serialized in chosen]
+def field(serialized: Array, name: str) -> Array:
+    """One text of a serialized record."""
+    return tf.io.parse_single_example(serialized, {name: tf.io.FixedLenFeature((), tf.string)})[name]
 
 
-def _fields(serialized):
-    return tf.io.parse_single_example(serialized, {"source": tf.io.FixedLenFeature((), tf.string)})
-
-
-def _serialized(settings, sources, seed, start):
-    """Endless (number, serialized record) from number `start` on."""
-
-    def passes(source):
-        return lambda order, seed: shards(source, order).shuffle(SHUFFLE, seed=seed)
-
-    return mix(settings, [(source, source.count, passes(source)) for source in sources], seed, start)
-
-
-def mix(settings, sources, seed, start):
+def mix(
+    settings: DataSettings,
+    sources: list[tuple[Records, int, Callable[[Any, Any], tf.data.Dataset]]],
+    seed: int,
+    start: int,
+) -> tf.data.Dataset:
     """Mixes folders by their shares, endlessly, in an order that a seed decides.
 
     Args:
-      settings: `training.DataSettings`.
+      settings: `DataSettings`.
       sources: list of (`records.Records`, number of elements of one pass, function (order of its shards, seed) -> one
         pass as a `tf.data.Dataset`).
       seed: whole number.
@@ -95,10 +112,12 @@ def mix(settings, sources, seed, start):
     return chosen.enumerate(start)
 
 
-def _stream(source, count, make_pass, seed, start):
+def _stream(
+    source: Records, count: int, make_pass: Callable[[Any, Any], tf.data.Dataset], seed: int, start: int
+) -> tf.data.Dataset:
     """Endless elements of one folder from number `start` on, shuffled anew in each pass; see `mix`."""
 
-    def one_pass(number):
+    def one_pass(number: Any) -> tf.data.Dataset:
         tf.random.set_seed(1)  # of this graph alone: the order must not depend on what the caller's global seed is
         key = tf.stack([tf.constant(seed, tf.int64), number])
         throw = tf.random.stateless_uniform([2], key, minval=None, maxval=None, dtype=tf.int64)
@@ -109,17 +128,19 @@ def _stream(source, count, make_pass, seed, start):
     return tf.data.Dataset.counter(passes).flat_map(one_pass).skip(part)
 
 
-def shards(source, order=None, finish=lambda records: records):
+def shards(
+    source: Records, order: Any = None, finish: Callable[[tf.data.Dataset], tf.data.Dataset] = lambda records: records
+) -> tf.data.Dataset:
     """The serialized records of one folder; shards in the given order, a few in turn, `finish` applied to each."""
     paths = tf.constant([str(shard.path) for shard in source.shards])
     counts = tf.constant([shard.count for shard in source.shards], tf.int64)
     order = tf.range(len(source.shards)) if order is None else order
     return tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(counts, order))).interleave(
-        lambda path, count: finish(records.read_shard(path).take(count)), cycle_length=CYCLE
+        lambda path, count: finish(tfrecord.open_shard(path).take(count)), cycle_length=CYCLE
     )
 
 
-def parse(serialized, coefficients):
+def parse(serialized: Array, coefficients: int) -> dict[str, Array]:
     """What training needs of one record; `coefficients` is their number K."""
     record = records.parse(serialized)
     given = record["coefficients"]
@@ -135,7 +156,7 @@ def parse(serialized, coefficients):
     return {**fields, "coefficients": tf.ensure_shape(padded, [coefficients]), "known": known}
 
 
-def with_options(dataset):
+def with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Keeps the order of `dataset`, also when a distribution strategy divides it."""
     options = tf.data.Options()
     options.deterministic = True

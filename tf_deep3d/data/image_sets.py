@@ -1,128 +1,94 @@
 """Sets of photos of one person, for C-Net: prepared records grouped by person, with spread yaw, padded to one size.
 
-`prepare` and `synthetic` lay the records of a person side by side, so a shard is grouped while it is read. Set number
-n of a training is always the same photos with the same augmentation, as with the records of `data`.
+`prepare` and `synthetic` lay the records of a person side by side, so a shard is grouped while it is read.
 
 Letters: S sets of a batch, M photos of a set.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from tf_deep3d.arrays import Array
 from tf_deep3d.data import augmentation, batches, records
-from tf_deep3d.data.mixture import finish_batch
-from tf_deep3d.data.mixture import open_sources as open_folders
+from tf_deep3d.data.mixture import Batches, DataSettings, finish_batch, open_sources
+from tf_deep3d.data.records import Records
 from tf_deep3d.face.landmarks import NOSE_TIP, OUTER_EYE_CORNERS
 
 GROUP = 32  # photos of a person that one set is chosen from, at most
 SHUFFLE = 128  # sets drawn from at once
 
 
-class Source(NamedTuple):
-    """The sets of one folder.
-
-    Attributes:
-      records: `records.Records`.
-      count: number of sets in one pass.
-    """
-
-    records: records.Records
-    count: int
-
-    @property
-    def damage(self):
-        """Of the folder's shards, see `records.Records`."""
-        return self.records.damage
-
-
-def open_sources(settings, sets, split="train"):
-    """The `Source` of every folder that has sets.
+def open_batches(
+    settings: DataSettings, coefficients: int, dense_mirror: np.ndarray | None, seed: int, photos: int, least: int
+) -> Batches:
+    """The `Batches` of sets, each a `tf.data.Dataset` of dicts of `mixture.finish_batch`, [S, M, ..] each, and present
+    [S, M]: 0 where a set has fewer photos. A set is mirrored as a whole.
 
     Args:
-      settings: `training.DataSettings`.
-      sets: `training.SetSettings`.
-      split: "train" or "validation".
+      settings: `DataSettings`; its batch and its validation count sets.
+      coefficients, dense_mirror, seed: as of `batches.open_batches`.
+      photos: M.
+      least: people with fewer photos are left out.
 
     Raises:
-      records.RecordsError: if a folder cannot be used, or has no person with `sets.least` photos.
+      records.RecordsError: if a folder cannot be used, or has no person with `least` photos.
     """
-    found = []
-    for opened, folder in zip(open_folders(settings, split), settings.records, strict=True):
-        count = sum(1 for _ in _groups(opened, sets).as_numpy_iterator())
-        if not count:
-            raise records.RecordsError(
-                f"the split {split!r} has nobody with {sets.least} photos side by side; say who is who with "
-                f"python -m tf_deep3d.prepare --identities. Received: {folder}"
-            )
-        found.append(Source(opened, count))
-    return found
+    sources = _open(settings, "train", least)
 
+    def numbered(start: int) -> tf.data.Dataset:
+        """Endless (number, serialized records of one person) from number `start` on."""
 
-def training_batches(settings, sets, sources, coefficients, dense_mirror, seed, start=0, part=(0, 1)):
-    """Endless batches of sets in the order that `seed` decides.
+        def passes(source: Records) -> Callable[[Any, Any], tf.data.Dataset]:
+            return lambda order, seed: _groups(source, least, order).shuffle(SHUFFLE, seed=seed)
 
-    Args:
-      settings: `training.DataSettings`; its batch counts sets.
-      sets: `training.SetSettings`.
-      sources: of `open_sources`.
-      coefficients: K of the training.
-      dense_mirror: see `augmentation.augment`.
-      seed: whole number.
-      start: number of the set to begin with.
-      part: see `batches.training_batches`.
+        return batches.mix(settings, [(source, count, passes(source)) for source, count in sources], seed, start)
 
-    Returns:
-      `tf.data.Dataset` of dicts of `batches.training_batches`, [S, M, ..] each, and present [S, M]: 0 where a set has
-      fewer photos. A set is mirrored as a whole.
-    """
-    numbered = _numbered(settings, sets, sources, seed, start).shard(part[1], part[0])
-
-    def ready(number, group):
-        throws = tf.random.stateless_uniform([sets.photos, augmentation.DICE + 1], tf.stack([seed, number]))
+    def ready(number: Any, group: Array) -> tuple[Array, dict[str, Array]]:
+        throws = tf.random.stateless_uniform([photos, augmentation.DICE + 1], tf.stack([seed, number]))
         dice = tf.concat(
             [
                 throws[:, : augmentation.FLIP],
-                tf.repeat(throws[:1, augmentation.FLIP : augmentation.FLIP + 1], sets.photos, axis=0),
+                tf.repeat(throws[:1, augmentation.FLIP : augmentation.FLIP + 1], photos, axis=0),
                 throws[:, augmentation.FLIP + 1 : -1],
             ],
             axis=1,
         )
-        return dice, _parse(choose(group, sets.photos, throws[:, -1]), coefficients)
+        return dice, _parse(choose(group, photos, throws[:, -1]), coefficients)
 
-    def finish(dice, batch):
+    def augmented(dice: Array, batch: dict[str, Array]) -> dict[str, Array]:
         flat = _flat(batch)
-        made = augmentation.augment(flat, _flat(dice), settings.augmentation, dense_mirror)
-        return _finish(batch, flat, made, sets.photos)
+        return _finish(batch, flat, augmentation.augment(flat, _flat(dice), settings.augmentation, dense_mirror))
 
-    batched = numbered.map(ready, tf.data.AUTOTUNE).batch(settings.batch, drop_remainder=True)
-    return batches.with_options(batched.map(finish, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
-
-
-def validation_batches(settings, sets, sources, coefficients):
-    """The first `settings.validation` sets of the validation splits, unchanged, in batches as of
-    `training_batches`; the folders take turns."""
-    middle = tf.fill([sets.photos], 0.5)
-    datasets = [
-        _groups(source.records, sets).map(lambda group: _parse(choose(group, sets.photos, middle), coefficients))
-        for source in sources
-    ]
-
-    def finish(batch):
+    def centered(batch: dict[str, Array]) -> dict[str, Array]:
         flat = _flat(batch)
-        return _finish(batch, flat, augmentation.center(flat), sets.photos)
+        return _finish(batch, flat, augmentation.center(flat))
 
-    batched = batches.take_in_turns(datasets, [source.count for source in sources], settings)
-    return batches.with_options(batched.map(finish).prefetch(2))
+    def training(start: int = 0, size: int = settings.batch, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        chosen = numbered(start).shard(part[1], part[0])
+        batched = chosen.map(ready, tf.data.AUTOTUNE).batch(size, drop_remainder=True)
+        return batches.with_options(batched.map(augmented, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+
+    def validation() -> tf.data.Dataset:
+        held_out, middle = _open(settings, "validation", least), tf.fill([photos], 0.5)
+        datasets = [
+            _groups(source, least).map(lambda group: _parse(choose(group, photos, middle), coefficients))
+            for source, _ in held_out
+        ]
+        batched = batches.take_in_turns(datasets, [count for _, count in held_out], settings)
+        return batches.with_options(batched.map(centered).prefetch(2))
+
+    def names(number: int, count: int) -> list[str]:
+        """Of the people."""
+        return [batches.field(group[0], "person").numpy().decode() for _, group in numbered(number).take(count)]
+
+    damage = tuple(bad for source, _ in sources for bad in source.damage)
+    return Batches(sum(count for _, count in sources), damage, training, validation, names)
 
 
-def names_of(settings, sets, sources, seed, start, count):
-    """Names of the people in the sets number `start` to `start + count` of a training, for messages."""
-    chosen = _numbered(settings, sets, sources, seed, start).take(count)
-    return [_field(group[0], "person").numpy().decode() for _, group in chosen]
-
-
-def choose(group, photos, throws):
+def choose(group: Array, photos: int, throws: Array) -> tuple[Array, Array]:
     """Photos of one person, spread over yaw: one from each of equally large parts of the photos in the order of yaw.
 
     Args:
@@ -148,51 +114,54 @@ def choose(group, photos, throws):
     return picked, tf.cast(present, tf.float32)
 
 
-def _numbered(settings, sets, sources, seed, start):
-    """Endless (number, serialized records of one person) from number `start` on."""
+def _open(settings: DataSettings, split: str, least: int) -> list[tuple[Records, int]]:
+    """(`Records`, number of sets in one pass) of every folder."""
+    found = []
+    for opened, folder in zip(open_sources(settings, split), settings.records, strict=True):
+        count = sum(1 for _ in _groups(opened, least).as_numpy_iterator())
+        if not count:
+            raise records.RecordsError(
+                f"the split {split!r} has nobody with {least} photos side by side; say who is who with "
+                f"python -m tf_deep3d.prepare --identities. Received: {folder}"
+            )
+        found.append((opened, count))
+    return found
 
-    def passes(source):
-        return lambda order, seed: _groups(source.records, sets, order).shuffle(SHUFFLE, seed=seed)
 
-    return batches.mix(settings, [(s.records, s.count, passes(s)) for s in sources], seed, start)
+def _groups(source: Records, least: int, order: Any = None) -> tf.data.Dataset:
+    """The serialized records [n] of each person of one folder, `least` to `GROUP` of them."""
 
-
-def _groups(source, sets, order=None):
-    """The serialized records [n] of each person of one folder, `sets.least` to `GROUP` of them."""
-
-    def group(shard):
+    def group(shard: tf.data.Dataset) -> tf.data.Dataset:
         return shard.group_by_window(
-            lambda serialized: tf.strings.to_hash_bucket_fast(_field(serialized, "person"), 2**62),
+            lambda serialized: tf.strings.to_hash_bucket_fast(batches.field(serialized, "person"), 2**62),
             lambda _, window: window.batch(GROUP),
             window_size=GROUP,
         )
 
-    return batches.shards(source, order, group).filter(lambda group: tf.shape(group)[0] >= sets.least)
+    return batches.shards(source, order, group).filter(lambda group: tf.shape(group)[0] >= least)
 
 
-def _field(serialized, name):
-    return tf.io.parse_single_example(serialized, {name: tf.io.FixedLenFeature((), tf.string)})[name]
-
-
-def _landmarks(serialized):
+def _landmarks(serialized: Array) -> Array:
     return tf.io.parse_single_example(serialized, {"landmarks": tf.io.FixedLenFeature((68, 2), tf.float32)})[
         "landmarks"
     ]
 
 
-def _parse(chosen, coefficients):
+def _parse(chosen: tuple[Array, Array], coefficients: int) -> dict[str, Array]:
     """One set as a dict of [M, ..]."""
     serialized, present = chosen
     photos = [batches.parse(each, coefficients) for each in tf.unstack(serialized, num=present.shape[0])]
     return {**{name: tf.stack([photo[name] for photo in photos]) for name in photos[0]}, "present": present}
 
 
-def _flat(sets):
+def _flat(sets: Any) -> Any:
     """[S, M, ..] -> [S M, ..], of a tensor or a dict."""
     return tf.nest.map_structure(lambda values: tf.reshape(values, [-1, *values.shape[2:]]), sets)
 
 
-def _finish(batch, flat, pictures, photos):
+def _finish(batch: dict[str, Array], flat: dict[str, Array], pictures: dict[str, Array]) -> dict[str, Array]:
+    """The finished batch [S, M, ..] of `flat` records and their pictures."""
+    photos = batch["present"].shape[1]
     made = finish_batch(flat, pictures)
     made = {name: tf.reshape(values, [-1, photos, *values.shape[1:]]) for name, values in made.items()}
     return {**made, "present": batch["present"]}

@@ -2,10 +2,18 @@
 record, and the last step from augmented records to a batch.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 from keras import ops
 
+from tf_deep3d.arrays import Array
 from tf_deep3d.data import records
+from tf_deep3d.data.augmentation import Augmentation
+from tf_deep3d.data.records import Damage, Records
+from tf_deep3d.errors import InputError
 
 SHUFFLE = 2048  # records drawn from at once, besides the shuffling of the shards
 CYCLE = 4  # shards read in turn
@@ -13,11 +21,61 @@ TURNS = 1000  # records after which the folders take turns in the same order aga
 COEFFICIENTS = "a rendered face must have {} coefficients, as the face model. Received:"
 
 
-def open_sources(settings, split="train"):
+@dataclass(frozen=True)
+class DataSettings:
+    """What to train on.
+
+    Attributes:
+      records: folders of `prepare` or `synthetic`.
+      shares: how much of the training each folder gives; by default as many as it has records.
+      batch: records of a step, over all replicas.
+      augmentation: `Augmentation`.
+      validation: at most so many records of the validation splits are looked at.
+      strict: stop at damaged shards instead of going on without their bad records.
+    """
+
+    records: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    batch: int = 16
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    validation: int = 256
+    strict: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.validation < 0:
+            raise InputError(f"batch and validation must be positive. Received: {self.batch}, {self.validation}")
+        if self.shares and min(self.shares) <= 0:
+            raise InputError(f"shares must be above 0. Received: {self.shares}")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What a training reads. Element number n, a record or a set, is always the same one with the same augmentation,
+    whatever the batch size and wherever the training was interrupted.
+
+    Attributes:
+      count: elements of one pass through all folders.
+      damage: of the folders' shards.
+      training: function (number of the element to begin with, by default 0; elements of a batch, by default those of
+        the settings; (i, n) for every n-th element from the i-th one on, where n workers share them) -> endless
+        batches of `finish_batch` in the order that the seed decides.
+      validation: function () -> batches of the first `DataSettings.validation` elements of the validation splits,
+        unchanged; the folders take turns. It raises `records.RecordsError` where there is no such split.
+      names: function (number of an element, count) -> what `count` elements from that one on are called.
+    """
+
+    count: int
+    damage: tuple[Damage, ...]
+    training: Callable[..., Any]
+    validation: Callable[[], Any]
+    names: Callable[[int, int], list[str]]
+
+
+def open_sources(settings: DataSettings, split: str = "train") -> list[Records]:
     """The `records.Records` of every folder in `settings`.
 
     Args:
-      settings: `training.DataSettings`.
+      settings: `DataSettings`.
       split: "train" or "validation".
 
     Raises:
@@ -32,11 +90,11 @@ def open_sources(settings, split="train"):
     return [records.open_records(folder, split, settings.strict) for folder in settings.records]
 
 
-def schedule(settings, counts, seed, start):
+def schedule(settings: DataSettings, counts: list[int], seed: int, start: int) -> tuple[np.ndarray, list[int]]:
     """Which folder gives each element of a training, from element number `start` on.
 
     Args:
-      settings: `training.DataSettings`.
+      settings: `DataSettings`.
       counts: elements of one pass through each folder.
       seed: whole number.
       start: number of the element to begin with.
@@ -60,8 +118,8 @@ def schedule(settings, counts, seed, start):
     return np.roll(turns, -part), before
 
 
-def finish_batch(batch, pictures):
-    """A batch for `training.Reconstructor`.
+def finish_batch(batch: dict[str, Array], pictures: dict[str, Array]) -> dict[str, Array]:
+    """A batch for `training.objective.Reconstructor`.
 
     Args:
       batch: parsed records, of which coefficients [B, K] and known [B] count.

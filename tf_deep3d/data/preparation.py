@@ -9,17 +9,19 @@ import csv
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import tf_deep3d
 from tf_deep3d import face as faces
-from tf_deep3d.data import records
+from tf_deep3d.command_line import counted
+from tf_deep3d.data import records, tfrecord
 from tf_deep3d.detection import alignment, detector, skin
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
@@ -67,7 +69,7 @@ class Settings:
     shard_size: int = 512
     model: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.faces not in FACES:
             raise InputError(f"faces must be one of {FACES}. Received: {self.faces!r}")
         if not self.smallest >= 0:
@@ -78,7 +80,7 @@ class Settings:
             raise InputError(f"shard_size must be positive. Received: {self.shard_size}")
 
 
-def list_photos(paths, identities=(), out=None):
+def list_photos(paths: Iterable[str], identities: Iterable[str] = (), out: Path | None = None) -> list[Photo]:
     """The photos of files, folders at any depth, and glob patterns, with their names and people.
 
     A photo is named by the folder that was given and its path in it. Without `identities` each photo is a person of
@@ -95,7 +97,7 @@ def list_photos(paths, identities=(), out=None):
 
     Raises:
       FileNotFoundError: if there is no such path, or no photo.
-      ValueError: if two photos would have one name, or identities fit no photo.
+      InputError: if two photos would have one name, or identities fit no photo.
     """
     found, names = {}, {}
     for given in paths:
@@ -111,12 +113,12 @@ def list_photos(paths, identities=(), out=None):
     for given in identities:
         people = _people_of_folder(Path(given), found) if Path(given).is_dir() else _people_of_csv(Path(given), found)
         if not people:
-            raise InputError(f"the identities fit none of the {len(found)} photos. Received: {given}")
+            raise InputError(f"the identities fit none of the {counted(len(found), 'photo')}. Received: {given}")
         found |= {path: found[path]._replace(person=person) for path, person in people.items()}
     return sorted(found.values(), key=lambda photo: photo.source)
 
 
-def parameters(listed, settings):
+def parameters(listed: list[Photo], settings: Settings) -> dict[str, Any]:
     """What the records depend on, as JSON: settings, versions, the face model, and a digest of the list of photos."""
     path = Path(settings.model or morphable_model.OPEN_FACE)
     listing = [(photo.source, photo.person, os.path.getsize(photo.path)) for photo in listed]
@@ -132,7 +134,9 @@ def parameters(listed, settings):
     }
 
 
-def plan(listed, settings, workers=1, on_photo=lambda: None):
+def plan(
+    listed: list[Photo], settings: Settings, workers: int = 1, on_photo: Callable[[], Any] = lambda: None
+) -> dict[str, Any]:
     """Drops unreadable photos and duplicates and deals the others to shards.
 
     Photos are duplicates if their decoded pixels agree; the first one by name is kept. People are split and dealt by a
@@ -168,12 +172,18 @@ def plan(listed, settings, workers=1, on_photo=lambda: None):
     return {"shards": shards, "rejected": rejected, "duplicates": duplicates}
 
 
-def split_of(person, validation):
+def split_of(person: str, validation: float) -> str:
     """The split of a person; the same for the same name, whatever else is prepared."""
     return "validation" if int(_hash(person)[:16], 16) / 2**64 < validation else "train"
 
 
-def prepare_photo(photo, settings=Settings(), source="photo", person="", table=False):
+def prepare_photo(
+    photo: str | Path | bytes | np.ndarray,
+    settings: Settings = Settings(),
+    source: str = "photo",
+    person: str = "",
+    table: bool = False,
+) -> list[dict[str, Any]]:
     """Makes the records of one photo.
 
     Args:
@@ -213,7 +223,7 @@ def prepare_photo(photo, settings=Settings(), source="photo", person="", table=F
     return made
 
 
-def prepare_shard(job):
+def prepare_shard(job: dict[str, Any]) -> str:
     """Prepares the photos of one shard and writes it, its report, and its progress: one byte for each photo.
 
     Args:
@@ -230,7 +240,7 @@ def prepare_shard(job):
     settings, rejected = Settings(**job["settings"]), []
     work = Path(job["out"]) / WORK
 
-    def examples():
+    def examples() -> Iterator[bytes]:
         with open(work / f"{job['name']}.progress", "wb", buffering=0) as progress:
             for path, source, person in job["photos"]:
                 _check_driver(job["driver"])
@@ -241,18 +251,18 @@ def prepare_shard(job):
                     rejected.append({"photo": source, "reason": str(error)})
                 progress.write(b".")
 
-    shard = records.write_shard(Path(job["out"]) / job["name"], examples(), overwrite=True)
+    shard = tfrecord.write_shard(Path(job["out"]) / job["name"], examples(), overwrite=True)
     write_json(work / f"{job['name']}.json", {"shard": shard._asdict(), "rejected": rejected})
     return job["name"]
 
 
-def write_json(path, content):
+def write_json(path: Path, content: Any) -> None:
     """Writes `content` to a JSON file, which appears whole or not at all."""
     with files.writing(path, overwrite=True) as file:
         file.write(json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
-def _record(crop, detected, name, person, table):
+def _record(crop: Any, detected: Any, name: str, person: str, table: bool) -> dict[str, Any]:
     image = np.round(crop.image * 255).astype(np.uint8)
     transform = crop.transform
     return {
@@ -268,13 +278,13 @@ def _record(crop, detected, name, person, table):
 
 
 @cache
-def _model_points(model):
+def _model_points(model: str | None) -> tuple[np.ndarray, str]:
     """(the face model's five alignment points [5, 3] dm, its name)."""
     loaded = morphable_model.load(model)
     return faces.at_landmarks(loaded.landmarks["alignment5"], loaded.mean_shape[None])[0], loaded.name
 
 
-def _check_driver(process):
+def _check_driver(process: int | None) -> None:
     try:
         if process is not None:
             os.kill(process, 0)  # asks only whether it is there
@@ -282,7 +292,7 @@ def _check_driver(process):
         raise StoppedError(f"the process that asked for the shard has ended. Received: {process}") from None
 
 
-def _fingerprint(photo):
+def _fingerprint(photo: Photo) -> tuple[str | None, str | None]:
     """(hash of the decoded pixels, None) or (None, why it cannot be read)."""
     try:
         pixels = photos.read_photo(photo.path)
@@ -291,11 +301,11 @@ def _fingerprint(photo):
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(), None
 
 
-def _hash(text):
+def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _expand(given, out):
+def _expand(given: str, out: Path | None) -> Iterator[tuple[Path, str]]:
     """Yields (path, source) of what one argument stands for."""
     root = Path(given)
     if not root.is_dir():
@@ -310,13 +320,13 @@ def _expand(given, out):
                 yield here / name, (Path(root.resolve().name) / (here / name).relative_to(root)).as_posix()
 
 
-def _people_of_folder(folder, found):
+def _people_of_folder(folder: Path, found: dict[Path, Photo]) -> dict[Path, str]:
     folder = folder.resolve()
     inside = {path: path.relative_to(folder).parts for path in found if path.is_relative_to(folder)}
     return {path: parts[0] for path, parts in inside.items() if len(parts) > 1}
 
 
-def _people_of_csv(path, found):
+def _people_of_csv(path: Path, found: dict[Path, Photo]) -> dict[Path, str]:
     """Resolved path -> person. A file is named from the CSV's folder, or by the end of a photo's name from its root."""
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)

@@ -1,24 +1,22 @@
 """Prepared faces on disk: compressed TFRecord shards beside a `dataset.json` that says what each of them holds.
 
-`SCHEMA` alone decides what a record is: `encode` writes by it, `parse` and `plain_records.parse` read by it. A shard is
-a file with a count, a size and a SHA-256 in `dataset.json`; whatever is not listed there is never read. TensorFlow
-writes records and reads them for `tf.data`; to open a folder it is not needed.
+`SCHEMA` alone decides what a record is: `tfrecord` writes and reads by it. A shard is a file with a count, a size and a
+SHA-256 in `dataset.json`; whatever is not listed there is never read. To open a folder, TensorFlow is not needed.
 
 Pixels of a record: x right, y down, centre of pixel (row i, column j) at (j + 0.5, i + 0.5), origin at the corner of
 the picture of `RECORD_SIZE` px; the network's picture of 224 px begins `MARGIN` px further in on either axis.
 """
 
-import io
 import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from tf_deep3d.data import plain_records
+from tf_deep3d.arrays import Array
+from tf_deep3d.command_line import counted
+from tf_deep3d.data import tfrecord
+from tf_deep3d.data.tfrecord import Field, ShardInfo
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.io import files
@@ -26,29 +24,12 @@ from tf_deep3d.io import files
 SCHEMA_VERSION = 1
 MARGIN = 48  # px of the photo kept around the network's picture on each side, room for augmentation
 RECORD_SIZE = IMAGE_SIZE + 2 * MARGIN
-QUALITY = 95  # of the JPEG pictures
 SPLITS = ("train", "validation")
 DATASET_FILE = "dataset.json"
-_COMPRESSION_LEVEL = 1  # the pictures are compressed already
-_READ_BUFFER = 256 * 1024  # bytes
 
 
 class RecordsError(InputError):
     """The folder holds no usable records; the message says which file and what was received."""
-
-
-class Field(NamedTuple):
-    """One field of a record.
-
-    Attributes:
-      kind: "jpeg" (uint8 picture, stored as JPEG), "float32" or "string".
-      shape: of the array; None is a length that differs from record to record.
-      doc: what it holds, with unit and frame.
-    """
-
-    kind: str
-    shape: tuple
-    doc: str
 
 
 SCHEMA = {
@@ -63,14 +44,6 @@ SCHEMA = {
     "transform": Field("float32", (4,), "scale, rotation (radians), tx, ty (px): geometry.Similarity, photo -> record"),
     "coefficients": Field("float32", (None,), "true ones of a rendered face, in Layout order; empty for a photo"),
 }
-
-
-class ShardInfo(NamedTuple):
-    """What is known of a written shard: number of records, SHA-256 in hex, size of the file in bytes."""
-
-    count: int
-    sha256: str
-    bytes: int
 
 
 class Shard(NamedTuple):
@@ -95,8 +68,9 @@ class Damage(NamedTuple):
     offset: int
     lost: int
 
-    def __str__(self):
-        loss = f"{self.lost} records are left out" if self.lost else "no record is lost"
+    def __str__(self) -> str:
+        verb = "is" if self.lost == 1 else "are"
+        loss = f"{counted(self.lost, 'record')} {verb} left out" if self.lost else "no record is lost"
         return f"{self.file} is damaged at record {self.record}, byte {self.offset} uncompressed: {loss}"
 
 
@@ -107,116 +81,29 @@ class Records:
     Attributes:
       shards: tuple of `Shard`, in order; those without a good record are left out.
       count: sum of their counts.
-      schema: name -> `Field`, `SCHEMA`.
       info: the whole content of `dataset.json`.
       damage: tuple of `Damage`, to be shown to the user.
     """
 
-    shards: tuple
+    shards: tuple[Shard, ...]
     count: int
-    schema: dict
-    info: dict
-    damage: tuple = ()
+    info: dict[str, Any]
+    damage: tuple[Damage, ...] = ()
 
 
-def encode(record):
-    """Serializes one record.
-
-    Args:
-      record: dict with an array, text or number for every name of `SCHEMA`; pictures uint8 (a grey one may lack its
-        last axis).
-
-    Returns:
-      Bytes of a `tf.train.Example`, the same for the same record.
-
-    Raises:
-      ValueError: names other than those of `SCHEMA`, or a value of another shape or type.
-    """
-    import tensorflow as tf
-
-    if set(record) != set(SCHEMA):
-        raise InputError(f"a record needs exactly the fields {sorted(SCHEMA)}. Received: {sorted(record)}")
-    features = {}
-    for name, field in SCHEMA.items():
-        value = _stored(name, field, record[name])
-        if isinstance(value, bytes):
-            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-        else:
-            features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=value))
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+def encode(record: dict[str, Any]) -> bytes:
+    """Serializes one record, see `tfrecord.encode`; with TensorFlow."""
+    return tfrecord.encode(record, SCHEMA)
 
 
-def parse(serialized):
-    """Reads one record; also inside `tf.data.Dataset.map`.
-
-    Args:
-      serialized: scalar string tensor, bytes of `encode`.
-
-    Returns:
-      Dict of name -> tensor as in `SCHEMA`: pictures uint8, numbers float32, text as string.
-
-    Raises:
-      tf.errors.InvalidArgumentError: if it is no record of this schema.
-    """
-    import tensorflow as tf
-
-    def parser(field):
-        if field.kind != "float32":
-            return tf.io.FixedLenFeature((), tf.string)
-        if None in field.shape:
-            return tf.io.FixedLenSequenceFeature((), tf.float32, allow_missing=True)
-        return tf.io.FixedLenFeature(field.shape, tf.float32)
-
-    parsed = tf.io.parse_single_example(serialized, {name: parser(field) for name, field in SCHEMA.items()})
-    for name, field in SCHEMA.items():
-        if field.kind == "jpeg":
-            size = tf.io.extract_jpeg_shape(parsed[name])[:2]  # before the picture takes the memory that it claims
-            fits = tf.debugging.Assert(tf.reduce_all(size == field.shape[:2]), [f"{name} must be {field.shape}:", size])
-            with tf.control_dependencies([fits]):
-                picture = tf.io.decode_jpeg(parsed[name], channels=field.shape[-1], dct_method="INTEGER_ACCURATE")
-            parsed[name] = tf.ensure_shape(picture, field.shape)
-    return parsed
+def parse(serialized: Array) -> dict[str, Array]:
+    """Reads one record, also inside `tf.data.Dataset.map`, see `tfrecord.parse_tensors`; with TensorFlow."""
+    return tfrecord.parse_tensors(serialized, SCHEMA)
 
 
-def write_shard(path, examples, overwrite=False):
-    """Writes a shard, which appears whole or not at all; the same examples give the same bytes.
-
-    Args:
-      path: file to write; its folder is created.
-      examples: iterable of bytes of `encode`.
-      overwrite: replace an existing file.
-
-    Returns:
-      `ShardInfo`.
-
-    Raises:
-      FileExistsError: if the file exists and `overwrite` is false.
-      OSError: if it cannot be written.
-    """
-    import tensorflow as tf
-
-    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=_COMPRESSION_LEVEL)
-    count = 0
-    with files.writing(path, overwrite) as file:
-        try:
-            with tf.io.TFRecordWriter(file.name, options) as writer:
-                for example in examples:
-                    writer.write(example)
-                    count += 1
-        except tf.errors.OpError as error:
-            raise OSError(f"cannot write {path}: {error.message}") from error
-        info = ShardInfo(count, files.sha256(file.name), Path(file.name).stat().st_size)
-    return info
-
-
-def read_shard(path):
-    """The serialized records of one shard as a `tf.data.Dataset` of scalar strings; the path may be a tensor."""
-    import tensorflow as tf
-
-    return tf.data.TFRecordDataset(path, compression_type="GZIP", buffer_size=_READ_BUFFER)
-
-
-def write_dataset_json(folder, shards, info, overwrite=False):
+def write_dataset_json(
+    folder: Path, shards: dict[str, dict[str, ShardInfo]], info: dict[str, Any], overwrite: bool = False
+) -> None:
     """Writes `dataset.json`, last of all: without it a folder holds no records.
 
     Args:
@@ -240,7 +127,7 @@ def write_dataset_json(folder, shards, info, overwrite=False):
         file.write(text.encode())
 
 
-def open_records(folder, split="train", strict=False):
+def open_records(folder: str | Path, split: str = "train", strict: bool = False) -> Records:
     """Checks the shards of a split and says what can be read of them.
 
     Every shard's size and SHA-256 are compared with `dataset.json`. A shard that differs is read once, up to its first
@@ -272,36 +159,11 @@ def open_records(folder, split="train", strict=False):
     count = sum(shard.count for shard in shards)
     if not count:
         lost = sum(bad.lost for bad in damage)
-        raise RecordsError(f"the split {split!r} has no records. Received: {folder}, {lost} records damaged")
-    return Records(tuple(shards), count, SCHEMA, info, tuple(damage))
+        raise RecordsError(f"the split {split!r} has no records. Received: {folder}, {counted(lost, 'record')} damaged")
+    return Records(tuple(shards), count, info, tuple(damage))
 
 
-def _stored(name, field, value):
-    """What a record holds for a value: bytes, or float32 [N]."""
-    if field.kind == "string":
-        if not isinstance(value, str | bytes):
-            raise InputError(f"{name} must be text. Received: {value!r}")
-        return value.encode() if isinstance(value, str) else value
-    array = np.asarray(value)
-    if field.kind == "jpeg":
-        picture = array[..., None] if array.ndim == 2 else array
-        if picture.shape != field.shape or picture.dtype != np.uint8:
-            raise InputError(f"{name} must be {field.shape} uint8. Received: {array.shape} {array.dtype}")
-        return _jpeg(picture)
-    if array.dtype.kind not in "fiu" or len(array.shape) != len(field.shape):
-        raise InputError(f"{name} must be {field.shape} numbers. Received: {array.shape} {array.dtype}")
-    if any(size not in (None, given) for size, given in zip(field.shape, array.shape, strict=True)):
-        raise InputError(f"{name} must be {field.shape} numbers. Received: {array.shape} {array.dtype}")
-    return array.astype(np.float32).reshape(-1)
-
-
-def _jpeg(picture):
-    stream = io.BytesIO()
-    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(stream, "JPEG", quality=QUALITY)
-    return stream.getvalue()
-
-
-def _read_dataset_json(folder):
+def _read_dataset_json(folder: Path) -> dict[str, Any]:
     path = folder / DATASET_FILE
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
@@ -319,7 +181,7 @@ def _read_dataset_json(folder):
     return info
 
 
-def _is_listing(info):
+def _is_listing(info: dict[str, Any]) -> bool:
     """Whether `info` lists shards by plain file names."""
     try:
         listed = [ShardInfo(shard["count"], shard["sha256"], shard["bytes"]) for split in SPLITS
@@ -331,7 +193,7 @@ def _is_listing(info):
     return counts and all(isinstance(name, str) and Path(name).name == name for name in names)
 
 
-def _check_shard(folder, listed):
+def _check_shard(folder: Path, listed: dict[str, Any]) -> tuple[Shard, Damage | None]:
     """(`Shard`, `Damage` or None) of one entry of `dataset.json`."""
     path = folder / listed["file"]
     if not path.is_file():
@@ -340,8 +202,8 @@ def _check_shard(folder, listed):
         return Shard(path, listed["count"]), None
     good, offset = 0, 0
     try:
-        for example in itertools.islice(plain_records.read(path), listed["count"]):
-            good, offset = good + 1, offset + len(example) + plain_records.FRAME
-    except plain_records.DamageError:
+        for example in itertools.islice(tfrecord.read(path), listed["count"]):
+            good, offset = good + 1, offset + len(example) + tfrecord.FRAME
+    except tfrecord.DamageError:
         pass  # this is where the good ones end
     return Shard(path, good), Damage(path, good, offset, listed["count"] - good)

@@ -51,11 +51,11 @@ class Head(NamedTuple):
     volume: np.ndarray
     clothes: np.ndarray
     complexions: np.ndarray
-    units: dict
-    five: tuple
+    units: dict[str, np.ndarray]
+    five: tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def load_head(model, path=None):
+def load_head(model: MorphableModel, path: str | Path | None = None) -> Head:
     """Puts the rest of the head around the face model.
 
     Args:
@@ -97,13 +97,13 @@ def load_head(model, path=None):
     return Head(whole, vertices, scalp, volume, clothes, complexions, units, (five[0][0], *five[1:]))
 
 
-def _join(model, arrays):
+def _join(model: MorphableModel, arrays: dict[str, np.ndarray]) -> MorphableModel:
     """The `MorphableModel` of face and rest."""
     control = len(arrays["mean_shape"])
     triplet = (arrays[f"subdivision_{name}"] for name in ("weights", "indices", "indptr"))
     matrix = sparse.csr_matrix(tuple(triplet), (len(arrays["mean_albedo"]), control))
 
-    def around(name):
+    def around(name: str) -> np.ndarray:
         values = arrays[name].astype(np.float32).reshape(-1, control, 3)
         rest = np.stack([matrix @ each for each in values]).astype(np.float32)
         return np.concatenate([getattr(model, name).reshape(len(values), -1, 3), rest], 1)
@@ -127,7 +127,9 @@ def _join(model, arrays):
     )
 
 
-def sample(model, head, seed, count, start=0, point_noise=POINT_NOISE):
+def sample(
+    model: MorphableModel, head: Head, seed: int, count: int, start: int = 0, point_noise: float = POINT_NOISE
+) -> Coefficients:
     """Random faces where the alignment would put them.
 
     Args:
@@ -145,12 +147,18 @@ def sample(model, head, seed, count, start=0, point_noise=POINT_NOISE):
     return Coefficients(*(np.stack(group) for group in zip(*people, strict=True)))
 
 
-def generator(seed, number, purpose=0):
+def generator(seed: int, number: int, purpose: int = 0) -> np.random.Generator:
     """The random generator of one person for one purpose."""
     return np.random.default_rng([seed, number, purpose])
 
 
-def sample_one(model, head, rng, point_noise=POINT_NOISE, person=None):
+def sample_one(
+    model: MorphableModel,
+    head: Head,
+    rng: np.random.Generator,
+    point_noise: float = POINT_NOISE,
+    person: Coefficients | None = None,
+) -> Coefficients:
     """One face as `Coefficients` without the batch dimension, see `sample`; of the identity and the albedo of `person`,
     if they are given."""
     identity = np.clip(rng.normal(size=len(model.identity_basis)), -3, 3)
@@ -170,7 +178,7 @@ def sample_one(model, head, rng, point_noise=POINT_NOISE, person=None):
     return Coefficients(*(np.asarray(group, np.float32) for group in groups))
 
 
-def sample_angles(rng):
+def sample_angles(rng: np.random.Generator) -> np.ndarray:
     """Pitch, yaw, roll [3] in radians: mostly frontal, yaw up to 90 degrees, pitch up to 30, roll up to 25."""
     kind = rng.uniform()
     yaw = rng.normal(0, 22) if kind < 0.6 else rng.uniform(-60, 60)
@@ -180,11 +188,11 @@ def sample_angles(rng):
     return np.radians([np.clip(pitch, -30, 30), np.clip(yaw, -90, 90), np.clip(rng.normal(0, 6), -25, 25)])
 
 
-def sample_expression(units, rng):
+def sample_expression(units: dict[str, np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """Expression coefficients [Ke]: a sparse mix of facial units, with frequent smiles, open mouths and gazes."""
     weights = dict.fromkeys(units, 0.0)
 
-    def put(name, value, even=0.85):
+    def put(name: str, value: float, even: float = 0.85) -> None:
         for side in ("Left", "Right"):
             own = value if rng.uniform() < even else value * rng.uniform(0.2, 1)
             weights[f"{name}{side}"] = max(weights[f"{name}{side}"], own)
@@ -221,7 +229,7 @@ def sample_expression(units, rng):
     return sum(weights[name] * units[name] for name in units)
 
 
-def sample_light(rng, skin):
+def sample_light(rng: np.random.Generator, skin: float) -> np.ndarray:
     """Illumination [3, 9]: ambient light, brighter from above, one or two lamps, mostly in front and above.
 
     Args:
@@ -251,13 +259,13 @@ def sample_light(rng, skin):
     return coefficients
 
 
-def _tint(rng, spread):
+def _tint(rng: np.random.Generator, spread: float) -> np.ndarray:
     """A nearly white colour [3]: warm or cold, and a little green or magenta."""
     warm, green = rng.normal(0.02, 0.8 * spread), rng.normal(0, spread / 4)
     return np.exp([warm, green, -warm])
 
 
-def _sphere(count):
+def _sphere(count: int) -> np.ndarray:
     """[count, 3] unit vectors, evenly spread (Fibonacci)."""
     index = np.arange(count) + 0.5
     z, angle = 1 - 2 * index / count, np.pi * (1 + 5**0.5) * index
@@ -265,7 +273,13 @@ def _sphere(count):
     return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], 1)
 
 
-def align(five, identity, expression, angles, noise):
+def align(
+    five: tuple[np.ndarray, np.ndarray, np.ndarray],
+    identity: np.ndarray,
+    expression: np.ndarray,
+    angles: np.ndarray,
+    noise: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Moves a face to where `alignment.align` puts it, so that the aligning transform is the identity.
 
     Args:

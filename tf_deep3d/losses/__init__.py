@@ -1,1 +1,1 @@
-"""The losses of Deng et al. 2019, equations 3 to 9, each one value per image."""
+"""The losses of Deng et al. 2019, equations 2 to 6, each one value per image."""

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from tf_deep3d.arrays import Array
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import landmarks
-from tf_deep3d.face.morphable_model import Landmarks
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import Landmarks, MorphableModel
 
 TERMS = (
     "photometric",
@@ -37,7 +40,7 @@ class LossWeights:
 
     Attributes:
       photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness, shape, albedo: of `TERMS`;
-        the last two are supervised, and zero in the paper.
+        the last two are `supervised`, and zero in the paper.
       prior_identity, prior_expression, prior_albedo: factors of the squared norms in `prior`.
     """
 
@@ -53,13 +56,13 @@ class LossWeights:
     prior_expression: float = 0.8
     prior_albedo: float = 1.7e-2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and not negative. Received: {value}")
+                raise InputError(f"{name} must be finite and not negative. Received: {value}")
 
 
-def landmark_weights(emphasis=EMPHASIS, jaw=1.0):
+def landmark_weights(emphasis: float = EMPHASIS, jaw: float = 1.0) -> np.ndarray:
     """Weights of the 68 iBUG landmarks.
 
     Args:
@@ -75,7 +78,9 @@ def landmark_weights(emphasis=EMPHASIS, jaw=1.0):
     return weights
 
 
-def joint_landmarks(model, emphasis=EMPHASIS, jaw=1.0, dense=0.0):
+def joint_landmarks(
+    model: MorphableModel, emphasis: float = EMPHASIS, jaw: float = 1.0, dense: float = 0.0
+) -> tuple[Landmarks, np.ndarray]:
     """The 68 iBUG landmarks and, where the model has them, the 478 dense ones of MediaPipe, as one set.
 
     Args:
@@ -98,8 +103,8 @@ def joint_landmarks(model, emphasis=EMPHASIS, jaw=1.0, dense=0.0):
     return joint, weights * (mean / weights.mean())
 
 
-def photometric(image, rendered, coverage, attention):
-    """Mean colour distance over the rendered, attended pixels (equation 1).
+def photometric(image: Array, rendered: Array, coverage: Array, attention: Array) -> Array:
+    """Mean colour distance over the rendered, attended pixels (equation 2).
 
         sum_i w_i |image_i - rendered_i| / max(sum_i w_i, 1),  w_i = coverage_i attention_i
 
@@ -131,7 +136,7 @@ def photometric(image, rendered, coverage, attention):
     return ops.sum(weights * distance, axis=(1, 2)) / ops.maximum(ops.sum(weights, axis=(1, 2)), 1.0)
 
 
-def landmark(predicted, target, weights, there=None):
+def landmark(predicted: Array, target: Array, weights: Array, there: Array | None = None) -> Array:
     """Weighted mean squared landmark distance (equation 3): 1/L sum_n w_n |predicted_n - target_n|^2.
 
     Args:
@@ -157,8 +162,8 @@ def landmark(predicted, target, weights, there=None):
     return ops.mean(weights * ops.sum(ops.square(predicted - target), axis=-1), axis=-1)
 
 
-def perceptual(features_a, features_b):
-    """Cosine distance of two descriptors (equation 3): 1 - a.b / (|a| |b|).
+def perceptual(features_a: Array, features_b: Array) -> Array:
+    """Cosine distance of two descriptors (equation 4): 1 - a.b / (|a| |b|).
 
     Args:
       features_a, features_b: [B, N] of `models.recognition.describe`.
@@ -169,8 +174,8 @@ def perceptual(features_a, features_b):
     return 1.0 - ops.sum(_unit(features_a) * _unit(features_b), axis=-1)
 
 
-def prior(coefficients, weights=None):
-    """The coefficients' distance from the mean face (equation 4): w_a |a|^2 + w_b |b|^2 + w_d |d|^2.
+def prior(coefficients: Coefficients, weights: LossWeights | None = None) -> Array:
+    """The coefficients' distance from the mean face (equation 5): w_a |a|^2 + w_b |b|^2 + w_d |d|^2.
 
     Args:
       coefficients: `coefficients.Coefficients`, standard deviations.
@@ -187,8 +192,8 @@ def prior(coefficients, weights=None):
     )
 
 
-def albedo_flatness(albedo, skin):
-    """Variance of the albedo over the skin, summed over RGB (equation 5): shadows belong to the light.
+def albedo_flatness(albedo: Array, skin: Array) -> Array:
+    """Variance of the albedo over the skin, summed over RGB (equation 6): shadows belong to the light.
 
     Args:
       albedo: [B, V, 3] in [0, 1].
@@ -203,7 +208,7 @@ def albedo_flatness(albedo, skin):
     return ops.sum(share * ops.square(deviation), axis=(1, 2))
 
 
-def illumination_whiteness(illumination):
+def illumination_whiteness(illumination: Array) -> Array:
     """Mean squared distance of the light from its mean over RGB (released codes only).
 
     Args:
@@ -215,71 +220,7 @@ def illumination_whiteness(illumination):
     return ops.mean(ops.square(illumination - ops.mean(illumination, axis=1, keepdims=True)), axis=(1, 2))
 
 
-def shape_metric(basis, shape=None):
-    """The Gram matrix [K, K] that turns a difference of coefficients into mm^2, for `shape`.
-
-    Args:
-      basis: [K, V, 3], dm for one standard deviation.
-      shape: [V, 3] dm; if given, what moves, turns or scales it as a whole does not count, as after an alignment: one
-        photo does not tell how large a face is.
-    """
-    flat = 100.0 * np.asarray(basis, np.float64).reshape(len(basis), -1)
-    if shape is not None:
-        centred = np.asarray(shape, np.float64) - np.mean(shape, axis=0)
-        moves = [np.broadcast_to(axis, centred.shape) for axis in np.eye(3)]
-        turns = [np.cross(axis, centred) for axis in np.eye(3)]
-        similarities = np.linalg.qr(np.stack([*moves, *turns, centred]).reshape(7, -1).T)[0]
-        flat = flat - (flat @ similarities) @ similarities.T
-    return (flat @ flat.T / basis.shape[1]).astype(np.float32)
-
-
-def root_mean_square(difference, metric):
-    """Root mean square distance of the vertices, for a `difference` of coefficients [B, K]: [B], mm."""
-    return ops.sqrt(_quadratic(difference, metric) + _EPSILON)
-
-
-def shape(coefficients, truth, known, identity_metric, expression_metric):
-    """Mean squared distance of the vertices from the true ones, for rendered faces: identity and expression apart.
-
-    Args:
-      coefficients, truth: `Coefficients`.
-      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
-      identity_metric, expression_metric: of `shape_metric`.
-
-    Returns:
-      [B], mm^2.
-    """
-    identity = _quadratic(coefficients.identity - truth.identity, identity_metric)
-    return known * (identity + _quadratic(coefficients.expression - truth.expression, expression_metric))
-
-
-def albedo_metric(basis, skin):
-    """The Gram matrix [K, K] that turns a difference of coefficients into squared colours, for `albedo`.
-
-    Args:
-      basis: [K, V, 3], RGB for one standard deviation.
-      skin: [V] bool.
-    """
-    flat = np.asarray(basis, np.float64)[:, skin].reshape(len(basis), -1)
-    return (flat @ flat.T / np.sum(skin)).astype(np.float32)
-
-
-def albedo(coefficients, truth, known, metric):
-    """Mean squared distance of the skin's albedo from the true one, summed over RGB, for rendered faces: pictures alone
-    hardly tell a dark skin from a dark light.
-
-    Args:
-      coefficients, truth: `Coefficients`.
-      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
-      metric: of `albedo_metric`.
-
-    Returns:
-      [B].
-    """
-    return known * _quadratic(coefficients.albedo - truth.albedo, metric)
-
-
-def total(terms, weights=None, replicas=1):
+def total(terms: dict[str, Array], weights: LossWeights | None = None, replicas: int = 1) -> Array:
     """The scalar that training minimises: sum over terms of weight * mean over the batch / replicas.
 
     Distribution sums the replicas' gradients. With equal shares of the batch, and `replicas` the strategy's
@@ -307,18 +248,14 @@ def total(terms, weights=None, replicas=1):
         raise ValueError(f"replicas must be at least 1. Received: {replicas}")
     weighted = [name for name in TERMS if name in terms and getattr(weights, name) > 0]
     if not weighted:
-        raise ValueError(f"at least one term must have a positive weight. Received: {sorted(terms)} with {weights}")
+        raise InputError(f"at least one term must have a positive weight. Received: {sorted(terms)} with {weights}")
     return sum(getattr(weights, name) * ops.mean(terms[name]) for name in weighted) / replicas
 
 
-def _unit(x):
+def _unit(x: Array) -> Array:
     """Rows of length 1; (almost) zero rows stay zero, with a finite gradient."""
     return x * ops.rsqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + _EPSILON)
 
 
-def _squared_norm(x):
+def _squared_norm(x: Array) -> Array:
     return ops.sum(ops.square(x), axis=-1)
-
-
-def _quadratic(x, metric):
-    return ops.sum(ops.matmul(x, metric) * x, axis=-1)

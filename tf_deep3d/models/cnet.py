@@ -9,10 +9,12 @@ card).
 
 import math
 from pathlib import Path
+from typing import Any
 
 import keras
 from keras import ops
 
+from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
 from tf_deep3d.models import presets, weights
 from tf_deep3d.models.rnet import RNet
@@ -41,7 +43,17 @@ class CNet(keras.Model):
       recipe: how the weights were made, as plain data; travels with them.
     """
 
-    def __init__(self, stage, pooled, confidences, rnet, separable=False, bound=BOUND, recipe=None, **options):
+    def __init__(
+        self,
+        stage: tuple[int, ...],
+        pooled: int,
+        confidences: int,
+        rnet: str,
+        separable: bool = False,
+        bound: float | None = BOUND,
+        recipe: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         """An untrained network; see the class for the arguments. **options are those of `keras.Model`."""
         super().__init__(**{"name": "cnet", **options})
         self.stage, self.pooled = tuple(stage), int(pooled)
@@ -69,16 +81,16 @@ class CNet(keras.Model):
         """
         return load_cnet(presets.find_weights(preset, "cnet"), rnet)
 
-    def call(self, features, training=False):
+    def call(self, features: tuple[Array, Array], training: bool = False) -> Array:
         """Confidences of the photos with these features, of `RNet.regress`."""
         return self.network(list(features), training=training)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
         own = ("stage", "pooled", "confidences", "rnet", "separable", "bound", "recipe")
         return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
-    def _build(self):
+    def _build(self) -> keras.Model:
         policy = self.dtype_policy
         stage = keras.Input(self.stage, dtype="float32", name="stage")
         pooled = keras.Input((self.pooled,), dtype="float32", name="pooled")
@@ -96,7 +108,13 @@ class CNet(keras.Model):
         return keras.Model([stage, pooled], ops.sigmoid(x), name="network")
 
 
-def build_cnet(rnet, scalar=False, bound=BOUND, recipe=None, dtype=None):
+def build_cnet(
+    rnet: RNet,
+    scalar: bool = False,
+    bound: float | None = BOUND,
+    recipe: dict[str, Any] | None = None,
+    dtype: Any = None,
+) -> CNet:
     """An untrained `CNet` for an `RNet`.
 
     Args:
@@ -118,12 +136,12 @@ def build_cnet(rnet, scalar=False, bound=BOUND, recipe=None, dtype=None):
     )
 
 
-def save_cnet(cnet, path, overwrite=False, half=False):
+def save_cnet(cnet: CNet, path: str | Path, overwrite: bool = False, half: bool = False) -> None:
     """Writes a `.keras` file; see `weights.save`."""
     weights.save(cnet, path, overwrite, half)
 
 
-def load_cnet(path, rnet=None):
+def load_cnet(path: str | Path, rnet: RNet | None = None) -> CNet:
     """Reads a `.keras` file, in single precision whatever it is stored in.
 
     Args:
@@ -146,7 +164,7 @@ def load_cnet(path, rnet=None):
     return cnet
 
 
-def cost(rnet, cnet):
+def cost(rnet: RNet, cnet: CNet) -> str:
     """Size and work of C-Net beside R-Net's and the paper's, as text for people.
 
     Args:
@@ -161,7 +179,7 @@ def cost(rnet, cnet):
     )
 
 
-def _multiplications(network):
+def _multiplications(network: keras.Model) -> int:
     """Multiplications of the convolutions and dense layers for one photo."""
     count = 0
     for layer in network.layers:

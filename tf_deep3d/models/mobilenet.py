@@ -5,11 +5,15 @@ convolutions. So a step of training depends on no other picture of its batch, re
 what a phone runs.
 """
 
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from tf_deep3d import assets
+from tf_deep3d.arrays import Array
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.io import archive
 
@@ -26,7 +30,7 @@ STEM = 32
 STAGE = "conv_pw_3"  # the last convolution at a quarter of the resolution
 
 
-def features(images, dtype=None):
+def features(images: Array, dtype: Any = None) -> tuple[Array, Array]:
     """The network's two features.
 
     Args:
@@ -49,7 +53,7 @@ def features(images, dtype=None):
     return stage, keras.layers.GlobalAveragePooling2D(dtype=dtype, name="pooled")(x)
 
 
-def build_descriptor(path=None):
+def build_descriptor(path: str | Path | None = None) -> keras.Model:
     """FaceRes as it was trained, to judge by: aligned photos [B, 224, 224, 3], RGB in [0, 1] -> [B, 1024].
 
     No loss uses it. R-Net's MobileNet starts from its weights, though, and goes its own way from there.
@@ -64,7 +68,7 @@ def build_descriptor(path=None):
     return network
 
 
-def kernel_shapes():
+def kernel_shapes() -> dict[str, tuple[int, int, int, int]]:
     """Layer -> shape of its kernel, in the order of the computation."""
     shapes, inputs = {"conv1": (3, 3, 3, STEM)}, STEM
     for index, (filters, _) in enumerate(BLOCKS, 1):
@@ -74,7 +78,7 @@ def kernel_shapes():
     return shapes
 
 
-def load_start(network, path=None):
+def load_start(network: keras.Model, path: str | Path | None = None) -> None:
     """Sets the convolutions of `network` to the weights of the file that `porting.faceres` writes.
 
     Args:
@@ -96,5 +100,5 @@ def load_start(network, path=None):
         layer.set_weights(pair)
 
 
-def _activated(layer, x):
+def _activated(layer: keras.layers.Layer, x: Array) -> Array:
     return ops.relu6(layer(x))

@@ -10,11 +10,14 @@ two photos of one person. The affine layers of the original are folded into its 
   black square, have a cosine of .8 or more.
 """
 
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import ops
 
 from tf_deep3d import assets
+from tf_deep3d.arrays import Array
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.io import archive
 
@@ -38,7 +41,7 @@ CROP_CORNER = (23.4, 30.4)  # x, y in px of the aligned 224 px photo
 CROP_SIDE = 177.0  # px: what the recogniser was trained to see of a face
 
 
-def build_recognition(path=None, centered=True, dtype="float32"):
+def build_recognition(path: str | Path | None = None, centered: bool = True, dtype: str = "float32") -> keras.Model:
     """Builds the network with its weights.
 
     Args:
@@ -56,7 +59,7 @@ def build_recognition(path=None, centered=True, dtype="float32"):
     return from_arrays(archive.read_arrays(path or RECOGNITION, max_bytes=1 << 28), centered, dtype)
 
 
-def from_arrays(arrays, centered=True, dtype="float32"):
+def from_arrays(arrays: dict[str, np.ndarray], centered: bool = True, dtype: str = "float32") -> keras.Model:
     """`build_recognition` from the arrays of its file, name -> array."""
     schema = arrays.get("schema")
     if schema is None or schema.shape != () or int(schema) != SCHEMA:
@@ -75,7 +78,7 @@ def from_arrays(arrays, centered=True, dtype="float32"):
     return network
 
 
-def crop(images):
+def crop(images: Array) -> Array:
     """Cuts from aligned photos what the network wants to see: a bilinear, differentiable, constant crop.
 
     Args:
@@ -96,7 +99,7 @@ def crop(images):
     return ops.transpose(cropped, (0, 3, 2, 1))
 
 
-def describe(network, images):
+def describe(network: keras.Model, images: Array) -> Array:
     """Descriptors of aligned photos or renders.
 
     Args:
@@ -109,16 +112,16 @@ def describe(network, images):
     return network(crop(images), training=False)
 
 
-def _crop_matrix(start):
+def _crop_matrix(start: float) -> np.ndarray:
     """[150, 224]: linear interpolation at the pixel centres of 150 equal parts of [start, start + CROP_SIDE]."""
     centers = start + (np.arange(INPUT_SIZE) + 0.5) * (CROP_SIDE / INPUT_SIZE) - 0.5
     return np.maximum(0, 1 - np.abs(centers[:, None] - np.arange(IMAGE_SIZE)))
 
 
-def _network(dtype):
+def _network(dtype: str) -> keras.Model:
     names = iter(range(CONVOLUTIONS))
 
-    def convolution(x, filters, kernel=3, stride=1, activation="relu"):
+    def convolution(x: Array, filters: int, kernel: int = 3, stride: int = 1, activation: str | None = "relu") -> Array:
         return keras.layers.Conv2D(
             filters,
             kernel,
@@ -131,7 +134,7 @@ def _network(dtype):
             name=f"convolution_{next(names)}",
         )(x)
 
-    def block(x, filters, halve):
+    def block(x: Array, filters: int, halve: bool) -> Array:
         residual = convolution(x, filters, stride=2 if halve else 1)
         residual = convolution(residual, filters, activation=None)
         if halve:
@@ -150,13 +153,13 @@ def _network(dtype):
     return keras.Model(image, descriptor, name="recognition")
 
 
-def _pad_to(x, size):
+def _pad_to(x: Array, size: list[int]) -> Array:
     """Zeros at the bottom, right and last channels until x [B, ...] has the given size."""
     missing = [wanted - there for wanted, there in zip(size, x.shape[1:], strict=True)]
     return ops.pad(x, [(0, 0), *((0, n) for n in missing)]) if any(missing) else x
 
 
-def _array(arrays, name, shape):
+def _array(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
     array = arrays.get(name)
     if array is None or array.shape != tuple(shape) or array.dtype.kind != "f":
         received = "nothing" if array is None else f"{array.dtype} {array.shape}"

@@ -6,13 +6,16 @@ render is the mean face, frontal and centred: from elsewhere the training diverg
 """
 
 import hashlib
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients, Layout
@@ -38,7 +41,14 @@ class RNet(keras.Model):
       network: the functional model, images -> {"stage", "pooled", and the groups}.
     """
 
-    def __init__(self, backbone, layout, face_model, recipe=None, **options):
+    def __init__(
+        self,
+        backbone: str,
+        layout: Layout | dict[str, Any],
+        face_model: str,
+        recipe: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         """An untrained network.
 
         Args:
@@ -49,7 +59,7 @@ class RNet(keras.Model):
           **options: of `keras.Model`; `dtype` is the policy of the backbone.
 
         Raises:
-          ValueError: if the backbone is unknown.
+          InputError: if the backbone is unknown.
         """
         super().__init__(**{"name": "rnet", **options})
         if backbone not in BACKBONES:
@@ -75,29 +85,29 @@ class RNet(keras.Model):
         """
         return load_rnet(presets.find_weights(preset, "rnet"), face_model)
 
-    def call(self, images, training=False):
+    def call(self, images: Array, training: bool = False) -> Coefficients:
         """`Coefficients` of `images`."""
         return self.regress(images, training)[0]
 
-    def regress(self, images, training=False):
+    def regress(self, images: Array, training: bool = False) -> tuple[Coefficients, tuple[Array, Array]]:
         """`Coefficients`, and the features of the photo: stage [B, h, w, C] and pooled [B, F], for C-Net."""
         outputs = self.network(images, training=training)
         return Coefficients(*(outputs[group] for group in GROUPS)), (outputs["stage"], outputs["pooled"])
 
-    def signature(self):
+    def signature(self) -> str:
         """16 hexadecimal digits that name its weights, the same in single and half precision."""
         digest = hashlib.sha256()
         for values in self.get_weights():
             digest.update(np.asarray(values, "<f2").tobytes())
         return digest.hexdigest()[:16]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""
         fields = {"backbone": self.backbone, "layout": dict(vars(self.layout)), "face_model": self.face_model}
         return {**super().get_config(), **fields, "recipe": self.recipe}
 
 
-def fingerprint(face_model=None):
+def fingerprint(face_model: str | Path | None = None) -> str:
     """16 hexadecimal digits that name the contents of a face model's file; the open face model's by default.
 
     Raises:
@@ -106,7 +116,7 @@ def fingerprint(face_model=None):
     return files.sha256(face_model or OPEN_FACE)[:16]
 
 
-def load_start(rnet, start):
+def load_start(rnet: RNet, start: str) -> None:
     """Gives the backbone the weights that training starts from; the heads stay zero.
 
     Args:
@@ -148,12 +158,12 @@ def load_start(rnet, start):
         )
 
 
-def save_rnet(rnet, path, overwrite=False, half=False):
+def save_rnet(rnet: RNet, path: str | Path, overwrite: bool = False, half: bool = False) -> None:
     """Writes a `.keras` file; see `weights.save`."""
     weights.save(rnet, path, overwrite, half)
 
 
-def load_rnet(path, face_model=None):
+def load_rnet(path: str | Path, face_model: str | None = None) -> RNet:
     """Reads a `.keras` file, in single precision whatever it is stored in.
 
     Args:
@@ -176,7 +186,7 @@ def load_rnet(path, face_model=None):
     return rnet
 
 
-def _network(backbone, layout, policy):
+def _network(backbone: str, layout: Layout, policy: Any) -> keras.Model:
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="float32", name="images")
     if backbone == "mobilenet":
         stage, pooled = mobilenet.features(images, policy)
@@ -192,12 +202,12 @@ def _network(backbone, layout, policy):
     return keras.Model(images, {"stage": stage, "pooled": pooled, **heads}, name="network")
 
 
-def _head_dtype(policy):
+def _head_dtype(policy: Any) -> Any:
     """Heads compute in single precision; only a network that is stored in half precision keeps half weights."""
     return policy if policy.name == "float16" else "float32"
 
 
-def _application(backbone, weights, policy):
+def _application(backbone: str, weights: str | None, policy: Any) -> keras.Model:
     """A network of `keras.applications`, images in [0, 1] -> (stage, pooled), with its own normalisation inside."""
     images = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), name="images")
     with _policy(policy):
@@ -216,7 +226,7 @@ def _application(backbone, weights, policy):
 
 
 @contextmanager
-def _policy(policy):
+def _policy(policy: Any) -> Iterator[None]:
     """Sets the global dtype policy for the layers that are built inside; None leaves it."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(before if policy is None else policy)

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 
@@ -9,13 +10,14 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 1 << 30  # of a weights file
+T = TypeVar("T", bound=keras.Model)
 
 
 class WeightsError(InputError):
     """The file holds no weights that fit; the message says what was received."""
 
 
-def save(network, path, overwrite=False, half=False):
+def save(network: keras.Model, path: str | Path, overwrite: bool = False, half: bool = False) -> None:
     """Writes a `.keras` file.
 
     Args:
@@ -37,7 +39,7 @@ def save(network, path, overwrite=False, half=False):
             temporary.unlink(missing_ok=True)
 
 
-def load(path, kind):
+def load(path: str | Path, kind: type[T]) -> T:
     """Reads a `.keras` file, in single precision whatever it is stored in.
 
     Args:
@@ -69,7 +71,7 @@ def load(path, kind):
     return _rebuilt(stored, "float32")
 
 
-def _rebuilt(network, dtype):
+def _rebuilt(network: T, dtype: str) -> T:
     """A copy of `network` that stores its weights as `dtype`."""
     copy = type(network).from_config({**network.get_config(), "dtype": dtype})
     for mine, theirs in zip(copy.weights, network.get_weights(), strict=True):

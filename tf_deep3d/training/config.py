@@ -7,7 +7,9 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import yaml
 
@@ -15,13 +17,14 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 1 << 20  # of a file
+T = TypeVar("T")  # a frozen dataclass
 
 
 class ConfigError(InputError):
     """The configuration is not usable; the message names the key and says what was received."""
 
 
-def load(path, schema, overrides=()):
+def load(path: str | Path, schema: type[T], overrides: Iterable[str] = ()) -> T:
     """Reads a configuration.
 
     Args:
@@ -56,7 +59,7 @@ def load(path, schema, overrides=()):
     return build(schema, values, str(path))
 
 
-def build(schema, values, where=""):
+def build(schema: type[T], values: Any, where: str = "") -> T:
     """An instance of the dataclass `schema` from nested plain data; arguments and errors as of `load`."""
     hints = typing.get_type_hints(schema)
     if not isinstance(values, dict):
@@ -66,18 +69,18 @@ def build(schema, values, where=""):
     converted = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
     try:
         return schema(**converted)
-    except (ValueError, TypeError) as error:
+    except InputError as error:
         raise ConfigError(f"{where}: {error}") from error
 
 
-def as_plain(settings):
+def as_plain(settings: Any) -> Any:
     """The opposite of `build`: nested dicts and lists."""
     if dataclasses.is_dataclass(settings):
         return {field.name: as_plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
     return [as_plain(value) for value in settings] if isinstance(settings, tuple) else settings
 
 
-def write(path, settings, overwrite=False):
+def write(path: str | Path, settings: Any, overwrite: bool = False) -> None:
     """Writes every value of `settings`, defaults too, as YAML that `load` reads back."""
     text = yaml.safe_dump(as_plain(settings), sort_keys=False, allow_unicode=True)
     with writing(path, overwrite) as file:
@@ -87,21 +90,21 @@ def write(path, settings, overwrite=False):
 class _Plain(yaml.SafeLoader):
     """YAML without aliases, by which a few lines can hold more values than any memory."""
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuses aliases."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"aliases are not supported. Received: *{self.peek_event().anchor}")
         return super().compose_node(parent, index)
 
 
-def _parse_yaml(text):
+def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Plain)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(" ".join(str(error).split())) from error
 
 
-def _assign(values, keys, value, override):
+def _assign(values: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
@@ -109,7 +112,7 @@ def _assign(values, keys, value, override):
     values[keys[-1]] = value
 
 
-def _convert(hint, value, where):
+def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, types.UnionType):
         if value is None:
             return None
@@ -130,7 +133,7 @@ def _convert(hint, value, where):
     raise ConfigError(f"{where} must be {names[hint]}. Received: {value!r}")
 
 
-def _number(value, where):
+def _number(value: Any, where: str) -> float:
     """YAML reads 1e-4 as text; people mean a number."""
     try:
         if isinstance(value, int | float | str) and not isinstance(value, bool) and math.isfinite(float(value)):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 import keras
 
@@ -12,7 +13,7 @@ class ClusterError(InputError):
     """TF_CONFIG does not describe a cluster; the message says what was received."""
 
 
-def is_chief():
+def is_chief() -> bool:
     """Whether this process writes the files of a run; of several workers one does."""
     cluster, task = _cluster()
     if cluster is None:
@@ -20,7 +21,7 @@ def is_chief():
     return task["type"] == "chief" or ("chief" not in cluster and task["type"] == "worker" and task["index"] == 0)
 
 
-def find_strategy():
+def find_strategy() -> Any:
     """The `tf.distribute.Strategy` over all devices, or None under JAX, which uses one device.
 
     Of several workers each waits here for the others.
@@ -38,7 +39,7 @@ def find_strategy():
     return tf.distribute.MirroredStrategy() if cluster is None else tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def _cluster():
+def _cluster() -> tuple[dict[str, list[str]] | None, dict[str, Any] | None]:
     """(kind of task -> addresses, {"type", "index"} of this process) of TF_CONFIG, (None, None) without."""
     text = os.environ.get("TF_CONFIG", "")
     if not text:

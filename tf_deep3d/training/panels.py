@@ -7,13 +7,16 @@ from PIL import Image
 from tf_deep3d import face as faces
 from tf_deep3d.face.aggregation import aggregate
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.models.cnet import CNet
+from tf_deep3d.models.rnet import RNet
 from tf_deep3d.rendering import pictures
 
 SHOWN = 6  # faces, or sets
 SMALL = 112  # px, of a photo in a set
 
 
-def face_panel(rnet, model, batch):
+def face_panel(rnet: RNet, model: MorphableModel, batch: dict[str, np.ndarray]) -> np.ndarray:
     """What R-Net makes of photos, one row for each: photo, overlay, shape, albedo, and the skin mask.
 
     Args:
@@ -34,7 +37,7 @@ def face_panel(rnet, model, batch):
     return pictures.contact_sheet(cells, 5, gap=2)
 
 
-def set_panel(rnet, cnet, model, batch):
+def set_panel(rnet: RNet, cnet: CNet, model: MorphableModel, batch: dict[str, np.ndarray]) -> np.ndarray:
     """What C-Net makes of sets, one row for each: the photos with their mean confidence, then the fused shape.
 
     Args:
@@ -61,7 +64,7 @@ def set_panel(rnet, cnet, model, batch):
     return pictures.contact_sheet(cells, len(cells) // len(batch["inputs"][:SHOWN]), captions, gap=2)
 
 
-def _small(picture):
+def _small(picture: np.ndarray) -> np.ndarray:
     picture = np.asarray(picture)
     picture = picture if picture.dtype == np.uint8 else np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
     return np.asarray(Image.fromarray(picture).resize((SMALL, SMALL), Image.Resampling.BOX))

@@ -16,10 +16,14 @@ import dataclasses
 import io
 import shutil
 from pathlib import Path
+from typing import Any
+
+import keras
 
 from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 from tf_deep3d.training import config
+from tf_deep3d.training.settings import TrainSettings
 
 KEPT = 2  # checkpoints
 CONFIG, LOG = "config.yaml", "log.csv"
@@ -29,7 +33,7 @@ class TrainingError(InputError):
     """The training cannot go on; the message says why."""
 
 
-def open_folder(folder, settings, overwrite=False):
+def open_folder(folder: str | Path, settings: TrainSettings, overwrite: bool = False) -> None:
     """Makes the folder of a run, or finds the run to go on with.
 
     Args:
@@ -60,13 +64,13 @@ def open_folder(folder, settings, overwrite=False):
     config.write(folder / CONFIG, settings, overwrite=True)
 
 
-def checkpoints(folder):
+def checkpoints(folder: str | Path) -> list[tuple[int, Path]]:
     """The checkpoints of a run as (step, path), the earliest first."""
     found = ((path.name.split(".")[0], path) for path in Path(folder, "checkpoints").glob("*.weights.h5"))
     return sorted((int(step), path) for step, path in found if step.isdigit())
 
 
-def restore(folder, reconstructor):
+def restore(folder: str | Path, reconstructor: keras.Model) -> int:
     """Loads the latest checkpoint into a `Reconstructor` with a built optimizer; returns its step, 0 if there is none.
 
     Raises:
@@ -85,7 +89,7 @@ def restore(folder, reconstructor):
     return step
 
 
-def cut_log(folder, step):
+def cut_log(folder: str | Path, step: int) -> None:
     """Drops the lines of `log.csv` after `step`, which will be written again; all of it where none is left."""
     path = Path(folder, LOG)
     if not path.is_file():
@@ -102,7 +106,7 @@ def cut_log(folder, step):
         file.write(text.getvalue().encode())
 
 
-def save_checkpoint(folder, reconstructor, step):
+def save_checkpoint(folder: str | Path, reconstructor: keras.Model, step: int) -> None:
     """Writes the weights and the optimizer's state, and drops the oldest checkpoint beyond the latest `KEPT`."""
     path = Path(folder, "checkpoints", f"{step:08d}.weights.h5")
     temporary = path.with_name(f".{path.name}")  # Keras insists on the suffix
@@ -116,7 +120,7 @@ def save_checkpoint(folder, reconstructor, step):
         old.unlink()
 
 
-def _differences(before, now, prefix=""):
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
     """The keys of nested dicts that differ, as "key: before, now"."""
     found = []
     for key, value in now.items():

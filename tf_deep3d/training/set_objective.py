@@ -4,17 +4,19 @@ rebuilt with the one identity that the set's confidences give. The gradient reac
 Letters: S sets, M photos of a set, K identity coefficients.
 """
 
-from pathlib import Path
+from typing import Any
 
 import keras
 from keras import ops
 
+from tf_deep3d.arrays import Array
 from tf_deep3d.face.aggregation import aggregate
-from tf_deep3d.losses import hybrid
-from tf_deep3d.models import cnet as cnets
-from tf_deep3d.models import rnet as rnets
-from tf_deep3d.training.objective import Reconstructor, recipe_of
-from tf_deep3d.training.panels import set_panel
+from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.losses import supervised
+from tf_deep3d.models.cnet import CNet
+from tf_deep3d.models.rnet import RNet
+from tf_deep3d.training.objective import Reconstructor
+from tf_deep3d.training.settings import TrainSettings
 
 
 class SetReconstructor(Reconstructor):
@@ -28,30 +30,26 @@ class SetReconstructor(Reconstructor):
     MEASURES = (*Reconstructor.MEASURES, "shape_error", "average_error")
     EXACT = (*Reconstructor.EXACT, "shape_error", "average_error")
 
-    def __init__(self, rnet, cnet, model, recognition, settings, strategy=None):
+    def __init__(
+        self,
+        rnet: RNet,
+        cnet: CNet,
+        model: MorphableModel,
+        recognition: keras.Model | None,
+        settings: TrainSettings,
+        strategy: Any = None,
+    ) -> None:
         """Prepares the step; arguments as of `Reconstructor`, and `cnet`, the `CNet` to train."""
         super().__init__(rnet, model, recognition, settings, strategy)
         rnet.trainable = False
         self.cnet = cnet
 
     @property
-    def learner(self):
+    def learner(self) -> keras.Model:
         """C-Net."""
         return self.cnet
 
-    def save_learner(self, folder):
-        """Writes C-Net's weights into the folder of a run, and R-Net's beside them; returns the path of the former."""
-        path, partner = Path(folder, cnets.WEIGHTS), Path(folder, rnets.WEIGHTS)
-        if not partner.exists():
-            rnets.save_rnet(self.rnet, partner)
-        cnets.save_cnet(self.cnet, path, overwrite=True)
-        return path
-
-    def panel(self, model, batch):
-        """A picture of `batch`, see `training_panels`."""
-        return set_panel(self.rnet, self.cnet, model, batch)
-
-    def call(self, batch, training=False):
+    def call(self, batch: dict[str, Array], training: bool = False) -> dict[str, Any]:
         """Raw loss terms and measures of `batch`, see the class."""
         present = batch["present"]
         photos = present.shape[1]
@@ -63,11 +61,11 @@ class SetReconstructor(Reconstructor):
         single = ops.stop_gradient(coefficients.identity)
         single = ops.reshape(single, (-1, photos, single.shape[-1]))
         confidence = ops.reshape(confidence, (-1, photos, confidence.shape[-1]))
-        strategy = "scalar" if self.settings.sets.scalar else "elementwise"
+        strategy = "scalar" if self.cnet.confidences == 1 else "elementwise"
         fused = aggregate(single, confidence, present, strategy, xp=ops)
         judged = self.judge(coefficients._replace(identity=ops.repeat(fused, photos, axis=0)), flat)
 
-        def over_photos(values):
+        def over_photos(values: Array) -> Array:
             values = ops.where(present > 0, ops.reshape(values, (-1, photos)), 0.0)
             return ops.sum(values, axis=1) / ops.maximum(ops.sum(present, axis=1), 1.0)
 
@@ -77,21 +75,6 @@ class SetReconstructor(Reconstructor):
         errors = {"shape_error": fused, "average_error": average}
         measures = {name: over_photos(values) for name, values in judged["measures"].items()}
         metric = self.constants.identity_metric
-        measures |= {name: hybrid.root_mean_square(value - truth, metric) for name, value in errors.items()}
+        measures |= {name: supervised.root_mean_square(value - truth, metric) for name, value in errors.items()}
         terms = {name: over_photos(values) for name, values in judged["terms"].items()}
         return {"terms": terms, "measures": measures, "known": batch["known"][:, 0]}
-
-
-def build_networks(settings):
-    """The frozen `RNet` and the untrained `CNet` of `TrainSettings` with `sets`.
-
-    Raises:
-      morphable_model.ModelError, FileNotFoundError: see `morphable_model.load`.
-      weights.WeightsError: for unusable weights, or those of another face model.
-    """
-    wanted = settings.sets
-    path = rnets.SHIPPED if wanted.rnet == "shipped" else wanted.rnet
-    rnet = rnets.load_rnet(path, rnets.fingerprint(settings.network.face_model))
-    recipe = recipe_of(settings)
-    recipe["sets"].pop("rnet")
-    return rnet, cnets.build_cnet(rnet, wanted.scalar, wanted.bound, recipe, keras.DTypePolicy(settings.precision))

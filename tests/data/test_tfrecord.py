@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.prepared import synthetic_records
-from tf_deep3d.data import plain_records, records
+from tf_deep3d.data import crc32c, records, tfrecord
 
 
 @pytest.fixture(scope="module")
@@ -16,51 +16,22 @@ def examples(tiny_model):
 
 @pytest.fixture
 def shard(tmp_path, examples):
-    records.write_shard(tmp_path / "shard", examples)
+    tfrecord.write_shard(tmp_path / "shard", examples)
     return tmp_path / "shard"
 
 
-def bytewise(data):
-    register = 0xFFFFFFFF
-    for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = (register >> 1) ^ (0x82F63B78 if register & 1 else 0)
-    return register ^ 0xFFFFFFFF
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),  # RFC 3720, appendix B.4, and the usual check value
-    [
-        (bytes(32), 0x8A9136AA),
-        (b"\xff" * 32, 0x62A8AB43),
-        (bytes(range(32)), 0x46DD794E),
-        (bytes(range(31, -1, -1)), 0x113FDB5C),
-        (b"123456789", 0xE3069283),
-    ],
-)
-def test_published_checksums(data, expected):
-    assert plain_records.crc32c(data) == expected
-
-
-@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 31, 32, 33, 64, 65, 127, 1000, 4099])
-def test_checksum_of_every_length(length):
-    data = np.random.default_rng(length).integers(0, 256, length, np.uint8).tobytes()
-    assert plain_records.crc32c(data) == bytewise(data)
-
-
 def test_reads_what_tensorflow_writes(shard, examples):
-    assert list(plain_records.read(shard)) == examples
+    assert list(tfrecord.read(shard)) == examples
     with tf.io.TFRecordWriter(str(shard), "GZIP") as writer:
         writer.write(b"")
         writer.write(b"x")
-    assert list(plain_records.read(shard)) == [b"", b"x"]
+    assert list(tfrecord.read(shard)) == [b"", b"x"]
 
 
 def test_parses_like_tensorflow(examples):
     for example in examples:
         expected = records.parse(example)
-        found = plain_records.parse(example, records.SCHEMA)
+        found = tfrecord.parse(example, records.SCHEMA)
         assert set(found) == set(expected)
         for name, field in records.SCHEMA.items():
             value = expected[name].numpy()
@@ -73,15 +44,15 @@ def test_parses_like_tensorflow(examples):
 
 def test_every_cut_and_every_flip_is_damage(shard, examples):
     raw = gzip.decompress(shard.read_bytes())
-    second = len(examples[0]) + plain_records.FRAME
+    second = len(examples[0]) + tfrecord.FRAME
     body = second + 12 + len(examples[1])
     places = [second, second + 7, second + 8, second + 11, second + 12, second + 5000, body, body + 3]
 
     def good(data):
         shard.write_bytes(data)
         found = []
-        with pytest.raises(plain_records.DamageError):
-            found.extend(plain_records.read(shard))  # keeps what comes before the damage
+        with pytest.raises(tfrecord.DamageError):
+            found.extend(tfrecord.read(shard))  # keeps what comes before the damage
         assert found == examples[: len(found)]
         return len(found)
 
@@ -96,10 +67,10 @@ def test_every_cut_and_every_flip_is_damage(shard, examples):
 
 def test_a_huge_length_is_refused_before_it_is_read(tmp_path):
     head = struct.pack("<Q", 1 << 40)
-    data = head + struct.pack("<I", plain_records.masked_crc32c(head))
+    data = head + struct.pack("<I", crc32c.masked(head))
     (tmp_path / "shard").write_bytes(gzip.compress(data))
-    with pytest.raises(plain_records.DamageError, match=f"above {plain_records.MAX_RECORD} bytes"):
-        next(plain_records.read(tmp_path / "shard"))
+    with pytest.raises(tfrecord.DamageError, match=f"above {tfrecord.MAX_RECORD} bytes"):
+        next(tfrecord.read(tmp_path / "shard"))
 
 
 def test_numbers_may_lie_packed_or_one_by_one():
@@ -112,7 +83,7 @@ def test_numbers_may_lie_packed_or_one_by_one():
             }
         )
     ).SerializeToString()
-    found = plain_records.fields(packed)
+    found = tfrecord.fields(packed)
     np.testing.assert_array_equal(found["a"], [1, -2.5])
     assert found["b"] == [b"x", b""]
     assert len(found["c"]) == 0
@@ -122,7 +93,7 @@ def test_numbers_may_lie_packed_or_one_by_one():
 
     numbers = b"".join(b"\x0d" + struct.pack("<f", value) for value in (1, -2.5))
     entry = part(1, b"a") + part(2, part(2, numbers))
-    np.testing.assert_array_equal(plain_records.fields(part(1, part(1, entry)))["a"], [1, -2.5])
+    np.testing.assert_array_equal(tfrecord.fields(part(1, part(1, entry)))["a"], [1, -2.5])
 
 
 def test_damaged_examples_are_told_and_nothing_else_happens(examples):
@@ -134,8 +105,8 @@ def test_damaged_examples_are_told_and_nothing_else_happens(examples):
             data[place] = rng.integers(0, 256)
         data = data[: rng.integers(1, len(data) + 1)] if rng.random() < 0.3 else data
         try:
-            plain_records.parse(bytes(data), records.SCHEMA)
-        except plain_records.DamageError:
+            tfrecord.parse(bytes(data), records.SCHEMA)
+        except tfrecord.DamageError:
             refused += 1
     assert refused > 50
 
@@ -143,14 +114,14 @@ def test_damaged_examples_are_told_and_nothing_else_happens(examples):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"landmarks": records.Field("float32", (67, 2), "")}, r"landmarks must be \(67, 2\) numbers. Received: 136"),
-        ({"image": records.Field("jpeg", (9, 9, 3), "")}, r"image must be \(9, 9, 3\). Received: \(320, 320\)"),
-        ({"person": records.Field("jpeg", (9, 9, 3), "")}, "person must be a JPEG picture"),
-        ({"person": records.Field("float32", (1,), "")}, "person must be"),
-        ({"landmarks": records.Field("string", (), "")}, "landmarks must be one text"),
-        ({"other": records.Field("string", (), "")}, "other must be one text. Received: 0 values"),
+        ({"landmarks": tfrecord.Field("float32", (67, 2), "")}, r"landmarks must be \(67, 2\) numbers. Received: 136"),
+        ({"image": tfrecord.Field("jpeg", (9, 9, 3), "")}, r"image must be \(9, 9, 3\). Received: \(320, 320\)"),
+        ({"person": tfrecord.Field("jpeg", (9, 9, 3), "")}, "person must be a JPEG picture"),
+        ({"person": tfrecord.Field("float32", (1,), "")}, "person must be"),
+        ({"landmarks": tfrecord.Field("string", (), "")}, "landmarks must be one text"),
+        ({"other": tfrecord.Field("string", (), "")}, "other must be one text. Received: 0 values"),
     ],
 )
 def test_records_of_another_schema(examples, change, message):
-    with pytest.raises(plain_records.DamageError, match=message):
-        plain_records.parse(examples[0], change)
+    with pytest.raises(tfrecord.DamageError, match=message):
+        tfrecord.parse(examples[0], change)

@@ -1,0 +1,101 @@
+"""Rendered people: the pictures show exactly what their coefficients say."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tf_deep3d import face
+from tf_deep3d.data import records, rendered, rendered_people, tfrecord
+from tf_deep3d.data.rendered import Settings
+from tf_deep3d.face import morphable_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return morphable_model.load(level=1)
+
+
+@pytest.fixture(scope="module")
+def head(model):
+    return rendered_people.load_head(model)
+
+
+@pytest.fixture(scope="module")
+def made(model, head):
+    return list(rendered.render_people(Settings(6, 3), model, head, 6, batch=4))
+
+
+def test_records_have_the_schema(made, model):
+    for record in made:
+        assert len(records.encode(record)) > 5_000
+        np.testing.assert_array_equal(record["transform"], [1, 0, 0, 0])
+        assert record["coefficients"].shape == (model.layout().total,)
+    assert len({record["person"] for record in made}) == 6
+
+
+def test_coefficients_give_the_landmarks(made, model):
+    """Through `face.reconstruct` in the 224 px camera, moved by the margin."""
+    people = model.layout().split(np.stack([record["coefficients"] for record in made]))
+    for name, key in (("ibug68", "landmarks"), ("mediapipe478", "dense")):
+        points = face.reconstruct(model, people, landmarks=name).landmarks + records.MARGIN
+        np.testing.assert_allclose(np.stack([record[key] for record in made]), points, atol=2e-3)
+
+
+def test_picture_shows_the_coefficients_colours(model, head):
+    """At skin vertices in the middle of the visible skin, the picture has the colour that the equations give."""
+    errors = []
+    for n, record in enumerate(rendered.render_people(Settings(4, 11), model, head, 4)):
+        people = model.layout().split(record["coefficients"][None])
+        posed = face.reconstruct(model, people, rendered.camera())
+        seen = (record["skin"][..., 0] > 250).astype(float)
+        core = np.lib.stride_tricks.sliding_window_view(np.pad(seen, 4), (9, 9)).min((2, 3))
+        facing = model.regions["skin"] & (posed.normals[0, :, 2] > 0.7)
+        column, row = np.floor(posed.pixels[0, facing].T).astype(int)
+        shown = core[row, column] > 0
+        assert shown.sum() > 50, n
+        wanted = np.clip(posed.colors[0, facing][shown], 0, 1)
+        errors.append(np.abs(record["image"][row[shown], column[shown]] / 255 - wanted).mean())
+    assert max(errors) < 0.04, errors
+
+
+def test_skin_lies_inside_the_projected_skin_region(made, model):
+    for record in made:
+        mask = record["skin"][..., 0]
+        assert set(np.unique(mask)) <= {0, 255}
+        assert 1_500 < (mask > 0).sum() < 20_000
+        posed = face.reconstruct(model, model.layout().split(record["coefficients"][None]), rendered.camera())
+        low, high = (f(posed.pixels[0, model.regions["skin"]], axis=0) for f in (np.min, np.max))
+        rows, columns = np.nonzero(mask)
+        assert columns.min() >= low[0] - 1
+        assert columns.max() <= high[0] + 1
+        assert rows.min() >= low[1] - 1
+        assert rows.max() <= high[1] + 1
+
+
+def test_pictures_depend_on_the_seed_alone(made, model, head):
+    again = list(rendered.render_people(Settings(6, 3), model, head, 6, batch=1))
+    for ours, theirs in zip(made, again, strict=True):
+        assert records.encode(ours) == records.encode(theirs)
+    other = next(rendered.render_people(Settings(1, 4), model, head, 1))
+    assert (other["image"] != made[0]["image"]).any()
+    third = next(rendered.render_people(Settings(1, 3), model, head, 1, start=2))
+    assert records.encode(third) == records.encode(made[2])
+
+
+def test_background_takes_corners_of_photos(tmp_path):
+    path = tmp_path / "green.png"
+    Image.new("RGB", (90, 60), (0, 200, 0)).save(path)
+    shown = [rendered.background(32, (path,), np.random.default_rng(n)) for n in range(12)]
+    green = [np.abs(picture - np.array([0, 200 / 255, 0])).max() < 1e-3 for picture in shown]
+    assert 3 <= sum(green) <= 11
+    assert all(picture.shape == (32, 32, 3) and 0 <= picture.min() <= picture.max() <= 1 for picture in shown)
+
+
+def test_half_a_dataset_is_never_left(tmp_path, monkeypatch, model, head):
+    def broken(*arguments, **named):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(tfrecord, "write_shard", broken)
+    with pytest.raises(OSError, match="No space"):
+        rendered.write_dataset(tmp_path / "made", Settings(2, validation=0), model, head)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,310 @@
+"""Pictures of random people with exact coefficients, as records (`records`).
+
+People (`rendered_people`) stand before random backgrounds, as a camera might see them. Hair and clothes are colours and
+bulges of the head beyond the face; the face itself is exactly what its coefficients say.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from tqdm import tqdm
+
+from tf_deep3d import face as faces
+from tf_deep3d.data import records, tfrecord
+from tf_deep3d.data.rendered_people import Head, generator, sample_one
+from tf_deep3d.errors import InputError
+from tf_deep3d.face import Face, lighting
+from tf_deep3d.face.camera import FOCAL, Camera, to_pixels
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.io import files, photos
+from tf_deep3d.rendering import pictures, renderer
+
+LEVEL = 1  # of detail, the head's
+SIZE = records.RECORD_SIZE
+BATCH = 16  # pictures rendered at once
+SMOOTHING = 0.5  # px, least blur of a picture, in place of antialiasing
+SHARD = 500  # records
+SHEET = (8, 160)  # columns of a contact sheet, px of its pictures
+HEAD_CENTER = (0.0, 0.3, -0.9)  # dm, hair grows away from it
+HAIR = np.array([[0.03, 0.025, 0.02], [0.08, 0.05, 0.03], [0.20, 0.12, 0.07], [0.45, 0.32, 0.17], [0.42, 0.41, 0.40],
+                 [0.35, 0.14, 0.06]])  # fmt: skip
+HAIR_SHARES = (0.32, 0.28, 0.18, 0.1, 0.08, 0.04)
+PICTURES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Whom and what to render.
+
+    Attributes:
+      count: number of pictures.
+      seed: of the random numbers; person n of a seed is the same for every count.
+      photos_each: pictures of each person, side by side: the same identity, albedo and hair, everything else new.
+      backgrounds: picture files, whose corners become backgrounds; without any all are smooth noise.
+      validation: share of the people, the last ones, that go to the split "validation".
+    """
+
+    count: int
+    seed: int = 0
+    photos_each: int = 1
+    backgrounds: tuple[Path, ...] = ()
+    validation: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.count < 1 or not 0 <= self.validation < 1:
+            received = f"{self.count}, {self.validation}"
+            raise InputError(f"count must be positive and validation in [0, 1). Received: {received}")
+        if self.photos_each < 1 or self.count % self.photos_each:
+            received = f"{self.count}, {self.photos_each}"
+            raise InputError(f"count must be a multiple of the photos of each person. Received: {received}")
+        if self.held_out == self.count:
+            received = f"{self.validation} of {self.count} pictures"
+            raise InputError(f"validation must leave somebody to train with. Received: {received}")
+
+    @property
+    def held_out(self) -> int:
+        """Number of pictures of the split "validation"."""
+        return round(self.count * self.validation / self.photos_each) * self.photos_each
+
+
+def render_people(
+    settings: Settings, model: MorphableModel, head: Head, count: int, start: int = 0, batch: int = BATCH
+) -> Iterator[dict[str, Any]]:
+    """Renders random people.
+
+    Args:
+      settings: `Settings`, of which the count and the validation do not matter.
+      model: `MorphableModel` of the face.
+      head: `Head` around it.
+      count: number of pictures.
+      start: number of the first.
+      batch: pictures rendered at once; the pictures are the same for every number.
+
+    Yields:
+      Records, dicts of the fields of `records.SCHEMA`: `transform` is the identity, `coefficients` in the order of
+      `Layout.join` with coloured light, `skin` 255 where only the skin region of the face is seen.
+    """
+    seed, whole, layout = settings.seed, head.whole, model.layout()
+    skin = renderer.triangles_within(whole.regions["skin"], whole.triangles)
+    triangles, marked = ops.convert_to_tensor(whole.triangles), ops.convert_to_tensor(skin)
+    for first in range(start, start + count, batch):
+        numbers = range(first, min(first + batch, start + count))
+        owners = [n - n % settings.photos_each for n in numbers]  # the number of the person's first picture
+        people = [_sample(model, head, seed, n, owner) for n, owner in zip(numbers, owners, strict=True)]
+        posed = [pose_head(head, one, generator(seed, owner, 1)) for one, owner in zip(people, owners, strict=True)]
+        batched = Face(*(np.concatenate(column) for column in zip(*posed, strict=True)))
+        rendering = renderer.render(batched, triangles, camera(), marked)
+        layers = ops.concatenate([rendering.image, rendering.coverage, rendering.inner_face], -1)
+        layers = ops.convert_to_numpy(layers)
+        for n, owner, person, face, pixels in zip(numbers, owners, people, posed, layers, strict=True):
+            image, mask = photograph(pixels, settings.backgrounds, generator(seed, n, 2))
+            yield {
+                "image": image,
+                "skin": mask,
+                "landmarks": _projected(whole, "ibug68", face.vertices),
+                "dense": _projected(whole, "mediapipe478", face.vertices),
+                "person": f"rendered-{seed}-{owner}",
+                "source": f"rendered-{seed}-{n}",
+                "transform": np.array([1, 0, 0, 0], np.float32),
+                "coefficients": layout.join(_batched(person))[0],
+            }
+
+
+def _sample(model: MorphableModel, head: Head, seed: int, number: int, owner: int) -> Coefficients:
+    """Picture `number` of the person whose first picture is `owner`: `Coefficients` without the batch dimension."""
+    person = None if number == owner else sample_one(model, head, generator(seed, owner))
+    return sample_one(model, head, generator(seed, number), person=person)
+
+
+def camera() -> Camera:
+    """The `Camera` of a record's picture: that of the 224 px photo with a margin."""
+    return Camera(SIZE, SIZE, FOCAL, (SIZE / 2, SIZE / 2))
+
+
+def pose_head(head: Head, person: Coefficients, rng: np.random.Generator) -> Face:
+    """The posed and lit head [1, V, ...] of one person, with hair and clothes: `Face` in the record's camera.
+
+    Args:
+      head: `Head`.
+      person: `Coefficients` without the batch dimension.
+      rng: random generator of hair and clothes.
+    """
+    whole, person = head.whole, _batched(person)
+    bulge, cover, paint = _dress(head, rng)
+    rest = head.face
+    dressed = replace(whole, mean_shape=np.concatenate([whole.mean_shape[:rest], whole.mean_shape[rest:] + bulge]))
+    face = faces.reconstruct(dressed, person, camera())
+    albedo = face.albedo.copy()
+    albedo[:, rest:] += cover * (paint - albedo[:, rest:])
+    light = lighting.irradiance(face.normals, person.illumination)
+    return face._replace(albedo=albedo, colors=np.clip(albedo, 0, 1) * light)
+
+
+def _dress(head: Head, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hair and clothes of the rest of the head: offsets [R, 3] dm, opacity [R, 1], colours [R, 3]."""
+    face = head.face
+    place, scalp, clothes = head.whole.mean_shape[face:], head.scalp[face:, None], head.clothes[face:, None]
+    style = rng.choice(["bald", "short", "thick"], p=[0.2, 0.5, 0.3])
+    smooth, fine = _waves(place, 3, rng)[:, None], _waves(place, 25, rng)[:, None]
+    color = HAIR[rng.choice(len(HAIR), p=HAIR_SHARES)] * np.exp(rng.normal(0, 0.2))
+    thickness = {"bald": 0, "short": rng.uniform(0.02, 0.12), "thick": rng.uniform(0.12, 0.45)}[style]
+    density = {"bald": rng.uniform(0, 0.25), "short": rng.uniform(0.6, 1), "thick": 1}[style]
+    hair = np.clip(scalp * (1.2 + 0.3 * fine), 0, 1) * density
+    out = place - np.array(HEAD_CENTER, np.float32)
+    out /= np.linalg.norm(out, axis=1, keepdims=True)
+    bulge = thickness * head.volume[face:, None] * np.maximum(1 + 0.3 * smooth + 0.1 * fine, 0) * out
+    cloth = rng.uniform(0.02, 0.9) * rng.uniform(0.3, 1, 3) * (1 + 0.1 * fine)
+    paint = np.where(clothes > 0.5, cloth, color * np.exp(0.35 * fine + 0.2 * smooth))
+    cover = np.maximum(hair, clothes * (rng.uniform() < 0.85))
+    return bulge.astype(np.float32), cover.astype(np.float32), np.clip(paint, 0, 1).astype(np.float32)
+
+
+def _waves(place: np.ndarray, frequency: float, rng: np.random.Generator, count: int = 10) -> np.ndarray:
+    """A random function at `place` [V, 3] with variance 1 and about `frequency` radians a dm: [V]."""
+    directions = rng.normal(0, frequency, (3, count))
+    phases = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
+    return np.cos(place @ directions.astype(np.float32) + phases).sum(1) * np.float32((2 / count) ** 0.5)
+
+
+def photograph(
+    layers: np.ndarray, backgrounds: tuple[Path, ...], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Puts a rendered head before a background and takes a photo of it.
+
+    Args:
+      layers: [S, S, 5]: colour times coverage, coverage, share of the skin region, all in [0, 1].
+      backgrounds: picture files.
+      rng: random generator.
+
+    Returns:
+      (image [S, S, 3] uint8 RGB; skin [S, S, 1] uint8).
+    """
+    size = len(layers)
+    image = np.clip(layers[..., :3], 0, 1) + (1 - layers[..., 3:4]) * background(size, backgrounds, rng)
+    skin = np.rint(255 * layers[..., 4:5]).astype(np.uint8)
+    sigma = SMOOTHING
+    if rng.uniform() < 0.6:
+        sigma = rng.uniform(SMOOTHING, 1.3) if rng.uniform() < 0.85 else rng.uniform(1.3, 2.2)
+    image = gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), truncate=2.5)
+    strength = np.float32(rng.uniform(0, 0.025) if rng.uniform() < 0.8 else 0)
+    grain = rng.standard_normal((size, size, 3), np.float32)
+    image += strength * np.float32(0.7) * (grain + grain[..., :1])
+    if rng.uniform() < 0.12:  # the photo ends within the margin
+        cut = int(rng.integers(1, records.MARGIN))
+        side = [np.s_[:cut], np.s_[-cut:], np.s_[:, :cut], np.s_[:, -cut:]][rng.integers(0, 4)]
+        image[side], skin[side] = 0, 0
+    image = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=int(rng.integers(40, 97)))
+    return np.asarray(Image.open(stream).convert("RGB")), skin
+
+
+def background(size: int, backgrounds: tuple[Path, ...], rng: np.random.Generator) -> np.ndarray:
+    """A background [size, size, 3] float32 in [0, 1]: a photo's corner, or smooth noise in a few colours."""
+    if backgrounds and rng.uniform() < 0.75:
+        photo = photos.read_photo(backgrounds[rng.integers(0, len(backgrounds))])
+        side = int(rng.uniform(0.25, 0.45) * min(photo.shape[:2]))  # a corner: people stand in the middle
+        top, left = (int((n - side) * rng.integers(0, 2)) for n in photo.shape[:2])
+        region = Image.fromarray(photo[top : top + side, left : left + side])
+        return np.asarray(region.resize((size, size), Image.Resampling.BILINEAR), np.float32) / 255
+    result = np.full((size, size, 3), rng.uniform(0.02, 0.95) * rng.uniform(0.6, 1, 3))
+    for cells in (2, 4, 9, 24):
+        strength = rng.uniform(0, 0.35) * (rng.uniform() < 0.7) / np.sqrt(cells / 2)
+        grey, color = rng.normal(0, 1, (cells, cells, 1)), rng.normal(0, 0.35, (cells, cells, 3))
+        noise = ((grey + color) * strength).astype(np.float32)
+        planes = [Image.fromarray(noise[..., i]).resize((size, size), Image.Resampling.BICUBIC) for i in range(3)]
+        result = result + np.stack(planes, -1)
+    return np.clip(result, 0, 1).astype(np.float32)
+
+
+def write_dataset(
+    out: Path, settings: Settings, model: MorphableModel, head: Head, overwrite: bool = False
+) -> dict[str, int]:
+    """Renders a folder of records, which appears whole or not at all.
+
+    Args:
+      out: folder.
+      settings: `Settings`.
+      model, head: as of `render_people`.
+      overwrite: replace an existing folder of records.
+
+    Returns:
+      Dict of split -> number of records.
+
+    Raises:
+      FileExistsError: if `out` exists and `overwrite` is false, or it holds no records.
+    """
+    refuse_existing(out, overwrite)
+    shards: dict[str, dict[str, tfrecord.ShardInfo]] = {"train": {}, "validation": {}}
+    learnt = settings.count - settings.held_out
+    ranges = {"train": (0, learnt), "validation": (learnt, settings.count)}
+    step = SHARD - SHARD % settings.photos_each or settings.photos_each
+    with files.writing_folder(out, overwrite) as part, tqdm(total=settings.count, unit="picture") as bar:
+        bar.set_description("rendering")
+        for split, (begin, end) in ranges.items():
+            for first in range(begin, end, step):
+                name = f"{split}-{len(shards[split]):05d}.tfrecord.gz"
+                made = render_people(settings, model, head, min(step, end - first), first)
+                shards[split][name] = tfrecord.write_shard(part / name, _encoded(made, bar))
+        info = {"kind": "rendered", "seed": settings.seed, "count": settings.count,
+                "photos_each": settings.photos_each, "face_model": model.name, "level": model.level,
+                "backgrounds": len(settings.backgrounds), "lighting": "rgb"}  # fmt: skip
+        records.write_dataset_json(part, shards, info)
+    return {split: end - begin for split, (begin, end) in ranges.items()}
+
+
+def refuse_existing(out: Path, overwrite: bool) -> None:
+    """Raises FileExistsError if `write_dataset` would."""
+    if overwrite:
+        files.refuse_foreign(out, records.DATASET_FILE)
+    else:
+        files.refuse_existing(out)
+
+
+def _encoded(made: Iterable[dict[str, Any]], bar: Any) -> Iterator[bytes]:
+    for record in made:
+        yield records.encode(record)
+        bar.update()
+
+
+def contact_sheet(made: Iterable[dict[str, Any]]) -> np.ndarray:
+    """A sheet of the pictures of records with their landmarks: [H, W, 3] uint8."""
+    columns, side = SHEET
+    shown = []
+    for record in made:
+        picture = np.asarray(Image.fromarray(record["image"]).resize((side, side), Image.Resampling.BICUBIC))
+        points = record["landmarks"] * side / SIZE
+        shown += [picture, pictures.draw_points(picture, [(points, pictures.MODELLED)], 0.8)]
+    return pictures.contact_sheet(shown, columns)
+
+
+def find_pictures(folder: Path | None) -> tuple[Path, ...]:
+    """Picture files of a folder and its subfolders, sorted; none for no folder.
+
+    Raises:
+      InputError: for a folder without pictures.
+    """
+    if folder is None:
+        return ()
+    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in PICTURES)
+    if not found:
+        raise InputError(f"backgrounds must be a folder with pictures. Received: {folder}")
+    return tuple(found)
+
+
+def _batched(person: Coefficients) -> Coefficients:
+    return Coefficients(*(group[None] for group in person))
+
+
+def _projected(model: MorphableModel, name: str, vertices: np.ndarray) -> np.ndarray:
+    """Landmarks [L, 2] px of the record."""
+    points = faces.at_landmarks(model.landmarks[name], vertices)
+    return to_pixels(camera(), points)[0][0].astype(np.float32)

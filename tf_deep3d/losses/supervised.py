@@ -1,0 +1,82 @@
+"""What rendered people add to the hybrid loss: the distance from coefficients that are known, in mm and in colours.
+
+Each term is one function that returns one value for each picture, [B]; `hybrid.total` weighs them.
+"""
+
+import numpy as np
+from keras import ops
+
+from tf_deep3d.arrays import Array
+from tf_deep3d.face.coefficients import Coefficients
+
+_EPSILON = 1e-12  # mm^2, inside the root
+
+
+def shape_metric(basis: np.ndarray, shape: np.ndarray | None = None) -> np.ndarray:
+    """The Gram matrix [K, K] that turns a difference of coefficients into mm^2, for `shape`.
+
+    Args:
+      basis: [K, V, 3], dm for one standard deviation.
+      shape: [V, 3] dm; if given, what moves, turns or scales it as a whole does not count, as after an alignment: one
+        photo does not tell how large a face is.
+    """
+    flat = 100.0 * np.asarray(basis, np.float64).reshape(len(basis), -1)
+    if shape is not None:
+        centred = np.asarray(shape, np.float64) - np.mean(shape, axis=0)
+        moves = [np.broadcast_to(axis, centred.shape) for axis in np.eye(3)]
+        turns = [np.cross(axis, centred) for axis in np.eye(3)]
+        similarities = np.linalg.qr(np.stack([*moves, *turns, centred]).reshape(7, -1).T)[0]
+        flat = flat - (flat @ similarities) @ similarities.T
+    return (flat @ flat.T / basis.shape[1]).astype(np.float32)
+
+
+def root_mean_square(difference: Array, metric: Array) -> Array:
+    """Root mean square distance of the vertices, for a `difference` of coefficients [B, K]: [B], mm."""
+    return ops.sqrt(_quadratic(difference, metric) + _EPSILON)
+
+
+def shape(
+    coefficients: Coefficients, truth: Coefficients, known: Array, identity_metric: Array, expression_metric: Array
+) -> Array:
+    """Mean squared distance of the vertices from the true ones, for rendered faces: identity and expression apart.
+
+    Args:
+      coefficients, truth: `Coefficients`.
+      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
+      identity_metric, expression_metric: of `shape_metric`.
+
+    Returns:
+      [B], mm^2.
+    """
+    identity = _quadratic(coefficients.identity - truth.identity, identity_metric)
+    return known * (identity + _quadratic(coefficients.expression - truth.expression, expression_metric))
+
+
+def albedo_metric(basis: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """The Gram matrix [K, K] that turns a difference of coefficients into squared colours, for `albedo`.
+
+    Args:
+      basis: [K, V, 3], RGB for one standard deviation.
+      skin: [V] bool.
+    """
+    flat = np.asarray(basis, np.float64)[:, skin].reshape(len(basis), -1)
+    return (flat @ flat.T / np.sum(skin)).astype(np.float32)
+
+
+def albedo(coefficients: Coefficients, truth: Coefficients, known: Array, metric: Array) -> Array:
+    """Mean squared distance of the skin's albedo from the true one, summed over RGB, for rendered faces: pictures alone
+    hardly tell a dark skin from a dark light.
+
+    Args:
+      coefficients, truth: `Coefficients`.
+      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
+      metric: of `albedo_metric`.
+
+    Returns:
+      [B].
+    """
+    return known * _quadratic(coefficients.albedo - truth.albedo, metric)
+
+
+def _quadratic(x: Array, metric: Array) -> Array:
+    return ops.sum(ops.matmul(x, metric) * x, axis=-1)
