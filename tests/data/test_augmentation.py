@@ -108,6 +108,34 @@ def test_occluders_hide_the_input_alone():
     np.testing.assert_allclose(result["images"], augmentation.center(batch)["images"], atol=1e-4)
 
 
+def test_dark_takes_the_same_share_of_light_from_the_whole_input():
+    batch = _batch(8)
+    dice = np.random.default_rng(3).random((8, DICE)).astype("float32")
+    result = augmentation.augment(batch, dice, Augmentation(0, 0, 0, False, dark=0.5))
+    images = np.asarray(augmentation.center(batch)["images"])
+    light = np.where(dice[:, 28] < 0.5, 0.08 + 0.42 * dice[:, 29], 1.0)
+    np.testing.assert_allclose(result["inputs"], images * light[:, None, None, None], atol=1e-4)
+    np.testing.assert_allclose(result["images"], images, atol=1e-4)
+    assert 2 <= (light < 1).sum() <= 6
+
+
+def test_blur_spreads_the_input_and_keeps_its_light():
+    """A blob of standard deviation 3 px becomes a mixture of itself and one of 5 px, sqrt(3^2 + 4^2)."""
+    batch = _batch(8)
+    dice = np.random.default_rng(5).random((8, DICE)).astype("float32")
+    result = augmentation.augment(batch, dice, Augmentation(0, 0, 0, False, blur=0.5))
+    images, inputs = np.asarray(result["images"]), np.asarray(result["inputs"])
+    blurred = dice[:, 26] < 0.5
+    assert 2 <= blurred.sum() <= 6
+    np.testing.assert_allclose(images, augmentation.center(batch)["images"], atol=1e-4)
+    np.testing.assert_allclose(inputs[~blurred], images[~blurred], atol=1e-6)
+    np.testing.assert_allclose(inputs.sum((1, 2)), images.sum((1, 2)), rtol=1e-2)
+    amount = (0.5 + 0.5 * dice[:, 27])[blurred, None]
+    expected = (1 - amount) + amount * 3**2 / 5**2  # of the peak's height
+    ratio = inputs[blurred].max((1, 2)) / images[blurred].max((1, 2))
+    np.testing.assert_allclose(ratio, np.broadcast_to(expected, ratio.shape), atol=0.03)
+
+
 def test_jitter_keeps_the_range_and_depends_on_the_dice_alone():
     batch = _batch(2)
     settings = Augmentation(0, 0, 0, False, jitter=0.5)

@@ -114,7 +114,7 @@ def test_same_records_give_the_same_bytes(tmp_path):
     first = tfrecord.write_shard(tmp_path / "a", examples)
     second = tfrecord.write_shard(tmp_path / "b", iter(examples))
     data = (tmp_path / "a").read_bytes()
-    assert first == second == (3, hashlib.sha256(data).hexdigest(), len(data))
+    assert first == second == tfrecord.ShardInfo(3, hashlib.sha256(data).hexdigest(), len(data))
     assert data == (tmp_path / "b").read_bytes()
     assert data[:2] == b"\x1f\x8b"  # gzip
     assert data[4:8] == bytes(4)  # no time in its header

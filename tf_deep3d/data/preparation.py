@@ -252,7 +252,7 @@ def prepare_shard(job: dict[str, Any]) -> str:
                 progress.write(b".")
 
     shard = tfrecord.write_shard(Path(job["out"]) / job["name"], examples(), overwrite=True)
-    write_json(work / f"{job['name']}.json", {"shard": shard._asdict(), "rejected": rejected})
+    write_json(work / f"{job['name']}.json", {"shard": asdict(shard), "rejected": rejected})
     return job["name"]
 
 
@@ -331,7 +331,7 @@ def _people_of_csv(path: Path, found: dict[Path, Photo]) -> dict[Path, str]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = csv.DictReader(file)
         column = next((name for name in PERSON_COLUMNS if name in (rows.fieldnames or ())), None)
-        if column is None or "file" not in rows.fieldnames:
+        if column is None or "file" not in (rows.fieldnames or ()):
             raise InputError(f"{path} needs the columns file and person. Received: {rows.fieldnames}")
         named = {row["file"]: row[column] for row in rows if row["file"] and row[column]}
     by_path = {(path.parent / name).resolve(): person for name, person in named.items()}

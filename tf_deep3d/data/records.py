@@ -9,7 +9,7 @@ the picture of `RECORD_SIZE` px; the network's picture of 224 px begins `MARGIN`
 
 import itertools
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +46,8 @@ SCHEMA = {
 }
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """A shard to read: its file, and how many records from its beginning are good."""
 
     path: Path
@@ -117,7 +118,7 @@ def write_dataset_json(
         "schema": {name: field._asdict() for name, field in SCHEMA.items()},
         "counts": {split: sum(shard.count for shard in shards.get(split, {}).values()) for split in SPLITS},
         "shards": {
-            split: [{"file": name, **shard._asdict()} for name, shard in shards.get(split, {}).items()]
+            split: [{"file": name, **asdict(shard)} for name, shard in shards.get(split, {}).items()]
             for split in SPLITS
         },
         **info,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from tf_deep3d import assets
 from tf_deep3d import face as faces
@@ -92,7 +92,7 @@ def load_head(model: MorphableModel, path: str | Path | None = None) -> Head:
     )
     units = dict(zip(model.blendshape_names, nearest, strict=True))
     bare = whole.mean_shape[scalp < 0.1]
-    share = np.clip(cKDTree(bare).query(whole.mean_shape)[0] / HAIRLINE, 0, 1)
+    share = np.clip(KDTree(bare).query(whole.mean_shape)[0] / HAIRLINE, 0, 1)
     volume = scalp * (share * share * (3 - 2 * share)).astype(np.float32)
     return Head(whole, vertices, scalp, volume, clothes, complexions, units, (five[0][0], *five[1:]))
 
@@ -226,7 +226,7 @@ def sample_expression(units: dict[str, np.ndarray], rng: np.random.Generator) ->
         else:
             put(stem, value)
     weights["mouthClose"] = weights["jawOpen"] * rng.uniform(0, 1) * (rng.uniform() < 0.12)
-    return sum(weights[name] * units[name] for name in units)
+    return np.asarray(sum(weights[name] * units[name] for name in units))
 
 
 def sample_light(rng: np.random.Generator, skin: float) -> np.ndarray:

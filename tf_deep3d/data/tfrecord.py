@@ -7,9 +7,11 @@ bytes_list = 1 or float_list = 2, whose values are field 1. Files are untrusted:
 
 import gzip
 import io
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +49,8 @@ class Field(NamedTuple):
     doc: str
 
 
-class ShardInfo(NamedTuple):
+@dataclass(frozen=True)
+class ShardInfo:
     """What is known of a written shard: number of records, SHA-256 in hex, size of the file in bytes."""
 
     count: int
@@ -250,7 +253,9 @@ def _take(file: gzip.GzipFile, count: int) -> bytes:
 def _value(name: str, field: Field, feature: np.ndarray | list[bytes]) -> np.ndarray | bytes:
     """The value of one `Field`."""
     if field.kind == "float32":
-        if not isinstance(feature, np.ndarray) or (None not in field.shape and feature.size != np.prod(field.shape)):
+        known = [length for length in field.shape if length is not None]
+        fits = isinstance(feature, np.ndarray) and (known != list(field.shape) or feature.size == math.prod(known))
+        if not isinstance(feature, np.ndarray) or not fits:
             raise DamageError(f"{name} must be {field.shape} numbers. Received: {len(feature)} values")
         return feature.reshape([-1 if length is None else length for length in field.shape])
     if isinstance(feature, np.ndarray) or len(feature) != 1:
@@ -267,7 +272,7 @@ def _picture(name: str, field: Field, data: bytes) -> np.ndarray:
             pixels = np.array(picture.convert("RGB" if channels == 3 else "L"))
     except (OSError, Image.DecompressionBombError) as error:
         raise DamageError(f"{name} must be a JPEG picture. Received: {error}") from error
-    return pixels.reshape(field.shape)
+    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def _feature(entry: memoryview) -> np.ndarray | list[bytes]:

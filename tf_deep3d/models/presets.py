@@ -64,7 +64,7 @@ def find_weights(preset: str | Path, network: str) -> Path:
       FileNotFoundError: if it is none of these, or the training has no such network.
       WeightsError: if a shipped file is not the one that was shipped.
     """
-    if preset in PRESETS:
+    if isinstance(preset, str) and preset in PRESETS:
         shipped = getattr(PRESETS[preset], network)
         if (received := files.sha256(shipped.path)) != shipped.sha256:
             raise WeightsError(f"{shipped.path} must have the SHA-256 {shipped.sha256}. Received: {received}")

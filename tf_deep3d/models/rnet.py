@@ -127,14 +127,13 @@ def load_start(rnet: RNet, start: str) -> None:
     Raises:
       WeightsError: if the weights cannot be had or do not fit.
     """
-    backbone = rnet.network.get_layer("backbone") if rnet.backbone != "mobilenet" else None
     if start == "random":
         return
     if start == "shipped" and rnet.backbone == "mobilenet":
         mobilenet.load_start(rnet.network)
     elif start == "imagenet" and rnet.backbone != "mobilenet":
         try:
-            backbone.set_weights(_application(rnet.backbone, "imagenet", None).get_weights())
+            rnet.network.get_layer("backbone").set_weights(_application(rnet.backbone, "imagenet", None).get_weights())
         except Exception as error:  # Keras raises whatever its downloader meets
             raise WeightsError(
                 f"the ImageNet weights of {rnet.backbone} could not be downloaded; start from 'random', or a file. "

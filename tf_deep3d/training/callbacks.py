@@ -37,7 +37,7 @@ class Guard(keras.callbacks.Callback):
         self.step = step
         self.names = names
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Looks at the step."""
         self.step += 1
         bad = [name for name, value in (logs or {}).items() if not np.isfinite(float(value))]
@@ -67,17 +67,17 @@ class Journal(keras.callbacks.Callback):
         self.board = board
         self.started = self.waited = 0.0
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Starts the clock of an entry."""
         self.started = time.perf_counter()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Moves the bar."""
         self.step += 1
         self.bar.update(1)
         self.bar.set_postfix_str(f"loss {float(logs['loss']):.3f}, landmarks {float(logs['landmark_error']):.2f} px")
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes an entry; `logs` has the validation's as val_*, where there was one."""
         seconds = time.perf_counter() - self.started - self.waited
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -96,11 +96,11 @@ class Journal(keras.callbacks.Callback):
             writer.writerow([self.step, *(f"{values[name]:.6g}" if name in values else "" for name in columns)])
         self.waited = 0.0
 
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_test_begin(self, logs: Any = None) -> None:
         """Stops the clock."""
         self.paused = time.perf_counter()
 
-    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+    def on_test_end(self, logs: Any = None) -> None:
         """Starts it again."""
         self.waited += time.perf_counter() - self.paused
 
@@ -135,12 +135,12 @@ class Keeper(keras.callbacks.Callback):
         self.face_model = model
         self.shown = shown
 
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+    def on_train_begin(self, logs: Any = None) -> None:
         """Shows where the training starts."""
         if self.step == 0:
             self._panel()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes what is due."""
         self.step += self.settings.log_every
         if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:

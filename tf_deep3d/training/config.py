@@ -118,7 +118,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return None
         (hint,) = (part for part in typing.get_args(hint) if part is not types.NoneType)
     if dataclasses.is_dataclass(hint):
-        return build(hint, value, where)
+        return build(typing.cast(Any, hint), value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise ConfigError(f"{where} must be a list. Received: {value!r}")

@@ -15,9 +15,10 @@ class ClusterError(InputError):
 
 def is_chief() -> bool:
     """Whether this process writes the files of a run; of several workers one does."""
-    cluster, task = _cluster()
-    if cluster is None:
+    found = _cluster()
+    if found is None:
         return True
+    cluster, task = found
     return task["type"] == "chief" or ("chief" not in cluster and task["type"] == "worker" and task["index"] == 0)
 
 
@@ -29,26 +30,26 @@ def find_strategy() -> Any:
     Raises:
       ClusterError: if TF_CONFIG is none of ours, or names workers for a backend that cannot have them.
     """
-    cluster, _ = _cluster()
+    found = _cluster()
     if keras.backend.backend() != "tensorflow":
-        if cluster is not None:
+        if found is not None:
             raise ClusterError(f"several workers need TensorFlow. Received: TF_CONFIG and {keras.backend.backend()}")
         return None
     import tensorflow as tf
 
-    return tf.distribute.MirroredStrategy() if cluster is None else tf.distribute.MultiWorkerMirroredStrategy()
+    return tf.distribute.MirroredStrategy() if found is None else tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def _cluster() -> tuple[dict[str, list[str]] | None, dict[str, Any] | None]:
-    """(kind of task -> addresses, {"type", "index"} of this process) of TF_CONFIG, (None, None) without."""
+def _cluster() -> tuple[dict[str, list[str]], dict[str, Any]] | None:
+    """(kind of task -> addresses, {"type", "index"} of this process) of TF_CONFIG, None without."""
     text = os.environ.get("TF_CONFIG", "")
     if not text:
-        return None, None
+        return None
     try:
         found = json.loads(text)
         cluster, task = found.get("cluster"), found.get("task")
         if not cluster:
-            return None, None
+            return None
         if not set(cluster) <= {"chief", "worker"} or not 0 <= task["index"] < len(cluster[task["type"]]):
             raise ValueError(text)
     except (ValueError, KeyError, TypeError, AttributeError):

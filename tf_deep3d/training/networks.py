@@ -8,7 +8,7 @@ from tf_deep3d.models import presets
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.models.cnet import CNet
 from tf_deep3d.models.rnet import RNet
-from tf_deep3d.training.settings import TrainSettings, recipe_of
+from tf_deep3d.training.settings import SetSettings, TrainSettings, recipe_of
 
 
 def build_rnet(settings: TrainSettings) -> RNet:
@@ -33,7 +33,7 @@ def build_pair(settings: TrainSettings) -> tuple[RNet, CNet]:
       morphable_model.ModelError, FileNotFoundError: see `morphable_model.load`.
       weights.WeightsError: for unusable weights, or those of another face model.
     """
-    wanted = settings.sets
+    wanted = settings.sets or SetSettings()
     rnet = RNet.from_preset(
         presets.DEFAULT if wanted.rnet == "shipped" else wanted.rnet, rnets.fingerprint(settings.network.face_model)
     )
