@@ -120,7 +120,7 @@ def test_dark_takes_the_same_share_of_light_from_the_whole_input():
 
 
 def test_blur_spreads_the_input_and_keeps_its_light():
-    """A blob of standard deviation 3 px becomes a mixture of itself and one of 5 px, sqrt(3^2 + 4^2)."""
+    """The peak of a blob of standard deviation 3 px falls as by a Gaussian of 4 px that ends after twice that."""
     batch = _batch(8)
     dice = np.random.default_rng(5).random((8, DICE)).astype("float32")
     result = augmentation.augment(batch, dice, Augmentation(0, 0, 0, False, blur=0.5))
@@ -131,7 +131,9 @@ def test_blur_spreads_the_input_and_keeps_its_light():
     np.testing.assert_allclose(inputs[~blurred], images[~blurred], atol=1e-6)
     np.testing.assert_allclose(inputs.sum((1, 2)), images.sum((1, 2)), rtol=1e-2)
     amount = (0.5 + 0.5 * dice[:, 27])[blurred, None]
-    expected = (1 - amount) + amount * 3**2 / 5**2  # of the peak's height
+    reach = np.arange(-8, 9)
+    gaussian = np.exp(-(reach**2) / (2 * 4**2))
+    expected = 1 - amount + amount * np.sum(gaussian / gaussian.sum() * np.exp(-(reach**2) / (2 * 3**2))) ** 2
     ratio = inputs[blurred].max((1, 2)) / images[blurred].max((1, 2))
     np.testing.assert_allclose(ratio, np.broadcast_to(expected, ratio.shape), atol=0.03)
 
