@@ -109,14 +109,6 @@ def test_another_file_is_refused(tmp_path, model_file):
         open_benchmark.load(path=tmp_path / "part.npz")
 
 
-def test_shaded_surface_stands_on_white(subjects):
-    who = subjects["person00"]
-    image = open_benchmark.shaded(who.vertices, who.triangles, who.normals, size=64)
-    assert image.shape == (64, 64, 3)
-    assert (image[:4, :4] == 255).all()
-    assert 60 < image[32, 32].mean() < 250
-
-
 def test_stored_regions_are_what_the_build_finds():
     arrays = archive.read_arrays(open_benchmark.FILE)
     one = {

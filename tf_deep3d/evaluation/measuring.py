@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tf_deep3d.evaluation import metrics, open_benchmark, registration
+from tf_deep3d.evaluation import metrics, registration
 from tf_deep3d.evaluation.report import error_colors
 from tf_deep3d.evaluation.scans import ANCHORS
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.rendering import clay
 
 ICP_POINTS = 4000  # of the truth that move the mesh; all of them are measured
 
@@ -123,7 +124,7 @@ def pictures(prediction, truth, errors):
       errors: [P] mm at the truth's vertices, NaN where none was measured.
     """
     sides = ((*prediction, None), (*truth, error_colors(errors)))
-    return np.concatenate([open_benchmark.shaded(vertices / MILLIMETRES, *rest) for vertices, *rest in sides], 1)
+    return np.concatenate([clay.picture(vertices / MILLIMETRES, *rest) for vertices, *rest in sides], 1)
 
 
 def mean(values):

@@ -32,7 +32,6 @@ FINE = 2  # times as large as the picture is rendered, then averaged
 PEOPLE_YAWS = (-60, -30, 0, 30, 60)
 GRID_PITCHES, GRID_YAWS = (-15, 0, 15, 30), (-80, -40, 0, 40, 80)
 DIVISIONS = 2  # of the scan's triangles, so that its vertices carry its colours
-KEY_LIGHT, CLAY = (-0.4, 0.5, 0.75), 0.85  # of pictures of surfaces
 
 
 class BenchmarkError(InputError):
@@ -245,26 +244,3 @@ def _background(rng):
     colors = np.clip(grey + rng.normal(0, 0.08, (4, 4, 1)) + rng.normal(0, 0.03, (4, 4, 3)), 0, 1)
     planes = [Image.fromarray(plane.astype(np.float32)) for plane in np.moveaxis(colors, -1, 0)]
     return np.stack([np.asarray(plane.resize((SIZE, SIZE), Image.Resampling.BICUBIC)) for plane in planes], -1)
-
-
-def shaded(vertices, triangles, normals, colors=None, size=192):
-    """A surface from the front, in plain light, on white: [size, size, 3] uint8.
-
-    Args:
-      vertices: [V, 3] dm, model frame.
-      triangles: [T, 3] int.
-      normals: [V, 3] unit.
-      colors: [V, 3] in [0, 1]; grey by default.
-      size: px.
-    """
-    side = size * FINE
-    camera = cameras.Camera(side, side, 4.2 * side, (side / 2, side / 2), 12.0)
-    pixels, depth = cameras.to_pixels(camera, np.asarray(vertices, np.float32)[None])
-    light = 0.35 + 0.65 * np.maximum(normals @ geometry.normalize(np.array(KEY_LIGHT)), 0)
-    colors = np.broadcast_to(CLAY, (len(light), 3)) if colors is None else colors
-    values = np.concatenate([colors * light[:, None], np.ones((len(light), 1))], 1)[None].astype(np.float32)
-    triangles = np.asarray(triangles, np.int32)
-    fragments = renderer.rasterize(pixels, depth, triangles, side, side)
-    image = np.asarray(renderer.interpolate(fragments, values, triangles))[0]
-    image = image.reshape(size, FINE, size, FINE, 4).mean((1, 3))
-    return np.rint(255 * np.clip(image[..., :3] + 1 - image[..., 3:], 0, 1)).astype(np.uint8)

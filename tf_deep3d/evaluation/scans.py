@@ -30,7 +30,7 @@ from tf_deep3d.face.landmarks import (
     eye_distance,
 )
 from tf_deep3d.io import photos
-from tf_deep3d.rendering import renderer
+from tf_deep3d.rendering import clay, renderer
 
 MAX_BYTES = 256 << 20  # of a mesh
 MAX_LANDMARK_BYTES = 1 << 20
@@ -42,7 +42,7 @@ ANCHORS = {68: _INNER, 51: _INNER, 7: np.array(_SEVEN)}
 EYES_APART = 90.0  # mm between the outer corners of the eyes, by which a unit is guessed
 LANDMARK_SUFFIXES = (".txt", ".lnd", ".pp", "_picked_points.pp", "_landmarks.txt")
 PICTURE = 640  # px, of the picture in which landmarks are looked for
-CLAY, KEY_LIGHT = (0.82, 0.68, 0.6), (-0.3, 0.4, 0.85)  # of a scan without colours
+SKIN_TONE = (0.82, 0.68, 0.6)  # of a scan without colours, for a detector that learned from photos
 NOSE_REACH = 40.0  # mm around the nose's base in which its tip is
 
 
@@ -258,7 +258,7 @@ def find_landmarks(vertices, triangles, colors=None):
     Args:
       vertices: [V, 3], any unit, y up, looking along +z.
       triangles: [T, 3] int.
-      colors: [V, 3] in [0, 1]; the scan is grey without.
+      colors: [V, 3] in [0, 1]; the scan is of clay in the tone of skin without.
 
     Returns:
       [68, 3] on the surface, NaN where there is none; or None if no face is found.
@@ -295,8 +295,7 @@ def _rendered(vertices, triangles, colors):
     if colors is None:
         around = geometry.corners_around(triangles, len(vertices))
         normals = geometry.vertex_normals(vertices[None], triangles, around)[0]
-        light = 0.3 + 0.7 * np.abs(normals @ geometry.normalize(np.array(KEY_LIGHT)))
-        colors = light[:, None] * np.array(CLAY)
+        colors = clay.light(normals, two_sided=True) * SKIN_TONE
     values = np.concatenate([colors, vertices, np.ones((len(vertices), 1))], 1)[None].astype(np.float32)
     shown = np.asarray(renderer.interpolate(fragments, values, triangles))[0]
     image = np.clip(shown[..., :3] + 0.5 * (1 - shown[..., 6:]), 0, 1)

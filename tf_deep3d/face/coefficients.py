@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SH_BANDS = 9  # spherical harmonics of degree 0, 1 and 2
+from tf_deep3d.face.lighting import HARMONICS
+
 LIGHTINGS = {"rgb": 3, "white": 1}  # kind of light -> its number of channels
 
 
@@ -63,7 +64,7 @@ class Layout:
     def shapes(self):
         """Group -> shape of one face's coefficients."""
         channels = LIGHTINGS[self.lighting]
-        return Coefficients((self.identity,), (self.expression,), (self.albedo,), (3,), (channels, SH_BANDS), (3,))
+        return Coefficients((self.identity,), (self.expression,), (self.albedo,), (3,), (channels, HARMONICS), (3,))
 
     @property
     def sizes(self):

@@ -6,6 +6,7 @@ and signs of Deng et al. 2019.
 
 import numpy as np
 
+HARMONICS = 9  # basis functions: 1, 3 and 5 of the bands of degree 0, 1 and 2
 AMBIENT = 0.8  # added to the first coefficient, so that zero illumination is an evenly lit face
 
 _A = (np.pi, 2 * np.pi / np.sqrt(3), 2 * np.pi / np.sqrt(8))  # Lambertian kernel of band 0, 1, 2

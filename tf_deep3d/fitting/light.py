@@ -7,8 +7,9 @@ Shadows, highlights, hair and whatever else no light explains are doubted more w
 
 import numpy as np
 
-from tf_deep3d.face import geometry, lighting
+from tf_deep3d.face import Face, geometry, lighting
 from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.texture import fields
 
 ROUNDS = 5
@@ -17,7 +18,9 @@ PRIOR = 0.02  # share of the evidence that pulls towards the light to start from
 COSINE = 0.2  # of the angle to the viewing direction, below which a vertex is left out
 
 
-def find_light(image, attention, model, face, start):
+def find_light(
+    image: np.ndarray, attention: np.ndarray, model: MorphableModel, face: Face, start: np.ndarray
+) -> np.ndarray:
     """The illumination under which a face looks like its photo.
 
     Args:
@@ -31,7 +34,7 @@ def find_light(image, attention, model, face, start):
       [C, 9] float32, C as in `start`.
     """
     normals, albedo, pixels = (np.asarray(part)[0] for part in (face.normals, face.albedo, face.pixels))
-    toward = geometry.normalize(np.float32([0, 0, Camera().distance]) - np.asarray(face.vertices)[0])
+    toward = geometry.normalize(np.array([0, 0, Camera().distance], np.float32) - np.asarray(face.vertices)[0])
     cosine = np.einsum("vc,vc->v", normals, toward)
     inside = ((pixels > 1) & (pixels < np.array(image.shape[1::-1]) - 1)).all(-1)
     shown = np.flatnonzero((cosine > COSINE) & inside & model.regions["inner_face"] & ~model.regions["eyes"])
@@ -51,16 +54,18 @@ def find_light(image, attention, model, face, start):
     return light.astype(np.float32)
 
 
-def _solve(columns, target, weights, start):
+def _solve(columns: np.ndarray, target: np.ndarray, weights: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Weighted least squares of `columns` [n, 3, 9] for `target` [n, 3], with a pull towards `start` [C, 9]."""
     pulled = columns * weights[..., None]
     normal = np.einsum("ncj,nck->cjk", pulled, columns)
     right = np.einsum("ncj,nc->cj", pulled, target)
     if len(start) == 1:
         normal, right = normal.sum(0, keepdims=True), right.sum(0, keepdims=True)
-    prior = PRIOR * np.trace(normal, axis1=1, axis2=2)[:, None, None] / 9 * np.eye(9) + 1e-9 * np.eye(9)
+    pull = PRIOR * np.trace(normal, axis1=1, axis2=2) / lighting.HARMONICS + 1e-9  # also where there is no evidence
+    prior = pull[:, None, None] * np.eye(lighting.HARMONICS)
     return np.linalg.solve(normal + prior, (right + np.einsum("cjk,ck->cj", prior, start))[..., None])[..., 0]
 
 
-def _three(light):
-    return np.broadcast_to(light, (3, 9))
+def _three(light: np.ndarray) -> np.ndarray:
+    """[3, 9] of a light [C, 9]."""
+    return np.broadcast_to(light, (3, lighting.HARMONICS))

@@ -1,25 +1,33 @@
 """Pictures for people: a strip that shows a reconstruction beside its photo, the face put back into the whole photo,
 and sheets of pictures with captions. All pictures are uint8 RGB."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from keras import ops
 from PIL import Image, ImageDraw, ImageFont
 
-from tf_deep3d.face import geometry
+from tf_deep3d.arrays import Array
+from tf_deep3d.face import Face
+from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.mesh.mesh import to_uint8
-from tf_deep3d.rendering import renderer
+from tf_deep3d.rendering import clay
+from tf_deep3d.rendering.antialiasing import antialiased
 
 PANELS = ("photo", "overlay", "shape", "albedo", "normals", "depth")
-SUPERSAMPLING = 2  # renderings are made this much larger and averaged
 LARGEST_RENDERING = 1536  # px; the face in a larger photo is rendered at this size and enlarged
-CLAY = 0.8  # grey of the shape panel
-KEY_LIGHT = (-0.4, 0.5, 0.75)  # direction it comes from
-AMBIENT = 0.3
 DETECTED, MODELLED = (0, 200, 60), (230, 40, 40)  # colours of landmark dots
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
 
-def overlay_strip(photo, face, triangles, scale=2, detected=None, captions=True):
+def overlay_strip(
+    photo: np.ndarray,
+    face: Face,
+    triangles: np.ndarray,
+    scale: float = 2,
+    detected: np.ndarray | None = None,
+    captions: bool = True,
+) -> np.ndarray:
     """The panels of `panels` side by side.
 
     Args:
@@ -33,7 +41,9 @@ def overlay_strip(photo, face, triangles, scale=2, detected=None, captions=True)
     return contact_sheet(list(pictures.values()), len(pictures), list(pictures) if captions else None, gap=0)
 
 
-def panels(photo, face, triangles, scale=2, detected=None):
+def panels(
+    photo: np.ndarray, face: Face, triangles: np.ndarray, scale: float = 2, detected: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Photo, overlay, grey shape, albedo, normals and depth (near is bright) of a face in its aligned crop.
 
     Args:
@@ -53,7 +63,7 @@ def panels(photo, face, triangles, scale=2, detected=None):
     width, height = (round(n * scale) for n in photo.shape[1::-1])
     photo = np.asarray(Image.fromarray(photo).resize((width, height), Image.Resampling.BICUBIC))
     pixels = _first(face.pixels) * scale
-    layers, coverage = _layers(face, pixels, triangles, width, height)
+    layers, coverage = _layers(face, pixels, triangles, (width, height))
     overlay = to_uint8(layers["colors"] + (1.0 - coverage) * (photo / np.float32(255)))
     if detected is not None:
         dots = ((detected, DETECTED), (_first(face.landmarks), MODELLED))
@@ -63,7 +73,9 @@ def panels(photo, face, triangles, scale=2, detected=None):
     return {"photo": photo, "overlay": overlay, **shown}
 
 
-def overlay_photo(photo, face, triangles, transform, opacity=1.0):
+def overlay_photo(
+    photo: np.ndarray, face: Face, triangles: np.ndarray, transform: Similarity, opacity: float = 1.0
+) -> np.ndarray:
     """Puts the face over the whole photo it was cut from.
 
     Args:
@@ -85,7 +97,7 @@ def overlay_photo(photo, face, triangles, transform, opacity=1.0):
     factor = min(1.0, LARGEST_RENDERING / (high - low).max())
     width, height = (max(1, round(n * factor)) for n in (high - low))
     places = (pixels - low) * (np.array([width, height]) / (high - low))
-    layers, coverage = _layers(face, places, triangles, width, height, names=("colors",))
+    layers, coverage = _layers(face, places, triangles, (width, height), ("colors",))
     part = np.concatenate([np.clip(layers["colors"], 0.0, 1.0), coverage], axis=-1)
     part = np.stack([_resize(part[..., i], *(high - low)) for i in range(4)], axis=-1)
     picture = photo.copy()
@@ -94,7 +106,9 @@ def overlay_photo(photo, face, triangles, transform, opacity=1.0):
     return picture
 
 
-def contact_sheet(pictures, columns=4, captions=None, gap=6):
+def contact_sheet(
+    pictures: Sequence[np.ndarray], columns: int = 4, captions: Sequence[str] | None = None, gap: int = 6
+) -> np.ndarray:
     """Pictures in rows, each centred in a cell of the largest one's size.
 
     Args:
@@ -116,8 +130,9 @@ def contact_sheet(pictures, columns=4, captions=None, gap=6):
         raise ValueError(f"A sheet needs pictures, columns and a caption for each picture. Received: {received}")
     columns = min(columns, len(pictures))
     height, width = np.max([picture.shape[:2] for picture in pictures], axis=0).tolist()
-    font = ImageFont.load_default(max(11, min(width // 16, 28)))
-    footer = round(font.size * 1.5) if any(captions) else 0
+    letters = max(11, min(width // 16, 28))  # px
+    font = ImageFont.load_default(letters)
+    footer = round(letters * 1.5) if any(captions) else 0
     rows = -(-len(pictures) // columns)
     step_x, step_y = width + gap, height + footer + gap
     sheet = Image.new("RGB", (columns * step_x - gap, rows * step_y - gap), PAPER)
@@ -133,7 +148,9 @@ def contact_sheet(pictures, columns=4, captions=None, gap=6):
     return np.asarray(sheet)
 
 
-def draw_points(picture, groups, radius=1.5):
+def draw_points(
+    picture: np.ndarray, groups: Iterable[tuple[Array, tuple[int, int, int]]], radius: float = 1.5
+) -> np.ndarray:
     """Draws dots of `radius` px on a copy of `picture` [H, W, 3]; `groups` are (points [L, 2] px, RGB) pairs."""
     fine = 4  # Pillow draws without antialiasing
     image = Image.fromarray(_rgb("picture", picture))
@@ -147,41 +164,43 @@ def draw_points(picture, groups, radius=1.5):
     return np.asarray(image)
 
 
-def _layers(face, pixels, triangles, width, height, names=("colors", "shape", "albedo", "normals", "depth")):
-    """Antialiased renderings, name -> [H, W, 1 (shape, depth) or 3], multiplied by their coverage [H, W, 1]."""
-    large = np.asarray(pixels, np.float32)[None] * SUPERSAMPLING
+def _layers(
+    face: Face,
+    pixels: np.ndarray,
+    triangles: np.ndarray,
+    size: tuple[int, int],
+    names: Sequence[str] = ("colors", "shape", "albedo", "normals", "depth"),
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Renderings of a size (width, height): name -> [H, W, 1 (shape, depth) or 3], multiplied by their coverage; and
+    the coverage [H, W, 1]."""
     depth, normals = _first(face.depth), _first(face.normals)
-    fragments = renderer.rasterize(large, depth[None], triangles, height * SUPERSAMPLING, width * SUPERSAMPLING)
-    light = np.maximum(normals @ geometry.normalize(np.array(KEY_LIGHT)), 0.0)
     span = max(float(np.ptp(depth)), 1e-6)
     attributes = {
         "colors": _first(face.colors),
-        "shape": CLAY * (AMBIENT + (1.0 - AMBIENT) * light)[:, None],
+        "shape": clay.COLOR * clay.light(normals),
         "albedo": _first(face.albedo),
         "normals": normals * 0.5 + 0.5,
         "depth": (0.1 + 0.9 * (depth.max() - depth) / span)[:, None],
     }
-    values = np.concatenate([attributes[name] for name in names] + [np.ones((len(depth), 1))], axis=1)
-    values = ops.convert_to_numpy(renderer.interpolate(fragments, values[None], triangles))[0]
-    values = sum(values[i::SUPERSAMPLING] for i in range(SUPERSAMPLING))
-    values = sum(values[:, i::SUPERSAMPLING] for i in range(SUPERSAMPLING)) / np.float32(SUPERSAMPLING**2)
-    ends = np.cumsum([attributes[name].shape[1] for name in names])
-    return dict(zip(names, np.split(values, ends, axis=-1), strict=False)), values[..., -1:]
+    chosen = np.concatenate([attributes[name] for name in names], axis=1)
+    values, coverage = antialiased(pixels, depth, triangles, chosen, size)
+    ends = np.cumsum([attributes[name].shape[1] for name in names])[:-1]
+    return dict(zip(names, np.split(values, ends, axis=-1), strict=True)), coverage
 
 
-def _first(batch):
+def _first(batch: Array) -> np.ndarray:
     """The first of a batch, as NumPy."""
     return ops.convert_to_numpy(batch)[0]
 
 
-def _rgb(name, image):
+def _rgb(name: str, image: Array) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise ValueError(f"{name} must be [H, W, 3] with at least one pixel. Received: {list(image.shape)}")
     return to_uint8(image)
 
 
-def _resize(plane, width, height):
+def _resize(plane: np.ndarray, width: int, height: int) -> np.ndarray:
     if plane.shape == (height, width):
         return plane
     image = Image.fromarray(np.ascontiguousarray(plane, np.float32))

@@ -15,6 +15,7 @@ from tf_deep3d.evaluation.protocols import loading, now, people, regions, surfac
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.reconstruction.clip import video
+from tf_deep3d.rendering import clay
 
 TURN = geometry.rotation_matrix(np.array([[0.1, 0.2, -0.1]]))[0]
 
@@ -128,7 +129,7 @@ def test_a_rendered_scan_shows_its_colors(tmp_path, tiny_model, florence):
     picture = np.asarray(Image.open(case.photos[0]))
     assert picture.shape == (400, 400, 3)
     assert scan.is_file()
-    grey = round(255 * people.open_benchmark.CLAY)
+    grey = round(255 * clay.COLOR)
     assert (np.abs(picture.astype(int) - grey) <= 1).all(-1).mean() > 0.02, "a scan without texture is grey"
 
 

@@ -13,13 +13,14 @@ import numpy as np
 from tf_deep3d.data.preparation import split_of
 from tf_deep3d.data.rendered_people import generator
 from tf_deep3d.errors import InputError
-from tf_deep3d.evaluation import metrics, open_benchmark
+from tf_deep3d.evaluation import metrics
 from tf_deep3d.evaluation.benchmark import Case, read_details, result_folder
 from tf_deep3d.evaluation.measuring import Measurement
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, whole
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import photos
+from tf_deep3d.rendering import clay
 
 VERSION = 1
 SEED = 3307
@@ -102,7 +103,7 @@ def _measure(prediction):
 def _drawn(prediction):
     vertices, triangles = prediction.neutral / MILLIMETRES, prediction.triangles
     around = geometry.corners_around(triangles, len(vertices))
-    return open_benchmark.shaded(vertices, triangles, geometry.vertex_normals(vertices[None], triangles, around)[0])
+    return clay.picture(vertices, triangles, geometry.vertex_normals(vertices[None], triangles, around)[0])
 
 
 def compare(folder, results):

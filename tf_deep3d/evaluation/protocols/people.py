@@ -35,6 +35,7 @@ from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
 from tf_deep3d.reconstruction.clip import video
+from tf_deep3d.rendering import clay
 
 SEQUENCES = ("Indoor-Cooperative", "PTZ-Indoor", "PTZ-Outdoor")
 FRONTAL = ("frontal1", "frontal2")
@@ -105,7 +106,7 @@ def _views(number, name, path, frame, unit):
     if key not in _LAST:
         scan = load_scan(path, frame, unit=unit, colored=True)
         region = metrics.within(scan.vertices, nose_tip(scan)) & metrics.visible(scan.vertices, scan.triangles)
-        colors = np.full(scan.vertices.shape, open_benchmark.CLAY) if scan.colors is None else scan.colors
+        colors = np.full(scan.vertices.shape, clay.COLOR) if scan.colors is None else scan.colors
         points = np.where(np.isfinite(scan.landmarks), scan.landmarks, np.nan) / MILLIMETRES
         who = open_benchmark.subject(
             name, scan.vertices / MILLIMETRES, scan.triangles, region, 255 * colors, points, lit=True

@@ -8,11 +8,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tf_deep3d import face as faces
 from tf_deep3d.face import geometry, lighting
-from tf_deep3d.face.camera import FOCAL, IMAGE_SIZE, Camera, to_pixels
-from tf_deep3d.face.coefficients import SH_BANDS
+from tf_deep3d.face.camera import Camera, to_pixels
+from tf_deep3d.face.lighting import HARMONICS
 from tf_deep3d.mesh.mesh import to_uint8
-from tf_deep3d.rendering import renderer
-from tf_deep3d.rendering.pictures import INK, PAPER, SUPERSAMPLING
+from tf_deep3d.rendering import clay, renderer
+from tf_deep3d.rendering.antialiasing import SUPERSAMPLING, averaged
+from tf_deep3d.rendering.pictures import INK, PAPER
 from tf_deep3d.texture import fields
 
 ROWS = 60  # photos at most; of more, evenly spread by how much they count
@@ -83,7 +84,7 @@ def confidence_picture(title, lines, portraits, rows):
 
 
 def turned_views(model, identity, image, size=PORTRAIT):
-    """The neutral face with its texture from the sides of `TURNS`, and from the front in grey.
+    """The neutral face with its texture from the sides of `TURNS`, and from the front in clay.
 
     Args:
       model: `MorphableModel`.
@@ -94,35 +95,33 @@ def turned_views(model, identity, image, size=PORTRAIT):
     Returns:
       List of [size, size, 3] uint8.
     """
-    fine = size * SUPERSAMPLING
-    camera = Camera(fine, fine, FOCAL * fine / IMAGE_SIZE, (fine / 2, fine / 2))
     shape = faces.neutral_shape(model, np.asarray(identity, np.float32)[None])
     shape = shape - (shape.min(1, keepdims=True) + shape.max(1, keepdims=True)) / 2
-    pictures = [_textured(model, shape, image, camera, yaw) for yaw in TURNS]
-    return [*pictures, _textured(model, shape, None, camera, 0.0)]
+    normals = geometry.vertex_normals(shape, model.triangles, model.vertex_corners)
+    front = clay.picture(shape[0], model.triangles, normals[0], camera=Camera.for_size(size))
+    return [*(_textured(model, shape, image, yaw, size) for yaw in TURNS), front]
 
 
-def _textured(model, shape, image, camera, yaw):
-    """[S, S, 3] uint8 of a shape [1, V, 3] in a soft light; grey without a texture."""
+def _textured(model, shape, image, yaw, size):
+    """[size, size, 3] uint8 of a shape [1, V, 3] with a texture in a soft light."""
+    camera = Camera.for_size(size * SUPERSAMPLING)
     angles = np.float32([[0.0, np.radians(yaw), 0.0]])
     vertices = faces.pose(shape, angles, np.zeros((1, 3), np.float32)).astype(np.float32)
     normals = geometry.vertex_normals(vertices, model.triangles, model.vertex_corners)
     pixels, depth = to_pixels(camera, vertices)
     fragments = renderer.rasterize(pixels, depth, model.triangles, camera.height, camera.width)
-    light = np.zeros((1, 1, SH_BANDS), np.float32)
+    light = np.zeros((1, 1, HARMONICS), np.float32)
     light[0, 0, :4] = [-0.15, -0.25, 0.3, 0.1]
     shade = lighting.irradiance(normals, light)
     shade = ops.convert_to_numpy(renderer.interpolate(fragments, shade, model.triangles))[0]
     triangle = ops.convert_to_numpy(fragments.triangle)[0]
     seen = triangle >= 0
-    color = np.full((*triangle.shape, 3), 0.75, np.float32)
-    if image is not None:
-        corners = model.uv[model.uv_triangles[triangle[seen]]]
-        uv = np.einsum("nk,nkc->nc", ops.convert_to_numpy(fragments.barycentrics)[0][seen], corners)
-        color[seen] = fields.bilinear(image, np.stack([uv[:, 0], 1.0 - uv[:, 1]], -1) * len(image))
-    picture = np.where(seen[..., None], np.clip(color * shade, 0, 1), 1.0)
-    size = camera.width // SUPERSAMPLING
-    return to_uint8(picture.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3)))
+    corners = model.uv[model.uv_triangles[triangle[seen]]]
+    uv = np.einsum("nk,nkc->nc", ops.convert_to_numpy(fragments.barycentrics)[0][seen], corners)
+    picture = np.ones((*triangle.shape, 3), np.float32)
+    color = fields.bilinear(image, np.stack([uv[:, 0], 1.0 - uv[:, 1]], -1) * len(image))
+    picture[seen] = np.clip(color * shade[seen], 0, 1)
+    return to_uint8(averaged(picture))
 
 
 def _chosen(rows):

@@ -1,0 +1,36 @@
+"""Pictures with smooth edges: rendered larger, then averaged. NumPy in and out, one picture at a time."""
+
+import numpy as np
+from keras import ops
+
+from tf_deep3d.rendering import renderer
+
+SUPERSAMPLING = 2  # renderings are made this much larger and averaged
+
+
+def antialiased(
+    pixels: np.ndarray, depth: np.ndarray, triangles: np.ndarray, attributes: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Renders vertex attributes.
+
+    Args:
+      pixels: [V, 2] px of the picture.
+      depth: [V] dm.
+      triangles: [T, 3] int32.
+      attributes: [V, C].
+      size: width and height of the picture in px.
+
+    Returns:
+      [H, W, C] attributes, multiplied by their coverage; and the coverage [H, W, 1] in [0, 1].
+    """
+    pixels, (width, height) = np.asarray(pixels, np.float32) * SUPERSAMPLING, (n * SUPERSAMPLING for n in size)
+    fragments = renderer.rasterize(pixels[None], np.asarray(depth)[None], triangles, height, width)
+    values = np.concatenate([attributes, np.ones((len(attributes), 1))], axis=1)
+    values = averaged(ops.convert_to_numpy(renderer.interpolate(fragments, values[None], triangles))[0])
+    return values[..., :-1], values[..., -1:]
+
+
+def averaged(image: np.ndarray) -> np.ndarray:
+    """[H, W, C] of an image [SUPERSAMPLING H, SUPERSAMPLING W, C]."""
+    image = np.sum([image[i::SUPERSAMPLING] for i in range(SUPERSAMPLING)], axis=0)
+    return np.sum([image[:, i::SUPERSAMPLING] for i in range(SUPERSAMPLING)], axis=0) / np.float32(SUPERSAMPLING**2)
