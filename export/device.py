@@ -32,7 +32,7 @@ from tf_deep3d.face import aggregation, blendshapes, morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.io import photos
-from tf_deep3d.io.files import folder_names, free_name, refuse_existing, writing_folder
+from tf_deep3d.io.files import face_folder, folder_names, refuse_existing, writing_folder
 from tf_deep3d.mesh import face_files, gltf
 from tf_deep3d.mesh.obj import write_obj
 
@@ -255,7 +255,7 @@ def _parser():
         epilog=EXAMPLES,
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="folder that `python -m export` wrote")
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photo, folder of photos, or quoted glob")
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photo, folder (at any depth), or quoted glob")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--quantization", metavar="NAME", help=f"of the network (default: {QUANTIZATION} if there)")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the network (default: 1)")
@@ -269,11 +269,10 @@ def _parser():
 def _run(options):
     if options.threads < 1:
         raise InputError(f"threads must be positive. Received: {options.threads}")
-    paths = photos.find_photos(options.photos)
+    paths = photos.find_photos(options.photos, leave_out=options.out)
     with command_line.quiet():
         runtime = load(options.bundle, options.quantization, options.one_person, options.threads)
     names = folder_names(paths)
-    taken = {name.casefold() for name in names}
     waiting, failed, written = [], 0, 0
     for path, name in zip(paths, names, strict=True):
         try:
@@ -288,7 +287,7 @@ def _run(options):
             failed += 1
             print(f"{path}: {error}", file=sys.stderr)
             continue
-        folders = [name, *(free_name(f"{name}-{number}", taken) for number in range(2, len(found) + 1))]
+        folders = [face_folder(name, number) for number in range(1, len(found) + 1)]
         print(f"{path}: {len(found)} face{'s' * (len(found) > 1)} in {1e3 * (time.perf_counter() - begin):.0f} ms")
         waiting += [(options.out / folder, path, face) for folder, face in zip(folders, found, strict=True)]
         if not options.one_person:

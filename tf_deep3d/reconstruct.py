@@ -47,12 +47,12 @@ def _parser():
         description="Reconstructs the faces of photos as textured 3D meshes.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="photo, folder of photos, or quoted glob")
+    parser.add_argument("photos", nargs="*", metavar="PHOTO", help="photo, folder (at any depth), or quoted glob")
     parser.add_argument(
         "--set",
         nargs="+",
         metavar="DIR",
-        help="photos of one person (a folder, photos, quoted globs), which make one neutral face",
+        help="photos of one person (a folder, at any depth, photos, quoted globs), which make one neutral face",
     )
     parser.add_argument("--demo", action="store_true", help="use a public-domain photo that comes with a package")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
@@ -89,7 +89,8 @@ def _parser():
 def _run(options, scratch):
     from tf_deep3d.io import photos
 
-    paths = [_demo_photo(scratch)] if options.demo else photos.find_photos(options.set or options.photos)
+    given = options.set or options.photos
+    paths = [_demo_photo(scratch)] if options.demo else photos.find_photos(given, leave_out=options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     if not os.access(options.out, os.W_OK):
         raise PermissionError(f"cannot write to {options.out}")

@@ -159,7 +159,7 @@ def test_listing_refuses_mistakes(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing"):
         preparation.list_photos([str(root / "missing")])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"no photos found.*empty"):
+    with pytest.raises(FileNotFoundError, match=r"holds no file.*empty"):
         preparation.list_photos([str(tmp_path / "empty")])
     with pytest.raises(ValueError, match=r"two photos are faces/a/1.jpg"):
         preparation.list_photos([str(root / "b" / "faces"), str(root)])

@@ -94,7 +94,19 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
 def test_every_photo_gets_a_folder_of_its_own():
     paths = [Path(p) for p in ("a/me.jpg", "b/me.png", "c/ME.jpg", "you.jpg", "x/me.jpg")]
     names = files.folder_names(paths)
-    assert names == ["me.jpg", "me.png", "ME.jpg-2", "you", "me.jpg-3"]
+    assert names == ["me.jpg", "me.png", "ME.jpg-photo2", "you", "me.jpg-photo3"]
+    assert [files.face_folder("you", number) for number in (1, 2, 10)] == ["you", "you-face2", "you-face10"]
+
+
+def test_no_folder_name_means_two_things():
+    hostile = ["me.jpg", "a/me.jpg", "me", "me.jpg.png", "me-2.jpg", "me-face2.jpg", "me-FACE2.png", "me-face2",
+               "me.jpg-photo2", "me.jpg-photo2.jpg", "me.jpg-photo2-photo1", "me-face2-photo1.jpg", "b/me-face2.jpg",
+               "me.jpg-face2", "me.jpg-face2.png", "photo2.jpg", "-face2", "me-photo1.jpg"]  # fmt: skip
+    for count in range(1, len(hostile) + 1):
+        for start in range(len(hostile) - count + 1):
+            names = files.folder_names([Path(path) for path in hostile[start : start + count]])
+            folders = [files.face_folder(name, number).casefold() for name in names for number in (1, 2, 3)]
+            assert len(set(folders)) == len(folders)
 
 
 def test_sha256_of_the_standards_example(tmp_path):

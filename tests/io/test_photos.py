@@ -2,12 +2,15 @@
 
 import contextlib
 import io
+import json
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from tf_deep3d.io import photos
 
@@ -194,6 +197,46 @@ def test_too_many_pixels_are_refused_before_decoding(size, monkeypatch):
         photos.read_photo(png_header(*size))
 
 
+def test_a_jpeg_that_claims_too_many_pixels_is_refused_before_decoding(monkeypatch):
+    data = bytearray(encoded(Image.new("L", (16, 16)), "JPEG"))
+    frame = data.index(b"\xff\xc0")  # SOF0: length, precision, height, width
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 50_000)
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", lambda image: pytest.fail(f"decoded {image.size}"))
+    with pytest.raises(photos.PhotoError, match=f"JPEG may have 1 to {photos.MAX_JPEG_PIXELS} pixels.*50000 x 60000"):
+        photos.read_photo(bytes(data))
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+def test_a_jpeg_is_read_whole_up_to_the_limit_and_halved_beyond(monkeypatch, excess):
+    monkeypatch.setattr(photos, "MAX_PIXELS", 301 * 201 - excess)
+    rows, columns = np.mgrid[:201, :301]
+    ramp = np.stack([columns * 0.8, rows * 1.2, rows * 0 + 90], -1).astype(np.uint8)
+    read = photos.read_photo(encoded(Image.fromarray(ramp), "JPEG", quality=95, subsampling=0))
+    step = 1 + excess
+    assert read.shape == (-(-201 // step), -(-301 // step), 3)
+    # The centre of pixel (i, j) of the half-sized picture is at the corner of four pixels of the whole one.
+    expected = np.stack([(columns[::step, ::step] + excess / 2) * 0.8, (rows[::step, ::step] + excess / 2) * 1.2], -1)
+    assert np.abs(read[:-1, :-1, :2] - expected[:-1, :-1]).max() < 4  # the last line has but half a pixel
+
+
+def test_a_phones_108_megapixels_are_read_at_half_size_in_bounded_memory(tmp_path):
+    path = tmp_path / "phone.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the viewer turns it clockwise: the upper row becomes the right column
+    brighter_downwards = Image.linear_gradient("L").resize((12_000, 9_000))
+    brighter_downwards.save(path, quality=75, exif=exif.tobytes())
+    code = (
+        "import sys; from tf_deep3d.io import photos; print(photos.read_photo(sys.argv[1])[::1000, ::500, 0].tolist())"
+    )
+    code += "\ntry: print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\nexcept OSError: print(0)"
+    ran = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert not ran.stderr  # Pillow's own warning, for one
+    shown, peak = ran.stdout.splitlines()
+    expected = (4499 - np.arange(0, 4500, 500)) / 4500 * 255
+    np.testing.assert_allclose(json.loads(shown), np.tile(expected, (6, 1)), atol=2)
+    assert int(peak) * 1024 < 4 * 12_000 * 9_000  # less than the decoded picture would take in Pillow
+
+
 def test_too_many_bytes_are_refused(tmp_path, monkeypatch, pixels):
     monkeypatch.setattr(photos, "MAX_BYTES", 20)
     path = tmp_path / "large.png"
@@ -219,20 +262,49 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_directory_lists_its_photos_by_name(folder):
-    assert [p.name for p in photos.find_photos(folder)] == ["Zoë Ü 1.jpeg", "a.png", "b.JPG", "c[1].jpg"]
+def names(*arguments, **options):
+    return [path.name for path in photos.find_photos(*arguments, **options)]
+
+
+def test_a_folder_lists_the_photos_at_any_depth_by_path(folder):
+    assert names(folder) == ["Zoë Ü 1.jpeg", "a.png", "b.JPG", "c[1].jpg", "d.webp"]
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "e.png").write_bytes(b"x")
+    (folder / "deep" / "back").symlink_to(folder)
+    assert names(folder) == ["Zoë Ü 1.jpeg", "a.png", "b.JPG", "c[1].jpg", "d.webp"]
+    assert names(folder / "deep" / "back") == ["Zoë Ü 1.jpeg", "a.png", "b.JPG", "c[1].jpg", "d.webp"]  # if it is named
+
+
+def test_the_frames_of_a_folder_are_its_own_files(folder):
+    assert [path.name for path in photos.photos_in(folder)] == ["Zoë Ü 1.jpeg", "a.png", "b.JPG", "c[1].jpg"]
+    with pytest.raises(FileNotFoundError, match="holds no file"):
+        photos.photos_in(folder / "empty")
 
 
 def test_order_is_kept_and_doubles_are_dropped(folder):
     (folder / "link.png").symlink_to(folder / "a.png")
     paths = [folder / "b.JPG", str(folder / "a.png"), folder / "deep" / ".." / "b.JPG", folder / "link.png", folder]
-    assert [p.name for p in photos.find_photos(paths)] == ["b.JPG", "a.png", "Zoë Ü 1.jpeg", "c[1].jpg"]
+    assert names(paths) == ["b.JPG", "a.png", "Zoë Ü 1.jpeg", "c[1].jpg", "d.webp"]
 
 
 def test_patterns(folder):
-    assert [p.name for p in photos.find_photos(str(folder / "*.p*g"))] == ["a.png"]
-    assert [p.name for p in photos.find_photos(str(folder / "**" / "*.webp"))] == ["d.webp"]
-    assert [p.name for p in photos.find_photos(str(folder / "c[1].jpg"))] == ["c[1].jpg"]
+    assert names(str(folder / "*.p*g")) == ["a.png"]
+    assert names(str(folder / "**" / "*.webp")) == ["d.webp"]
+    assert names(str(folder / "c[1].jpg")) == ["c[1].jpg"]
+
+
+def test_results_among_the_photos_are_left_out(folder):
+    (folder / "deep" / "me").mkdir()
+    (folder / "deep" / "me" / "overlay.png").write_bytes(b"x")
+    own = ["Zoë Ü 1.jpeg", "a.png", "b.JPG", "c[1].jpg"]
+    assert names(folder) == [*own, "d.webp", "overlay.png"]
+    assert names(folder, leave_out=folder / "deep") == own
+    assert names(str(folder / "**" / "*.*g"), leave_out=folder / "deep") == [own[0], "a.png", own[3]]
+    # Results that were written into the folder of the photos itself:
+    assert names(folder / "deep", leave_out=folder / "deep") == ["d.webp"]
+    assert names(str(folder / "deep" / "*.webp"), leave_out=folder / "deep") == ["d.webp"]
+    assert names(folder / "deep" / "me" / "overlay.png", leave_out=folder / "deep") == ["overlay.png"]  # as told
+    assert names(folder, leave_out=folder / "none") == [*own, "d.webp", "overlay.png"]
 
 
 @pytest.mark.parametrize("missing", ["none.jpg", "*.bmp", "empty", "none/"])

@@ -308,16 +308,9 @@ def _hash(text: str) -> str:
 def _expand(given: str, out: Path | None) -> Iterator[tuple[Path, str]]:
     """Yields (path, source) of what one argument stands for."""
     root = Path(given)
-    if not root.is_dir():
-        yield from ((path, f"{path.resolve().parent.name}/{path.name}") for path in photos.find_photos([given]))
-        return
-    left_out = Path(out).resolve() if out else None
-    for folder, inner, names in os.walk(root):
-        here = Path(folder)
-        inner[:] = [name for name in inner if not name.startswith(".") and (here / name).resolve() != left_out]
-        for name in names:
-            if Path(name).suffix.lower() in photos.SUFFIXES and not name.startswith("."):
-                yield here / name, (Path(root.resolve().name) / (here / name).relative_to(root)).as_posix()
+    for path in photos.find_photos([root], leave_out=out):
+        inside = path.relative_to(root) if root.is_dir() else path.name
+        yield path, Path((root if root.is_dir() else path.parent).resolve().name, inside).as_posix()
 
 
 def _people_of_folder(folder: Path, found: dict[Path, Photo]) -> dict[Path, str]:

@@ -1,10 +1,13 @@
 """Named arrays in one compressed file (.npz), read as untrusted input and written reproducibly."""
 
 import io
+import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
@@ -17,7 +20,7 @@ class ArchiveError(InputError):
     """The file is not a usable archive of arrays; the message says what was received."""
 
 
-def read_arrays(path, max_bytes=MAX_BYTES):
+def read_arrays(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
     """Reads every array of an .npz without unpickling anything.
 
     Args:
@@ -52,7 +55,7 @@ def read_arrays(path, max_bytes=MAX_BYTES):
     return arrays
 
 
-def write_arrays(path, arrays, overwrite=False):
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike], overwrite: bool = False) -> None:
     """Writes named arrays so that equal arrays give equal bytes, and never leaves half a file.
 
     Args:

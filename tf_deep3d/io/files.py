@@ -2,21 +2,27 @@
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
+from collections import Counter
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+
+_NUMBERED = re.compile(r"-(face|photo)\d+$", re.IGNORECASE)  # the endings of `folder_names` and `face_folder`
 
 
-def refuse_existing(*paths):
-    """Raises FileExistsError if any of `paths` exists."""
+def refuse_existing(*paths: str | os.PathLike[str]) -> None:
+    """Raises FileExistsError if any of `paths` exists; the message names the flag of the commands."""
     for path in paths:
         if os.path.lexists(path):
-            raise FileExistsError(f"Pass overwrite to replace an existing file. Received: {path}")
+            raise FileExistsError(f"--overwrite is needed to replace what exists. Received: {path}")
 
 
-def refuse_foreign(folder, mark):
+def refuse_foreign(folder: str | os.PathLike[str], mark: str) -> None:
     """Raises FileExistsError unless `folder` may be replaced: it is not there, is empty, or holds a file `mark`, by
     which a folder of ours is known."""
     folder = Path(folder)
@@ -25,7 +31,7 @@ def refuse_foreign(folder, mark):
 
 
 @contextmanager
-def writing(path, overwrite=False):
+def writing(path: str | os.PathLike[str], overwrite: bool = False) -> Generator[BinaryIO]:
     """Opens a temporary file beside `path` that takes its name when the block ends well, and vanishes otherwise.
 
     Args:
@@ -53,7 +59,7 @@ def writing(path, overwrite=False):
 
 
 @contextmanager
-def writing_folder(folder, overwrite=False):
+def writing_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Generator[Path]:
     """Makes a temporary folder beside `folder` that takes its name when the block ends well, and vanishes otherwise.
 
     Args:
@@ -79,7 +85,7 @@ def writing_folder(folder, overwrite=False):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _move_into_place(temporary, folder):
+def _move_into_place(temporary: Path, folder: Path) -> None:
     """Renames `temporary` to `folder`; an existing folder steps aside first and is removed last."""
     if folder.exists():
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name[:40]}.") as aside:
@@ -89,31 +95,37 @@ def _move_into_place(temporary, folder):
         temporary.rename(folder)
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_names(paths):
-    """A folder name for each file: the file's name without suffix, with it where two would collide, then numbered.
+def folder_names(photos: Sequence[Path]) -> list[str]:
+    """The folder of results for each photo.
+
+    It is called like the file without its suffix; with it where two would share the name, or the name ends like a
+    number of ours. A further photo of the same file name gets "-photo2", and so on; a further face of a photo,
+    "-face2" (`face_folder`). So no name means two things: me-face2 is always the second face of me.jpg.
 
     Args:
-      paths: files.
+      photos: files.
 
     Returns:
-      Names in the same order, all different, also on file systems that ignore case.
+      Names in the same order, all different, also on file systems that ignore case, and from all of `face_folder`.
     """
-    stems = [path.stem.casefold() for path in paths]
-    taken = set()
-    bases = (path.stem if stems.count(stem) == 1 else path.name for path, stem in zip(paths, stems, strict=True))
-    return [free_name(base, taken) for base in bases]
+    stems = Counter(photo.stem.casefold() for photo in photos)
+    seen: Counter[str] = Counter()
+    names: list[str] = []
+    for photo in photos:
+        free = stems[photo.stem.casefold()] == 1 and not _NUMBERED.search(photo.stem)
+        name = photo.stem if free else photo.name
+        seen[name.casefold()] += 1
+        first = seen[name.casefold()] == 1 and not _NUMBERED.search(name)
+        names.append(name if first else f"{name}-photo{seen[name.casefold()]}")
+    return names
 
 
-def free_name(base, taken):
-    """`base`, numbered if it is in the set `taken` already, to which it is added."""
-    name, number = base, 2
-    while name.casefold() in taken:
-        name, number = f"{base}-{number}", number + 1
-    taken.add(name.casefold())
-    return name
+def face_folder(name: str, number: int) -> str:
+    """The folder of the `number`-th face, from 1, of the photo whose folder `folder_names` calls `name`."""
+    return name if number == 1 else f"{name}-face{number}"

@@ -1,20 +1,27 @@
 """Finds and reads photos. What is read is untrusted: it is judged by its content, within limits, never by its name."""
 
+import contextlib
 import glob
 import io
 import os
+import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tf_deep3d.errors import InputError
 
-MAX_PIXELS = 80_000_000  # refused before decoding; below the size from which Pillow itself warns of a bomb
+MAX_PIXELS = 80_000_000  # that are decoded; more are refused before
+# Of a JPEG, which beyond `MAX_PIXELS` is decoded at half its width and height. What it costs in memory is what libjpeg
+# keeps of a progressive one: up to 6 bytes a pixel.
+MAX_JPEG_PIXELS = 3 * MAX_PIXELS
 MAX_BYTES = 512 * 2**20
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif", ".mpo")
 # Only decoders that read pixels: Pillow's full list holds formats that run other programs.
-_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+_JPEG = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation -> (transposed, columns reversed, rows reversed), applied in this order.
 _ORIENTATIONS = {
@@ -32,11 +39,14 @@ class PhotoError(InputError):
     """The bytes are no photo that can be read; the message says what was received."""
 
 
-def read_photo(source):
+def read_photo(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> np.ndarray:
     """Reads one photo.
 
     Greyscale, palette, CMYK, 16-bit and animated pictures (first frame) are accepted. EXIF orientation is applied.
     Transparent pixels are shown on white. Colour profiles are ignored: values are taken as sRGB.
+
+    A JPEG of more than `MAX_PIXELS`, as phones of 108 and 200 megapixels write, is read at half its width and height.
+    Whatever is found in a photo is in px of the picture that this function returns.
 
     Args:
       source: path of a file, or its bytes.
@@ -46,7 +56,8 @@ def read_photo(source):
 
     Raises:
       OSError: the file cannot be opened.
-      PhotoError: empty, too large (`MAX_BYTES`, `MAX_PIXELS`), truncated, or no picture of a known format.
+      PhotoError: empty, too large (`MAX_BYTES`; `MAX_JPEG_PIXELS` or, of other formats, `MAX_PIXELS`), truncated, or
+        no picture of a known format.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
@@ -62,18 +73,16 @@ def read_photo(source):
     if len(data) > MAX_BYTES:
         raise PhotoError(f"a photo may have {MAX_BYTES} bytes at most. Received: {name}, which is larger")
     try:
-        Image.init()
-        formats = [known for known in _FORMATS if known in Image.OPEN]  # what this Pillow was built with
-        with Image.open(io.BytesIO(data), formats=formats) as image:
+        with _open(data) as image:
             _check_size(image, name)
+            if image.width * image.height > MAX_PIXELS:
+                image.draft(None, (image.width // 2, image.height // 2))
             image.load()
             _check_size(image, name)
             orientation = _orientation(image)  # after loading: the TIFF reader turns the picture and clears the tag
             pixels = _to_rgb(image, name)
     except PhotoError:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PhotoError(f"a photo may have {MAX_PIXELS} pixels at most. Received: {name}: {error}") from error
     except Image.UnidentifiedImageError as error:
         start = data[:8].hex(" ")
         raise PhotoError(
@@ -88,60 +97,97 @@ def read_photo(source):
     return _orient(pixels, orientation)
 
 
-def find_photos(paths):
-    """Lists the photos that paths, patterns and directories name.
+def find_photos(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], leave_out: str | os.PathLike[str] | None = None
+) -> list[Path]:
+    """Lists the photos that paths, patterns and folders name.
 
     Args:
-      paths: one path or several: a file (of any name); a directory, which stands for its own files with one of
-        `SUFFIXES`, by name, hidden ones left out; or a glob pattern (`**` for folders at any depth), for the files
-        it matches, by name. A path that exists is never taken for a pattern.
+      paths: one path or several: a file (of any name); a folder, which stands for all files with one of `SUFFIXES` in
+        it and in its sub-folders at any depth, by path; or a glob pattern (`**` for folders at any depth), for the
+        files it matches, by path. Hidden files and folders, and links to folders, are passed over. A path that exists
+        is never taken for a pattern.
+      leave_out: folder, usually of results, that folders and patterns do not lead into; if it is the given folder
+        itself, its own files are listed, but not those of its sub-folders.
 
     Returns:
       list of `Path`, in the order given; a file named twice is listed once.
 
     Raises:
-      FileNotFoundError: a path does not exist, a pattern matches no file, a directory holds no photo, or no path
-        was given.
+      FileNotFoundError: a path does not exist, a pattern matches no file, a folder holds no photo, or no path was
+        given.
     """
-    if isinstance(paths, str | os.PathLike):
-        paths = [paths]
-    found = {}
-    for path in map(Path, paths):
-        for photo in _expand(path):
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    closed = Path(leave_out).resolve() if leave_out is not None else None
+    found: dict[Path, Path] = {}
+    for path in map(Path, given):
+        for photo in _expand(path, closed):
             found.setdefault(photo.resolve(), photo)
     if not found:
         raise FileNotFoundError("at least one photo is needed. Received: none")
     return list(found.values())
 
 
-def _expand(path):
+def photos_in(folder: str | os.PathLike[str]) -> list[Path]:
+    """The photos of `find_photos` that lie in one folder itself, by name: the frames of a clip."""
+    return _expand(Path(folder), Path(folder).resolve())
+
+
+def _expand(path: Path, closed: Path | None) -> list[Path]:
+    """The photos of one path, less those in `closed` (`_is_closed`)."""
     if path.is_dir():
-        photos = sorted(
-            entry
-            for entry in path.iterdir()
-            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-        )
+        photos = sorted(photo for photo in _walk(path) if not _is_closed(photo, path, closed))
         if not photos:
             known = " ".join(SUFFIXES)
-            raise FileNotFoundError(f"the directory holds no file ending in {known}. Received: {str(path)!r}")
+            raise FileNotFoundError(f"the folder holds no file ending in {known}. Received: {str(path)!r}")
         return photos
     if path.exists():
         return [path]
     if glob.has_magic(str(path)):
-        photos = sorted(match for match in map(Path, glob.glob(str(path), recursive=True)) if match.is_file())
+        matches = sorted(match for match in map(Path, glob.glob(str(path), recursive=True)) if match.is_file())
+        photos = [photo for photo in matches if not _is_closed(photo, path.parent, closed)]
         if photos:
             return photos
         raise FileNotFoundError(f"the pattern matches no file. Received: {str(path)!r}")
     raise FileNotFoundError(f"there is no such photo. Received: {str(path)!r}")
 
 
-def _check_size(image, name):
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in names:
+            path = Path(folder, name)
+            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+                yield path
+
+
+def _is_closed(photo: Path, given: Path, closed: Path | None) -> bool:
+    """Whether a photo lies in `closed` or below; right in it does not count where it is the `given` folder."""
+    place = photo.resolve().parent
+    return closed is not None and (closed in place.parents or place == closed != given.resolve())
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    """The picture, not decoded yet: `Image.open` without its limit, so that only ours holds."""
+    Image.init()
+    for kind in _FORMATS:
+        factory, accepts = Image.OPEN.get(kind, (None, None))  # what this Pillow was built with
+        if factory is None or (accepts is not None and accepts(data[:16]) is not True):
+            continue
+        with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # how decoders say: not mine
+            return factory(io.BytesIO(data), "")
+    raise Image.UnidentifiedImageError
+
+
+def _check_size(image: ImageFile.ImageFile, name: str) -> None:
     width, height = image.size
-    if width < 1 or height < 1 or width * height > MAX_PIXELS:
-        raise PhotoError(f"a photo may have 1 to {MAX_PIXELS} pixels. Received: {name}, {width} x {height} pixels")
+    most = MAX_JPEG_PIXELS if image.format in _JPEG else MAX_PIXELS
+    if not (width > 0 and height > 0 and width * height <= most):
+        received = f"{name}, {width} x {height} pixels"
+        raise PhotoError(f"a photo in the format {image.format} may have 1 to {most} pixels. Received: {received}")
 
 
-def _orientation(image):
+def _orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8; 1 where there is none, or the EXIF block cannot be read."""
     try:
         value = image.getexif().get(_ORIENTATION_TAG, 1)
@@ -150,7 +196,7 @@ def _orientation(image):
     return value if value in _ORIENTATIONS else 1
 
 
-def _to_rgb(image, name):
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     """[H, W, 3] uint8 of a loaded Pillow image of any mode."""
     if image.mode.startswith("I"):  # 16 bits, also where Pillow widens them to 32
         levels = np.asarray(image).astype(np.int64)
@@ -164,10 +210,10 @@ def _to_rgb(image, name):
         picture = image.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
         return np.array(Image.alpha_composite(white, picture).convert("RGB"))
-    return np.array(image.convert("RGB"))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _orient(pixels, orientation):
+def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     transposed, columns, rows = _ORIENTATIONS.get(orientation, (False, False, False))
     if transposed:
         pixels = pixels.swapaxes(0, 1)

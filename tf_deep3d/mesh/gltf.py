@@ -94,11 +94,12 @@ def build(
     }
     gltf = Gltf(tree, bytearray())
     owner, primitive = _add_primitive(gltf, mesh)
-    tree["meshes"] = [{"name": name, "primitives": [primitive]}]
+    shape: dict[str, Any] = {"name": name, "primitives": [primitive]}
     if targets:
         primitive["targets"] = [{"POSITION": _add_displacements(gltf, d[owner])} for d in targets.values()]
         shown = [float(weights.get(target, 0.0)) for target in targets]
-        tree["meshes"][0] |= {"weights": shown, "extras": {"targetNames": list(targets)}}
+        shape |= {"weights": shown, "extras": {"targetNames": list(targets)}}
+    tree["meshes"] = [shape]
     if mesh.texture is not None:
         view = _add_view(gltf, encode(mesh.texture, image_format))
         surface["baseColorTexture"] = {"index": 0}

@@ -19,7 +19,7 @@ from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.fitting import descent as fitting
 from tf_deep3d.io import photos
-from tf_deep3d.io.files import folder_names, free_name, refuse_existing
+from tf_deep3d.io.files import face_folder, folder_names, refuse_existing
 from tf_deep3d.models import rnet
 from tf_deep3d.models.recognition import build_recognition
 from tf_deep3d.reconstruction import results
@@ -220,19 +220,17 @@ def reconstruct_photos(paths, out, options, models, on_progress=None):
     """
     progress = on_progress or (lambda share: None)
     names = folder_names(paths)
-    taken = {name.casefold() for name in names}
     waiting = []  # the portraits of each photo
     for path, name in zip(paths, names, strict=True):
         try:
             if not options.overwrite:
                 refuse_existing(out / name)
-            first, *others = portraits_of(path, models.levels[-1], options.all_faces)
+            found = portraits_of(path, models.levels[-1], options.all_faces)
         except (photos.PhotoError, NoFaceError, OSError) as error:
             progress(1.0)
             yield Failure(path, str(error))
             continue
-        others = [p._replace(folder=free_name(f"{name}-{number}", taken)) for number, p in enumerate(others, 2)]
-        waiting.append([first._replace(folder=name), *others])
+        waiting.append([p._replace(folder=face_folder(name, number)) for number, p in enumerate(found, 1)])
         if sum(map(len, waiting)) >= BATCH:
             yield from _reconstruct(waiting, out, options, models, progress)
             waiting = []

@@ -237,7 +237,7 @@ def _clip(folder, name):
 def _frames(clip, folder, count):
     """Paths of `count` evenly spread frames; those of a video are written into `folder` unless they are there."""
     if clip.is_dir():
-        found = sorted(photos.find_photos([clip]), key=video.natural_order)
+        found = sorted(photos.photos_in(clip), key=video.natural_order)
         return [found[i] for i in _spread(len(found), count)]
     if not (folder / "whole").is_file():
         # The number of frames that a video claims is not to be relied on: it is read twice.

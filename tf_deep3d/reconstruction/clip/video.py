@@ -90,7 +90,7 @@ def frame_count(path):
     """Number of frames that a clip says it has, or None: to show progress, not to rely on."""
     path = Path(path)
     if path.is_dir():
-        return len(photos.find_photos([path]))
+        return len(photos.photos_in(path))
     with _opened(path) as container:
         stream = container.streams.video[0]
         seconds = container.duration / 1e6 if container.duration else 0.0
@@ -150,7 +150,7 @@ def writing_codec():
 
 
 def _read_folder(path, frame_rate):
-    for index, photo in enumerate(sorted(photos.find_photos([path]), key=natural_order)):
+    for index, photo in enumerate(sorted(photos.photos_in(path), key=natural_order)):
         yield Frame(index / frame_rate, photos.read_photo(photo))
 
 
