@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from tf_deep3d import command_line
+from tf_deep3d.errors import extra
 
 EXAMPLES = """
 examples:
@@ -41,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with command_line.quiet():
+    with command_line.quiet(), extra("train"):
         from tf_deep3d.training import config, devices, run, run_folder
         from tf_deep3d.training.settings import TrainSettings
 

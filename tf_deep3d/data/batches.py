@@ -120,8 +120,9 @@ def _stream(
     def one_pass(number: Any) -> tf.data.Dataset:
         tf.random.set_seed(1)  # of this graph alone: the order must not depend on what the caller's global seed is
         key = tf.stack([tf.constant(seed, tf.int64), number])
-        throw = tf.random.stateless_uniform([2], key, minval=None, maxval=None, dtype=tf.int64)
-        order = tf.random.experimental.stateless_shuffle(tf.range(len(source.shards)), seed=throw)
+        random: Any = tf.random  # of which type checkers know less than there is
+        throw = random.stateless_uniform([2], key, minval=None, maxval=None, dtype=tf.int64)
+        order = random.experimental.stateless_shuffle(tf.range(len(source.shards)), seed=throw)
         return make_pass(order, throw[0])
 
     passes, part = divmod(start, count)
@@ -135,9 +136,12 @@ def shards(
     paths = tf.constant([str(shard.path) for shard in source.shards])
     counts = tf.constant([shard.count for shard in source.shards], tf.int64)
     order = tf.range(len(source.shards)) if order is None else order
-    return tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(counts, order))).interleave(
-        lambda path, count: finish(tfrecord.open_shard(path).take(count)), cycle_length=CYCLE
-    )
+
+    def opened(*shard: Any) -> tf.data.Dataset:
+        return finish(tfrecord.open_shard(shard[0]).take(shard[1]))
+
+    listed = tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(counts, order)))
+    return listed.interleave(opened, cycle_length=CYCLE)
 
 
 def parse(serialized: Array, coefficients: int) -> dict[str, Array]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tf_deep3d.arrays import Array
 from tf_deep3d.data import augmentation, batches, records
-from tf_deep3d.data.mixture import Batches, DataSettings, finish_batch, open_sources
+from tf_deep3d.data.mixture import Batches, DataSettings, finish_batch, open_sources, schedule
 from tf_deep3d.data.records import Records
 from tf_deep3d.face.landmarks import NOSE_TIP, OUTER_EYE_CORNERS
 
@@ -85,6 +85,7 @@ def open_batches(
         return [batches.field(group[0], "person").numpy().decode() for _, group in numbered(number).take(count)]
 
     damage = tuple(bad for source, _ in sources for bad in source.damage)
+    schedule(settings, [count for _, count in sources], seed, 0)  # raises what `training` would
     return Batches(sum(count for _, count in sources), damage, training, validation, names)
 
 

@@ -134,7 +134,7 @@ def _in_turn(shards: Iterable[Shard]) -> Iterator[bytes]:
             yield serialized
 
 
-def _parse(serialized: bytes, coefficients: int) -> dict[str, np.ndarray]:
+def _parse(serialized: bytes, coefficients: int) -> dict[str, Any]:
     """What training needs of one record."""
     record = tfrecord.parse(serialized, records.SCHEMA)
     given = record["coefficients"]
@@ -154,7 +154,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return jax.jit(function)
 
 
-def _stack(parsed: Iterable[dict[str, np.ndarray]]) -> dict[str, Array]:
+def _stack(parsed: Iterable[dict[str, Any]]) -> dict[str, Array]:
     """A batch, as tensors, of parsed records."""
     parsed = list(parsed)
     return {name: ops.convert_to_tensor(np.stack([record[name] for record in parsed])) for name in parsed[0]}

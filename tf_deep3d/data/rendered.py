@@ -221,7 +221,7 @@ def background(size: int, backgrounds: tuple[Path, ...], rng: np.random.Generato
         grey, color = rng.normal(0, 1, (cells, cells, 1)), rng.normal(0, 0.35, (cells, cells, 3))
         noise = ((grey + color) * strength).astype(np.float32)
         planes = [Image.fromarray(noise[..., i]).resize((size, size), Image.Resampling.BICUBIC) for i in range(3)]
-        result = result + np.stack(planes, -1)
+        result = result + np.stack([np.asarray(plane) for plane in planes], -1)
     return np.clip(result, 0, 1).astype(np.float32)
 
 

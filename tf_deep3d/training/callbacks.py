@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
+from tf_deep3d.errors import extra
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io.files import writing
 from tf_deep3d.models import cnet as cnets
@@ -184,6 +185,8 @@ def open_board(folder: Path) -> Callable[..., None]:
     TensorFlow it does nothing."""
     if keras.backend.backend() != "tensorflow":
         return lambda step, scalars=None, picture=None: None
+    with extra("train"):
+        import tensorboard  # noqa: F401  what tf.summary writes by
     import tensorflow as tf
 
     writer = tf.summary.create_file_writer(str(Path(folder, "tensorboard")))
