@@ -270,12 +270,12 @@ def test_command_goes_on_after_a_face_that_cannot_be_written(bundle, photo, tmp_
     both = np.concatenate([photo, photo[::2, ::2].repeat(2, 0)], axis=1)[:, : photo.shape[1] + 256]
     for name in ("a", "b"):
         Image.fromarray(both).save(tmp_path / f"{name}.png")
-    (tmp_path / "out" / "a-2").mkdir(parents=True)
+    (tmp_path / "out" / "a-face2").mkdir(parents=True)
     assert device.main([str(bundle), f"{tmp_path}/*.png", "--out", str(tmp_path / "out"), "--all-faces"]) == 0
     said = capfd.readouterr()
     assert "3 faces written" in said.out
-    assert "a-2" in said.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "a-2", "b", "b-2"]
+    assert "a-face2" in said.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a", "a-face2", "b", "b-face2"]
 
 
 def test_command_puts_photos_of_one_person_together(bundle, photo, tmp_path, capfd):

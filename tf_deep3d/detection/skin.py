@@ -8,8 +8,10 @@ import functools
 import json
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_deep3d import assets
+from tf_deep3d.arrays import Array, Namespace
 
 SKIN_MIXTURES = assets.find("skin_mixtures.json")
 PRIOR = 0.8  # P(skin) inside the crop of a face, where most pixels are skin
@@ -17,7 +19,7 @@ ATTENTIONS = ("codes", "paper")
 _CHUNK = 8192  # pixels at a time, so that the temporaries stay in the cache
 
 
-def skin_probability(image, prior=PRIOR):
+def skin_probability(image: ArrayLike, prior: float = PRIOR) -> np.ndarray:
     """P(skin | colour) of every pixel.
 
         P = prior * p(colour | skin) / (prior * p(colour | skin) + (1 - prior) * p(colour | other))
@@ -50,7 +52,7 @@ def skin_probability(image, prior=PRIOR):
     return probability.reshape(image.shape[:-1])
 
 
-def skin_levels(image):
+def skin_levels(image: ArrayLike) -> np.ndarray:
     """`skin_probability` as records store it, looked up: 20 times as fast once the table of all colours is made.
 
     Args:
@@ -70,7 +72,7 @@ def skin_levels(image):
 
 
 @functools.cache
-def _levels_of_all_colors():
+def _levels_of_all_colors() -> np.ndarray:
     """[2^24] uint8, at red * 2^16 + green * 2^8 + blue; 16 MiB, about two seconds."""
     green, blue = np.mgrid[:256, :256].astype(np.uint8)
     rows = []
@@ -80,7 +82,7 @@ def _levels_of_all_colors():
     return np.concatenate(rows)
 
 
-def skin_attention(probability, variant="codes", xp=np):
+def skin_attention(probability: Array, variant: str = "codes", xp: Namespace = np) -> Array:
     """The photometric loss' weight of every pixel.
 
     Args:
@@ -104,7 +106,7 @@ def skin_attention(probability, variant="codes", xp=np):
     return xp.where(probability > 0.5, xp.ones_like(probability), probability)
 
 
-def _posterior(colors, prior):
+def _posterior(colors: np.ndarray, prior: float) -> np.ndarray:
     """[N, 3] in 0..255 -> [N]. The log of each Gaussian is linear in (1, c, c^2): one matrix product for all 32.
 
     The product is an einsum and not `@`: BLAS would wake its threads for it, which costs more than it saves.
@@ -119,7 +121,7 @@ def _posterior(colors, prior):
 
 
 @functools.cache
-def _log_gaussians():
+def _log_gaussians() -> np.ndarray:
     """[32, 7] float32: log(weight * Gaussian) as coefficients of 1, c - 127.5 and its square; skin first."""
     mixtures = json.loads(SKIN_MIXTURES.read_text(encoding="utf-8"))
     rows = []
