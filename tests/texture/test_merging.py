@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from tests.texture.test_texture import CAMERA, TRANSFORM, on_texels, posed, take_photo
+from tests.texture.photos import CAMERA, SIZE, TRANSFORM, on_texels, posed, take_photo
 from tf_deep3d.face import lighting
 from tf_deep3d.texture import fields, merging, texture
-
-SIZE = 256
+from tf_deep3d.texture.atlas import unwrap
+from tf_deep3d.texture.views import extract_view
 
 
 @pytest.fixture(scope="module")
 def atlas(tiny_model):
-    return texture.unwrap(tiny_model, SIZE)
+    return unwrap(tiny_model, SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def light(*first):
 
 
 def shown(model, atlas, albedo, yaw, illumination, spoil=None):
-    """`texture.View` of the albedo in a photo at `yaw`; `spoil` may change the photo."""
+    """`View` of the albedo in a photo at `yaw`; `spoil` may change the photo."""
     face = posed(model, yaw, illumination=illumination)
     colors = lighting.shade(albedo[None], face.normals, illumination)[0]
     photo = take_photo(model, face, colors)
     photo = photo if spoil is None else spoil(photo, TRANSFORM.inverse().apply(face.pixels[0]))
-    view = texture.photograph(photo, model, face, CAMERA, TRANSFORM, atlas)
+    view = extract_view(photo, model, face, CAMERA, TRANSFORM, atlas)
     return merging.reflectance(view, face, illumination[0], atlas)
 
 

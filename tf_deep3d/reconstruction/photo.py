@@ -23,7 +23,7 @@ from tf_deep3d.io.files import face_folder, folder_names, refuse_existing
 from tf_deep3d.models import rnet
 from tf_deep3d.models.recognition import build_recognition
 from tf_deep3d.reconstruction import results
-from tf_deep3d.texture import texture
+from tf_deep3d.texture.atlas import Atlas, unwrap
 
 BATCH = 16  # faces fitted at once; bounds the memory
 REFINE = 20  # steps of the fit after R-Net
@@ -103,14 +103,14 @@ class Models(NamedTuple):
     Attributes:
       levels: the face model's levels of detail, the coarsest first.
       written: the level of detail of the meshes.
-      atlas: `texture.Atlas` of `written`.
+      atlas: `Atlas` of `written`.
       recognition: the perceptual network.
       rnet: `RNet`, or None to fit from the mean face.
     """
 
     levels: tuple
     written: morphable_model.MorphableModel
-    atlas: texture.Atlas
+    atlas: Atlas
     recognition: Any
     rnet: Any = None
 
@@ -202,7 +202,7 @@ def load_models(options):
     network = None
     if options.method == "rnet":
         network = rnet.load_rnet(options.weights or rnet.SHIPPED, rnet.fingerprint(options.model))
-    return Models(levels, written, texture.unwrap(written), build_recognition(), network)
+    return Models(levels, written, unwrap(written), build_recognition(), network)
 
 
 def reconstruct_photos(paths, out, options, models, on_progress=None):

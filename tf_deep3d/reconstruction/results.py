@@ -16,7 +16,7 @@ from tf_deep3d.mesh.mesh import PNG_LEVEL
 from tf_deep3d.mesh.obj import write_obj
 from tf_deep3d.mesh.ply import write_ply
 from tf_deep3d.rendering import pictures
-from tf_deep3d.texture import texture
+from tf_deep3d.texture import texture, views
 
 FILES = ("face.obj", "face.mtl", "texture.png", "face.glb", "face.ply", "overlay.png", "coefficients.json")
 
@@ -28,7 +28,7 @@ def write_face(folder, portrait, model, atlas, coefficients, terms, method, over
       folder: to create.
       portrait: `pipeline.Portrait`.
       model: `MorphableModel` at the level of detail to write.
-      atlas: `texture.unwrap(model)`.
+      atlas: `atlas.unwrap(model)`.
       coefficients: `Coefficients` of this one face.
       terms: raw losses, name -> number.
       method: that made the face, see `pipeline.Options`.
@@ -60,10 +60,10 @@ def write_face(folder, portrait, model, atlas, coefficients, terms, method, over
 
 
 def photograph(portrait, model, atlas, face):
-    """What the photo of a `pipeline.Portrait` shows of its `Face`: `texture.View`."""
+    """What the photo of a `pipeline.Portrait` shows of its `Face`: `views.View`."""
     transform = portrait.crop.transform
     from_window = replace(transform, translation=tuple(transform.apply(portrait.corner)))
-    return texture.photograph(portrait.window, model, face, Camera(), from_window, atlas)
+    return views.extract_view(portrait.window, model, face, Camera(), from_window, atlas)
 
 
 def write_meshes(folder, name, model, coefficients, image):

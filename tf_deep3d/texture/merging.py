@@ -10,20 +10,24 @@ so that it stays sharp. The eyes come from one photo, because they look somewher
 Letters: N photos, S side of the texture in px, h, w size of the coarse band.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from tf_deep3d.face import lighting
+from tf_deep3d.face import Face, lighting
 from tf_deep3d.texture import fields, texture
+from tf_deep3d.texture.atlas import Atlas, at_texels, on_texture
+from tf_deep3d.texture.texture import Texture
+from tf_deep3d.texture.views import View
 
 SHARPNESS = 8  # power of the weights of the fine band: a photo that is trusted half as much counts 1/256
 REACH = 4.0  # cells of the coarse band, standard deviation of the smoothing of its weights
 SHADES = (0.15, 0.5)  # of the photo's median light, between which a texel rises from unusable to well lit
 DISAGREEMENT = 0.3  # of log colours from what the photos agree on, at which a photo counts half
 ROUNDS = 3  # in which they agree
-LUMINANCE = np.float32([0.299, 0.587, 0.114])
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class _Layer(NamedTuple):
@@ -37,27 +41,27 @@ class _Layer(NamedTuple):
       importance: of the photo.
     """
 
-    difference: Any
-    weight: Any
-    coarse: Any
-    reach: Any
+    difference: np.ndarray
+    weight: np.ndarray
+    coarse: np.ndarray
+    reach: np.ndarray
     importance: float
 
 
-def reflectance(view, face, illumination, atlas):
+def reflectance(view: View, face: Face, illumination: np.ndarray, atlas: Atlas) -> View:
     """What a photo shows, without its light.
 
     Args:
-      view: `texture.View`.
+      view: `View`.
       face: `Face` of NumPy arrays; its first face is taken.
       illumination: [C, 9] of the photo.
-      atlas: `texture.Atlas`.
+      atlas: `Atlas`.
 
     Returns:
-      `texture.View` of albedo, not clipped; texels in deep shade have less weight.
+      `View` of albedo, not clipped; texels in deep shade have less weight.
     """
     normals, illumination = np.asarray(face.normals)[:1], np.asarray(illumination)[None]
-    light = texture.at_texels(atlas, lighting.irradiance(normals, illumination)[0])
+    light = at_texels(atlas, lighting.irradiance(normals, illumination)[0])
     strength = light @ LUMINANCE if light.shape[1] == 3 else light[:, 0]
     seen = view.weight > 0
     usual = np.median(strength[seen]) if seen.any() else 1.0
@@ -67,26 +71,26 @@ def reflectance(view, face, illumination, atlas):
     return view._replace(colors=view.colors / np.maximum(light, SHADES[0] * usual), weight=weight)
 
 
-def merge(views, albedo, atlas, mirror=True):
+def merge(views: Iterable[tuple[View, float]], albedo: np.ndarray, atlas: Atlas, mirror: bool = True) -> Texture:
     """Merges what photos show and completes the rest.
 
     Args:
-      views: iterable of at least one (`texture.View` of `reflectance`, importance of the photo in (0, 1]); read once,
+      views: iterable of at least one (`View` of `reflectance`, importance of the photo in (0, 1]); read once,
         and about 8 MB are kept of each.
       albedo: [V, 3] RGB in [0, 1], of the model's vertices.
-      atlas: `texture.Atlas`.
+      atlas: `Atlas`.
       mirror: complete what no photo shows from the other side of the face before the albedo.
 
     Returns:
-      `texture.Texture`.
+      `Texture`.
     """
     canvas = texture.prepare_canvas(albedo, atlas)
     seen, layers, eyes, best = np.zeros_like(canvas.covered), [], None, 0.0
     for view, importance in views:
-        shown = texture.on_texture(atlas, np.log(view.colors + texture.DARKEST))
-        known = texture.trust(shown, texture.on_texture(atlas, view.weight), canvas)
+        shown = on_texture(atlas, np.log(view.colors + texture.DARKEST))
+        known = texture.trust(shown, on_texture(atlas, view.weight), canvas)
         seen = np.maximum(seen, known)
-        weight = known * texture.on_texture(atlas, view.facing)
+        weight = known * on_texture(atlas, view.facing)
         layers.append(_layer(shown - canvas.source, known, weight, importance))
         score = importance * float(weight[canvas.eyes].sum())
         if score > best:
@@ -99,7 +103,7 @@ def merge(views, albedo, atlas, mirror=True):
     return texture.finish(value, seen, canvas, atlas, mirror)
 
 
-def agree(coarse, reach):
+def agree(coarse: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What photos agree on, and how far each of them does: a mean whose weights fall with the distance from it.
 
     The first of `ROUNDS` starts from one colour for all, so that of two photos the one counts that looks like skin.
@@ -112,6 +116,7 @@ def agree(coarse, reach):
       [h, w, 3], and [N, h, w, 1] in (0, 1].
     """
     common = np.sum(coarse * reach, axis=(0, 1, 2)) / max(float(reach.sum()), 1e-30)
+    agreement = np.ones_like(reach)
     for _ in range(ROUNDS):
         distance = np.linalg.norm(coarse - common, axis=-1, keepdims=True)
         agreement = 1.0 / (1.0 + np.square(distance / DISAGREEMENT))
@@ -120,14 +125,16 @@ def agree(coarse, reach):
     return common, agreement
 
 
-def _layer(difference, known, weight, importance):
+def _layer(difference: np.ndarray, known: np.ndarray, weight: np.ndarray, importance: float) -> _Layer:
     """`_Layer` of a difference [S, S, 3] that is `known` [S, S, 1], and its weight [S, S, 1]."""
     reach = fields.shrink(weight, weight)
     coarse = fields.pull_push(*fields.shrink(difference, known))
-    return _Layer(np.float16(difference), np.float16(weight), coarse, importance * reach[0] * reach[1], importance)
+    return _Layer(
+        difference.astype(np.float16), weight.astype(np.float16), coarse, importance * reach[0] * reach[1], importance
+    )
 
 
-def _details(layers, agreement):
+def _details(layers: list[_Layer], agreement: np.ndarray) -> np.ndarray:
     """The fine band [S, S, 3], of the `_Layer`s that see a texel best and agree [N, h, w, 1] with the others."""
     size = layers[0].weight.shape[:2]
     total, details = np.zeros((*size, 1), np.float32), np.zeros((*size, 3), np.float32)
@@ -139,14 +146,14 @@ def _details(layers, agreement):
     return details / np.maximum(total, 1e-30)
 
 
-def expose(skin, illumination, importance):
-    """A `texture.Texture` of albedo as bright as the photos: an even light of their mean strength from the front.
+def expose(skin: Texture, illumination: np.ndarray, importance: np.ndarray) -> Texture:
+    """A `Texture` of albedo as bright as the photos: an even light of their mean strength from the front.
 
     Args:
-      skin: `texture.Texture`.
+      skin: `Texture`.
       illumination: [P, C, 9] of the photos.
       importance: [P], weights of the mean.
     """
-    front = np.tile(np.float32([[[0, 0, 1]]]), (len(illumination), 1, 1))
+    front = np.tile(np.array([0, 0, 1], np.float32), (len(illumination), 1, 1))
     strength = np.average(lighting.irradiance(front, illumination).mean((1, 2)), weights=importance)
     return skin._replace(image=np.clip(skin.image * max(strength, SHADES[0]), 0.0, 1.0))

@@ -30,6 +30,7 @@ from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import curves, video
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
+from tf_deep3d.texture.views import extract_view
 
 FILES = ("face.glb", "overlay.mp4", "coefficients.json", "texture.png")
 SIDEWAYS = np.radians(12)  # yaw from which a key frame shows the texture something that the frontal one does not
@@ -158,7 +159,7 @@ def _texture(scene, models):
         face = faces.reconstruct(models.written, _coefficients(scene, frames[key]), scene.camera)
         corner = tuple(map(float, scene.transform.apply(portrait.corner)))
         moved = Similarity(scene.transform.scale, 0.0, corner)
-        views.append(texture.photograph(portrait.window, models.written, face, scene.camera, moved, models.atlas))
+        views.append(extract_view(portrait.window, models.written, face, scene.camera, moved, models.atlas))
     return texture.complete(views, face.albedo[0], models.atlas).image
 
 

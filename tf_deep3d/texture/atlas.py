@@ -1,0 +1,81 @@
+"""The UV map of a model, rasterised: which point of the surface each texel of a texture is.
+
+Letters: S side of the texture, N texels that a triangle covers, V vertices, T triangles, C channels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from keras import ops
+from scipy import spatial
+
+from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.rendering import renderer
+
+MIRROR_TOLERANCE = 0.01  # dm; mirrored vertices farther than this from a vertex have no counterpart
+
+
+class Atlas(NamedTuple):
+    """The UV map of a model, rasterised.
+
+    Attributes:
+      size: S.
+      texels: [N] int, covered texels, row * S + column.
+      corners: [N, 3] int32, the vertices of the triangle at each texel's centre.
+      weights: [N, 3] float32, its barycentrics.
+      mirror: [N, 2] float32, where in the texture the mirrored point of the surface lies, x right and y down in
+        texels with centres at 0.5; NaN where there is none.
+      eyes: [N] bool, on an eyeball.
+    """
+
+    size: int
+    texels: np.ndarray
+    corners: np.ndarray
+    weights: np.ndarray
+    mirror: np.ndarray
+    eyes: np.ndarray
+
+
+def unwrap(model: MorphableModel, size: int = 1024) -> Atlas:
+    """Rasterises the UV map of a `MorphableModel` on `size` x `size` texels: `Atlas`."""
+    points = np.stack([model.uv[:, 0], 1.0 - model.uv[:, 1]], axis=-1).astype(np.float32) * size
+    fragments = renderer.rasterize(points[None], np.ones((1, len(points))), model.uv_triangles, size, size, cull=False)
+    triangle = ops.convert_to_numpy(fragments.triangle).reshape(-1)
+    texels = np.flatnonzero(triangle >= 0)
+    triangle = triangle[texels]
+    weights = ops.convert_to_numpy(fragments.barycentrics).reshape(-1, 3)[texels]
+    mirror = np.einsum("nk,nkc->nc", weights, _mirrored_corners(model, points)[triangle])
+    corners = model.triangles[triangle]
+    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]])
+
+
+def at_texels(atlas: Atlas, attributes: np.ndarray) -> np.ndarray:
+    """Vertex attributes [V, C] at the atlas' texels: [N, C] float32."""
+    attributes = np.asarray(attributes, np.float32)
+    first, second, third = (attributes[atlas.corners[:, i]] * atlas.weights[:, i, None] for i in range(3))
+    return first + second + third
+
+
+def on_texture(atlas: Atlas, values: np.ndarray) -> np.ndarray:
+    """Values of the texels, [N] or [N, C], as a picture [S, S, C], 0 elsewhere."""
+    values = values.reshape(len(atlas.texels), -1)
+    picture = np.zeros((atlas.size * atlas.size, values.shape[1]), np.float32)
+    picture[atlas.texels] = values
+    return picture.reshape(atlas.size, atlas.size, -1)
+
+
+def _mirrored_corners(model: MorphableModel, points: np.ndarray) -> np.ndarray:
+    """Texture places [T, 3, 2] of the mirrored corners of every triangle, NaN where there is no counterpart."""
+    distance, partner = spatial.cKDTree(model.mean_shape).query(
+        model.mean_shape * np.array([-1, 1, 1], np.float32), distance_upper_bound=MIRROR_TOLERANCE
+    )
+    texture_point = np.zeros(len(model.mean_shape) + 1, np.int64)  # one of each vertex; the last is for no partner
+    texture_point[model.triangles] = model.uv_triangles
+    places = points[texture_point[partner]]
+    places[~np.isfinite(distance)] = np.nan
+    mirrored = places[model.triangles]
+    # Across a seam of the UV map the corners of a mirrored triangle may lie far apart.
+    extent = np.ptp(mirrored, axis=1).max(axis=-1)
+    own = np.ptp(points[model.uv_triangles], axis=1).max(axis=-1)
+    mirrored[~(extent < 4.0 * own + 2.0)] = np.nan
+    return mirrored
