@@ -1,12 +1,18 @@
 """What leaves the building: `python -m export [RUN] OUT` writes a bundle for servers and phones."""
 
+import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export.variants import QUANTIZATIONS, variants
 from tf_deep3d import command_line
 from tf_deep3d.io.files import refuse_existing, refuse_foreign
+
+if TYPE_CHECKING:
+    from export.networks import Networks
 
 EXAMPLES = """
 examples:
@@ -22,14 +28,14 @@ exit status: 0 if the bundle was written, 1 if not, 2 for a wrong command line.
 """
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     return command_line.run(
         _run, _parser().parse_intermixed_args(arguments), interrupted="Interrupted; nothing was written."
     )
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser(
         prog="python -m export",
         description="Writes a SavedModel, TFLite models, the face model and the device runtime into one folder.",
@@ -53,7 +59,7 @@ def _parser():
     return parser
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     names = [name.strip() for name in options.quantize.split(",") if name.strip()]
     variants(names)  # a wrong name is said before the work
     if not options.overwrite:
@@ -82,7 +88,7 @@ def _run(options):
     return 0
 
 
-def _without(loaded, run):
+def _without(loaded: "Networks", run: Path | None) -> str:
     if loaded.cnet is not None:
         return ""
     return f"; no C-Net {'belongs to this R-Net' if run else 'is shipped yet'}, so sets of photos are averaged"

@@ -15,6 +15,8 @@ client.py                  asks the server (`client`)
 import importlib.metadata
 import io
 import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,13 +29,14 @@ from export.device_bundle import CONFIDENCE, MANIFEST, SCHEMA
 from export.networks import INPUT, Networks, input_shape, output_shapes
 from export.saved_model import BYTES, ERROR, write_saved_model
 from export.tflite import convert, quantize
-from export.variants import variants
+from export.variants import Variant, variants
 from tf_deep3d import __version__, command_line
 from tf_deep3d import face as faces
 from tf_deep3d.detection import alignment
 from tf_deep3d.detection import networks as face_networks
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io.files import sha256, writing, writing_folder
 from tf_deep3d.mesh import face_files
 from tf_deep3d.models import rnet as rnets
@@ -56,19 +59,26 @@ class Subject(NamedTuple):
     """
 
     networks: Networks
-    model: Any
-    face_model: Any = None
+    model: MorphableModel
+    face_model: str | Path | None = None
     shipped: bool = False
 
 
-def load_model(path=None, level=None):
+def load_model(path: str | Path | None = None, level: int | None = None) -> MorphableModel:
     """The face model at a level of detail, by default `LEVEL`, or the only one; errors as of `morphable_model.load`."""
     if level is not None:
         return morphable_model.load(path, level)
     return morphable_model.load_levels(path)[: LEVEL + 1][-1]
 
 
-def write_bundle(out, subject, crops, quantizations, force=False, overwrite=False):
+def write_bundle(
+    out: Path,
+    subject: Subject,
+    crops: tuple[np.ndarray, np.ndarray],
+    quantizations: Sequence[str],
+    force: bool = False,
+    overwrite: bool = False,
+) -> tuple[dict[str, Any], list[str]]:
     """Writes a bundle.
 
     Args:
@@ -85,7 +95,7 @@ def write_bundle(out, subject, crops, quantizations, force=False, overwrite=Fals
     Raises:
       FileExistsError: if the folder exists and `overwrite` is false.
       ParityError: if a model differs too much from Keras and `force` is false.
-      ValueError: for an unknown quantization.
+      InputError: for an unknown quantization.
       OSError: if it cannot be written.
     """
     networks, model = subject.networks, subject.model
@@ -138,7 +148,7 @@ def write_bundle(out, subject, crops, quantizations, force=False, overwrite=Fals
     return manifest, lines
 
 
-def _tflite(networks, made, calibration):
+def _tflite(networks: Networks, made: Sequence[Variant], calibration: np.ndarray) -> Iterator[tuple[Variant, bytes]]:
     """Pairs of `Variant` and its bytes; each float32 model is made once."""
     plain = {}
     for variant in made:
@@ -148,7 +158,7 @@ def _tflite(networks, made, calibration):
         yield variant, quantize(plain[key], variant.quantization, calibration)
 
 
-def _warm_up(subject):
+def _warm_up(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
     """Requests of every signature, with a grey picture."""
     grey = np.full(input_shape(1), 0.5, np.float32)
     shapes = output_shapes(subject.networks)
@@ -163,13 +173,13 @@ def _warm_up(subject):
     ]
 
 
-def _encoded(picture):
+def _encoded(picture: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.rint(255 * picture).astype(np.uint8)).save(stream, "PNG")
     return stream.getvalue()
 
 
-def _saved_model_outcome(folder, model, crops):
+def _saved_model_outcome(folder: Path, model: MorphableModel, crops: np.ndarray) -> parity.Outcome:
     """`Outcome` of the signatures `serving_default`, on PNG files, and `face`."""
     signatures = tf.saved_model.load(str(folder)).signatures
     answers, built = [], []
@@ -184,13 +194,13 @@ def _saved_model_outcome(folder, model, crops):
     return parity.outcome(model, joined, tuple(map(np.concatenate, zip(*built, strict=True))))
 
 
-def _device_outcome(runtime, crops):
+def _device_outcome(runtime: device.Runtime, crops: np.ndarray) -> parity.Outcome:
     coefficients, confidence = runtime.regress(crops.astype(np.float32) / np.float32(255))
     answers = coefficients._asdict() | ({} if confidence is None else {CONFIDENCE: confidence})
     return parity.outcome(runtime.model, answers)
 
 
-def _copy(folder, subject):
+def _copy(folder: Path, subject: Subject) -> None:
     """Writes what is no network of ours."""
     model = subject.model
     morphable_model.save_level(model, folder / "face.npz")
@@ -205,7 +215,7 @@ def _copy(folder, subject):
     (folder / "NOTICE.md").write_text(bundle_text.notice(subject), encoding="utf-8")
 
 
-def _describe(subject, made):
+def _describe(subject: Subject, made: Sequence[Variant]) -> dict[str, Any]:
     """The manifest without what is measured."""
     networks, model = subject.networks, subject.model
     layout, shapes = networks.rnet.layout, output_shapes(networks)
@@ -255,15 +265,15 @@ def _describe(subject, made):
     }
 
 
-def _files(folder):
+def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def _names(folder):
+def _names(folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in _files(folder)]
 
 
-def _entry(folder, name, subject):
+def _entry(folder: Path, name: str, subject: Subject) -> dict[str, Any]:
     """The manifest's entry of one file."""
     path = folder / name
     return {"bytes": path.stat().st_size, "sha256": sha256(path), "licence": bundle_text.licence(name, subject)}

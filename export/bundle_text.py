@@ -1,13 +1,19 @@
 """What a bundle says of itself: the README for those who build the app, the notices, the licence of each file."""
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from export.device_bundle import CONFIDENCE, QUANTIZATION
 from tf_deep3d import assets
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
+
+if TYPE_CHECKING:
+    from export.bundle import Subject
 
 TEMPLATE = Path(__file__).parent / "bundle_readme.md"
 OURS = "Apache-2.0"
@@ -23,7 +29,7 @@ MEANINGS = {
 }
 
 
-def readme(manifest, model, table):
+def readme(manifest: Mapping[str, Any], model: MorphableModel, table: Sequence[str]) -> str:
     """The bundle's README.
 
     Args:
@@ -63,7 +69,7 @@ def readme(manifest, model, table):
     return text
 
 
-def licence(name, subject):
+def licence(name: str, subject: "Subject") -> str:
     """Licence of the file `name` of a bundle of `subject` (`bundle.Subject`)."""
     if name.endswith(".npz") or name == "blendshapes.json":
         return subject.model.licence
@@ -71,7 +77,7 @@ def licence(name, subject):
     return THEIRS if weights and not subject.shipped else OURS
 
 
-def notice(subject):
+def notice(subject: "Subject") -> str:
     """NOTICE.md of a bundle of `subject` (`bundle.Subject`)."""
     parts = [
         "# NOTICE\n\nOf the code in `python/` and `client.py`: Copyright 2026 the tf_deep3d authors, Apache License "

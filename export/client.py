@@ -19,7 +19,9 @@ import json
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -27,6 +29,9 @@ MODEL = "face"
 BATCH = 8  # pictures of one request
 SET = 8  # pictures of one person fill a multiple of this, so that the server can batch the requests of many clients
 TIMEOUT = 30  # s
+# Name -> array of numbers, or list of bytes.
+Inputs: TypeAlias = Mapping[str, "np.ndarray | list[bytes]"]
+Answer: TypeAlias = dict[str, np.ndarray]
 GROUPS = ("identity", "expression", "albedo", "angles", "illumination", "translation")
 
 
@@ -34,7 +39,7 @@ class ServerError(ValueError):
     """The server did not answer; the message is its own."""
 
 
-def predict(address, signature, inputs):
+def predict(address: str, signature: str, inputs: Inputs) -> Answer:
     """Asks a server.
 
     Args:
@@ -51,8 +56,8 @@ def predict(address, signature, inputs):
     return (_rest if address.startswith(("http://", "https://")) else _grpc)(address, signature, inputs)
 
 
-def _rest(address, signature, inputs):
-    def plain(value):
+def _rest(address: str, signature: str, inputs: Inputs) -> Answer:
+    def plain(value: np.ndarray | list[bytes]) -> list[Any]:
         if isinstance(value, list):
             return [{"b64": base64.b64encode(item).decode()} for item in value]
         return np.asarray(value).tolist()
@@ -72,7 +77,7 @@ def _rest(address, signature, inputs):
     return {name: np.array(value) for name, value in outputs.items()}
 
 
-def _grpc(address, signature, inputs):
+def _grpc(address: str, signature: str, inputs: Inputs) -> Answer:
     try:
         import grpc
         import tensorflow as tf
@@ -94,7 +99,7 @@ def _grpc(address, signature, inputs):
     return {name: tf.make_ndarray(value) for name, value in answer.outputs.items()}
 
 
-def reconstruct(address, pictures):
+def reconstruct(address: str, pictures: Sequence[bytes]) -> tuple[Answer, list[str]]:
     """Coefficients of encoded pictures of aligned faces.
 
     Args:
@@ -112,7 +117,7 @@ def reconstruct(address, pictures):
     return found, [text.decode() if isinstance(text, bytes) else str(text) for text in found.pop("error")]
 
 
-def share_identity(address, found):
+def share_identity(address: str, found: Answer) -> Answer:
     """`found` of `reconstruct` with one identity for all, which are pictures of one person."""
     count = len(found["identity"])
     padding = [(0, -count % SET), (0, 0)]
@@ -123,7 +128,7 @@ def share_identity(address, found):
     return {**found, "identity": np.repeat(shared, count, axis=0)}
 
 
-def align(photo, bundle):
+def align(photo: str | Path, bundle: str | Path) -> bytes:
     """The aligned face of a photo as the bytes of a PNG file; ValueError if it shows none."""
     manifest = json.loads(Path(bundle, "manifest.json").read_text(encoding="utf-8"))
     sys.path.insert(0, str(Path(bundle, "python")))
@@ -142,7 +147,7 @@ def align(photo, bundle):
     return stream.getvalue()
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("address", help="http://HOST:8501 for REST, HOST:8500 for gRPC")
@@ -178,7 +183,7 @@ def main(arguments=None):
     return 1 if failed else 0
 
 
-def _report(path, error):
+def _report(path: Path, error: Exception | str) -> int:
     print(f"{path}: {error}", file=sys.stderr)
     return 1
 

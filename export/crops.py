@@ -4,6 +4,8 @@ Real photos are best: the ranges of the activations are chosen by them. Without 
 """
 
 import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +15,8 @@ from tf_deep3d.data import records, tfrecord
 from tf_deep3d.data.records import MARGIN
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import IMAGE_SIZE
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import photos
 
 COUNT = 96  # crops that are enough
@@ -21,7 +25,7 @@ CHECKED = 3  # every third crop checks what the others calibrate
 SEED = 20260
 
 
-def rendered(count=COUNT):
+def rendered(count: int = COUNT) -> Iterator[np.ndarray]:
     """`count` crops of random rendered people, iterable of [224, 224, 3] uint8."""
     from tf_deep3d.data import rendered, rendered_people
 
@@ -31,7 +35,7 @@ def rendered(count=COUNT):
         yield _center(record["image"])
 
 
-def of_records(folder, count=COUNT):
+def of_records(folder: Path, count: int = COUNT) -> Iterator[np.ndarray]:
     """The first `count` faces of a folder of records, in turns of its shards."""
     found = records.open_records(folder)
     opened = [tfrecord.open_shard(shard.path).take(shard.count) for shard in found.shards[:count]]  # none is empty
@@ -46,7 +50,7 @@ def of_records(folder, count=COUNT):
                 yield _center(records.parse(example)["image"].numpy())
 
 
-def of_photos(paths, model, count=COUNT):
+def of_photos(paths: Sequence[Path], model: MorphableModel, count: int = COUNT) -> Iterator[np.ndarray]:
     """The largest face of each of `count` photos, evenly spread; those without one are named on standard error."""
     from tf_deep3d.reconstruction.photo import NoFaceError, portraits_of
 
@@ -60,7 +64,7 @@ def of_photos(paths, model, count=COUNT):
         yield np.rint(255 * portrait.crop.image).astype(np.uint8)
 
 
-def gather(source, model):
+def gather(source: Path | None, model: MorphableModel) -> tuple[np.ndarray, np.ndarray]:
     """Crops to calibrate with and crops to check with, no photo in both.
 
     Args:
@@ -71,7 +75,7 @@ def gather(source, model):
       (calibration [N, 224, 224, 3] uint8, check [M, 224, 224, 3] uint8).
 
     Raises:
-      ValueError: if there are fewer than `LEAST`.
+      InputError: if there are fewer than `LEAST`.
       FileNotFoundError: if there is no such folder, or no photo in it.
     """
     if source is None:
@@ -83,9 +87,9 @@ def gather(source, model):
     return split(found, source)
 
 
-def split(crops, source="an iterable"):
+def split(crops: Iterable[np.ndarray], source: str | Path | None = "an iterable") -> tuple[np.ndarray, np.ndarray]:
     """`gather` of an iterable of crops [224, 224, 3] uint8."""
-    crops = np.stack([*crops, np.zeros((224, 224, 3), np.uint8)])[:-1]
+    crops = np.stack([*crops, np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)])[:-1]
     if len(crops) < LEAST:
         raise InputError(
             f"at least {LEAST} faces are needed to calibrate and to check. Received: {len(crops)} of {source}"
@@ -94,5 +98,5 @@ def split(crops, source="an iterable"):
     return crops[~check], crops[check]
 
 
-def _center(picture):
+def _center(picture: np.ndarray) -> np.ndarray:
     return picture[MARGIN:-MARGIN, MARGIN:-MARGIN]

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from export.device_bundle import CONFIDENCE
+from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.models import cnet as cnets
@@ -22,7 +23,7 @@ class Networks(NamedTuple):
     cnet: Any = None
 
 
-def load_networks(run=None, face_model=None):
+def load_networks(run: str | Path | None = None, face_model: str | Path | None = None) -> Networks:
     """Loads what a training left, with its own C-Net, or else the shipped one where that belongs to the same R-Net.
 
     Args:
@@ -36,7 +37,7 @@ def load_networks(run=None, face_model=None):
     Raises:
       FileNotFoundError: if there is no such file.
       weights.WeightsError: if the weights are damaged, or belong to another face model or another R-Net.
-      ValueError: if Keras runs on another backend than TensorFlow.
+      InputError: if Keras runs on another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise InputError(f"the export needs KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()!r}")
@@ -47,7 +48,7 @@ def load_networks(run=None, face_model=None):
     return Networks(rnet, shipped if shipped is not None and shipped.rnet == rnet.signature() else None)
 
 
-def regress(networks, images):
+def regress(networks: Networks, images: Array) -> dict[str, Array]:
     """What the networks say of aligned photos.
 
     C-Net reads the features of R-Net's one run. Where it has one confidence for each photo, that is said Ki times, so
@@ -70,12 +71,12 @@ def regress(networks, images):
     return found
 
 
-def input_shape(batch=None):
+def input_shape(batch: int | None = None) -> tuple[int | None, int, int, int]:
     """Shape of the input."""
     return (batch, IMAGE_SIZE, IMAGE_SIZE, 3)
 
 
-def output_shapes(networks):
+def output_shapes(networks: Networks) -> dict[str, tuple[int, ...]]:
     """Name -> shape of one photo's output, in the order of `regress`."""
     layout = networks.rnet.layout
     confidence = {} if networks.cnet is None else {CONFIDENCE: (layout.identity,)}

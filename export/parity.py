@@ -4,19 +4,24 @@ A silently broken int8 model is the usual failure of an export, so `refuse` comp
 """
 
 import time
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from export.device_bundle import CONFIDENCE
-from export.networks import regress
+from export.networks import Networks, regress
 from export.tflite import SIGNATURE, as_input
 from tf_deep3d import command_line
 from tf_deep3d import face as faces
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.coefficients import GROUPS, Coefficients
+from tf_deep3d.face.morphable_model import MorphableModel
+
+Difference: TypeAlias = dict[str, Any]  # plain data, see `compare`
 
 BATCH = 16  # crops at once
 MEASURES = ("shape_mm", "posed_mm", "landmark_px")
@@ -58,7 +63,7 @@ class Outcome(NamedTuple):
       landmark_px: [B, 68, 2], of the crop.
     """
 
-    answers: dict
+    answers: Mapping[str, np.ndarray]
     shape_mm: np.ndarray
     posed_mm: np.ndarray
     landmark_px: np.ndarray
@@ -68,7 +73,9 @@ class ParityError(InputError):
     """An exported model answers otherwise than Keras; the message says which, and by how much."""
 
 
-def outcome(model, answers, face=None):
+def outcome(
+    model: MorphableModel, answers: Mapping[str, np.ndarray], face: tuple[np.ndarray, np.ndarray] | None = None
+) -> Outcome:
     """The `Outcome` of answers.
 
     Args:
@@ -84,7 +91,7 @@ def outcome(model, answers, face=None):
     return Outcome(answers, MILLIMETRES * shape, MILLIMETRES * face[0], face[1])
 
 
-def keras_answers(networks, crops):
+def keras_answers(networks: Networks, crops: np.ndarray) -> dict[str, np.ndarray]:
     """Name -> NumPy [B, ...] of `regress` for crops [B, 224, 224, 3] uint8: what the others are compared with."""
     found = []
     for start in range(0, len(crops), BATCH):
@@ -93,7 +100,7 @@ def keras_answers(networks, crops):
     return {name: np.concatenate([answer[name] for answer in found]) for name in found[0]}
 
 
-def tflite_answers(model, crops):
+def tflite_answers(model: bytes | str | Path, crops: np.ndarray) -> dict[str, np.ndarray]:
     """The same from a TFLite model, bytes or path."""
     interpreter = _interpreter(model)
     runner = interpreter.get_signature_runner(SIGNATURE)
@@ -105,7 +112,7 @@ def tflite_answers(model, crops):
     return {name: np.concatenate([answer[name] for answer in found]) for name in found[0]}
 
 
-def compare(reference, found):
+def compare(reference: Outcome, found: Outcome) -> Difference:
     """The differences of two outcomes.
 
     Args:
@@ -125,7 +132,7 @@ def compare(reference, found):
     return difference
 
 
-def violations(name, difference):
+def violations(name: str, difference: Difference) -> list[str]:
     """What of a difference of `compare` is beyond the bound `BOUNDS[name]`, as texts."""
     bound = BOUNDS[name]
     confidence = difference["coefficients"].get(CONFIDENCE, {"mean": 0.0})["mean"]
@@ -142,7 +149,7 @@ def violations(name, difference):
     ]
 
 
-def refuse(found):
+def refuse(found: Mapping[str, Sequence[str]]) -> None:
     """Raises ParityError if a model differs too much.
 
     Args:
@@ -153,8 +160,8 @@ def refuse(found):
         raise ParityError(f"refused, --force writes it all the same. Received: {'; '.join(bad)}")
 
 
-def latency(model, threads, repeats=30, warm=5):
-    """ms of the fastest of `repeats` runs of a TFLite model, bytes or path, on this machine."""
+def latency(model: bytes | str | Path, threads: int, repeats: int = 30, warm: int = 5) -> float:
+    """The ms of the fastest of `repeats` runs of a TFLite model, bytes or path, on this machine."""
     interpreter = _interpreter(model, threads)
     details = interpreter.get_input_details()[0]
     noise = np.random.default_rng(0).integers(0, 256, details["shape"], np.uint8)
@@ -167,7 +174,9 @@ def latency(model, threads, repeats=30, warm=5):
     return round(min(times[warm:]), 2)
 
 
-def table(differences, sizes, latencies):
+def table(
+    differences: Mapping[str, Difference], sizes: Mapping[str, int], latencies: Mapping[str, Mapping[str, float]]
+) -> list[str]:
     """The differences, with sizes in bytes and latencies where they are known, as lines of a Markdown table."""
     lines = [
         "| file | MB | shape mm, mean (max) | landmarks px, mean (one photo, max) | numbers, max | ms, 1 / 2 threads |",
@@ -187,7 +196,7 @@ def table(differences, sizes, latencies):
     return lines
 
 
-def _interpreter(model, threads=1):
+def _interpreter(model: bytes | str | Path, threads: int = 1) -> Interpreter:
     source = {"model_content": model} if isinstance(model, bytes) else {"model_path": str(model)}
     with command_line.quiet():
         interpreter = Interpreter(**source, num_threads=threads)
@@ -195,11 +204,11 @@ def _interpreter(model, threads=1):
     return interpreter
 
 
-def _worst(difference):
+def _worst(difference: Difference) -> float:
     return max(each["max"] for each in difference["coefficients"].values())
 
 
-def _summary(values, photos=False):
+def _summary(values: np.ndarray, photos: bool = False) -> dict[str, float]:
     summary = {"mean": float(np.mean(values)), "max": float(np.max(values))}
     if photos:
         summary["photo"] = float(np.max(np.mean(values, axis=1)))

@@ -10,15 +10,22 @@ A picture that cannot be read spoils no other one of its batch, which may hold t
 NaN and its `error` says why.
 """
 
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from export.device_bundle import CONFIDENCE
-from export.networks import INPUT, input_shape, output_shapes, regress
+from export.networks import INPUT, Networks, input_shape, output_shapes, regress
 from tf_deep3d import face as faces
+from tf_deep3d.arrays import Array
 from tf_deep3d.face.aggregation import aggregate
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 16 << 20  # of an encoded picture
@@ -40,7 +47,7 @@ _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 class Service(tf.Module):
     """The networks and a face model, with the functions of the signatures."""
 
-    def __init__(self, networks, model):
+    def __init__(self, networks: Networks, model: MorphableModel) -> None:
         """Holds `networks` (`Networks`) and `model` (`MorphableModel`), whose arrays become variables."""
         super().__init__(name="service")
         # As attributes, Keras' models would bring every variable twice, and a server would restore the wrong ones.
@@ -49,30 +56,30 @@ class Service(tf.Module):
         self.held = [weight.value for network in networks if network is not None for weight in network.weights]
         self._model = model.on_backend(self._hold)
 
-    def _hold(self, array):
+    def _hold(self, array: np.ndarray) -> tf.Variable:
         self.held.append(tf.Variable(array, trainable=False))
         return self.held[-1]
 
-    def coefficients(self, images):
+    def coefficients(self, images: Array) -> dict[str, Array]:
         """Signature `coefficients`."""
         return self._regress(tf.ensure_shape(images, input_shape()))
 
-    def encoded(self, image_bytes):
+    def encoded(self, image_bytes: Array) -> dict[str, Array]:
         """Signature `serving_default`."""
         images, error = decode(image_bytes)
         return {**_blank(self._regress(images), error == ""), ERROR: error}
 
-    def face(self, **groups):
+    def face(self, **groups: Array) -> dict[str, Array]:
         """Signature `face`."""
         found = faces.reconstruct(self._model.on_backend(tf.convert_to_tensor), Coefficients(**groups), xp=ops)
         return {name: getattr(found, name) for name in FACE}
 
-    def aggregate(self, identity, present, confidence=None):
+    def aggregate(self, identity: Array, present: Array, confidence: Array | None = None) -> dict[str, Array]:
         """Signature `aggregate`."""
         strategy = "average" if confidence is None else "elementwise"
         return {"identity": aggregate(identity, confidence, present, strategy, xp=ops)}
 
-    def signatures(self):
+    def signatures(self) -> dict[str, Callable[..., Any]]:
         """Name -> concrete function."""
         shapes = self._shapes
         groups = {name: _spec(shapes[name], name) for name in Coefficients._fields}
@@ -89,7 +96,9 @@ class Service(tf.Module):
         }
 
 
-def write_saved_model(folder, networks, model, warm_up):
+def write_saved_model(
+    folder: Path, networks: Networks, model: MorphableModel, warm_up: Sequence[tuple[str, Mapping[str, Any]]]
+) -> None:
     """Writes a SavedModel.
 
     Args:
@@ -117,7 +126,7 @@ def write_saved_model(folder, networks, model, warm_up):
             raise OSError(f"cannot write {folder}: {error.message}") from error
 
 
-def decode(image_bytes):
+def decode(image_bytes: Array) -> tuple[Array, Array]:
     """Reads JPEG and PNG files, each on its own.
 
     Args:
@@ -143,7 +152,7 @@ def decode(image_bytes):
     return tf.ensure_shape(images, input_shape()), tf.where(error == "", "", tf.strings.join([error, received]))
 
 
-def prediction_log(signature, inputs, model="face"):
+def prediction_log(signature: str, inputs: Mapping[str, Any], model: str = "face") -> bytes:
     """Bytes of a `tensorflow.serving.PredictionLog` that asks for `signature` with NumPy `inputs`.
 
     The message's few fields are written by hand, so that the package tensorflow-serving-api is not needed.
@@ -157,19 +166,19 @@ def prediction_log(signature, inputs, model="face"):
     return _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request
 
 
-def _spec(shape, name):
+def _spec(shape: Sequence[int], name: str) -> tf.TensorSpec:
     return tf.TensorSpec((None, *shape), tf.float32, name)
 
 
-def _is_png(image_bytes):
+def _is_png(image_bytes: Array) -> Array:
     return tf.strings.substr(image_bytes, 0, len(_PNG)) == _PNG
 
 
-def _read(number, image_bytes, _):
+def _read(number: Array, image_bytes: Array, _: Array) -> tuple[Array, Array]:
     """(number, image [224, 224, 3]) of one file; fails if it is damaged or too large."""
     png = _is_png(image_bytes)
 
-    def png_size():  # in the header, at a fixed place
+    def png_size() -> Array:  # in the header, at a fixed place
         return tf.io.decode_raw(tf.strings.substr(image_bytes, 16, 8), tf.int32, little_endian=False)
 
     extent = tf.cond(png, png_size, lambda: tf.image.extract_jpeg_shape(image_bytes)[:2])
@@ -185,7 +194,7 @@ def _read(number, image_bytes, _):
     return number, tf.ensure_shape(tf.clip_by_value(resized / 255.0, 0.0, 1.0), input_shape()[1:])
 
 
-def _blank(found, keep):
+def _blank(found: Mapping[str, Array], keep: Array) -> dict[str, Array]:
     """`found` with NaN where `keep` [B] is false."""
     return {
         name: tf.where(tf.reshape(keep, [-1] + [1] * (len(value.shape) - 1)), value, float("nan"))
@@ -193,11 +202,11 @@ def _blank(found, keep):
     }
 
 
-def _field(number, payload):
+def _field(number: int, payload: bytes) -> bytes:
     """A length-delimited field of a protocol buffer."""
     return _varint(number << 3 | 2) + _varint(len(payload)) + payload
 
 
-def _varint(value):
+def _varint(value: int) -> bytes:
     low = bytes([value & 0x7F | (0x80 if value > 0x7F else 0)])
     return low + (_varint(value >> 7) if value > 0x7F else b"")

@@ -7,6 +7,9 @@ Heads and what stands around them stay in single precision under int8: one scale
 range costs ten times the error, and they are one per cent of the work.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from litert_quantizer import calibrator, qtyping, quantizer, recipe, recipe_manager
@@ -14,8 +17,9 @@ from litert_quantizer.algorithm_manager import AlgorithmName
 from litert_quantizer.utils import qsv_utils
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from export.networks import INPUT, input_shape, regress
+from export.networks import INPUT, Networks, input_shape, regress
 from tf_deep3d import command_line
+from tf_deep3d.arrays import Array
 
 SIGNATURE = "serving_default"
 # What int8 leaves in float32: these operations, and the layers of these names. MobileNet's first two make a third of
@@ -24,7 +28,7 @@ _FLOAT = ("INPUT", "OUTPUT", "MUL", "FULLY_CONNECTED", "MEAN", "RESHAPE", "LOGIS
 _FLOAT_LAYERS = r"/(normalize|rescaling|conv1|conv_dw_1)(_\d+)?/"
 
 
-def convert(networks, dtype="float32"):
+def convert(networks: Networks, dtype: str = "float32") -> bytes:
     """The networks as a float32 TFLite model, bytes; all that `networks` holds is in it.
 
     Args:
@@ -34,14 +38,14 @@ def convert(networks, dtype="float32"):
     spec = tf.TensorSpec(input_shape(1), dtype, INPUT)
 
     @tf.function(input_signature=[spec])
-    def network(images):
+    def network(images: Array) -> dict[str, Array]:
         return regress(networks, images if dtype == "float32" else tf.cast(images, tf.float32) / 255.0)
 
     concrete = network.get_concrete_function()
     frozen, names = convert_variables_to_constants_v2(concrete), sorted(concrete.structured_outputs)
 
     @tf.function(input_signature=[spec])
-    def named(images):  # freezing drops the names of the outputs
+    def named(images: Array) -> dict[str, Array]:  # freezing drops the names of the outputs
         return dict(zip(names, frozen(images), strict=True))
 
     with command_line.quiet((1, 2)):
@@ -49,7 +53,7 @@ def convert(networks, dtype="float32"):
         return converter.convert()
 
 
-def quantize(model, quantization, crops=()):
+def quantize(model: bytes, quantization: str, crops: Iterable[np.ndarray] = ()) -> bytes:
     """A float32 model of `convert` in another precision, bytes.
 
     Args:
@@ -65,7 +69,7 @@ def quantize(model, quantization, crops=()):
         return bytes(worker.quantize(ranges, enable_progress_report=False).quantized_model)
 
 
-def _recipe(quantization):
+def _recipe(quantization: str) -> Any:
     """What litert-quantizer is told."""
     if quantization == "dynamic":
         return recipe.dynamic_wi8_afp32()
@@ -82,7 +86,7 @@ def _recipe(quantization):
     return manager.get_quantization_recipe()
 
 
-def _calibrate(model, crops):
+def _calibrate(model: bytes, crops: Iterable[np.ndarray]) -> dict[str, Any]:
     """Least and greatest value of every activation over `crops`."""
     keep = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
     worker = calibrator.Calibrator(model, num_threads=1, mode=keep, qsv_update_func=qsv_utils.min_max_update)
@@ -94,6 +98,6 @@ def _calibrate(model, crops):
     return worker.get_model_qsvs()
 
 
-def as_input(crops, dtype):
+def as_input(crops: np.ndarray, dtype: Any) -> np.ndarray:
     """Photos uint8 in the form an input of `dtype` takes."""
     return crops if np.dtype(dtype) == np.uint8 else crops.astype(np.float32) / np.float32(255)

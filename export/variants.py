@@ -1,5 +1,6 @@
 """Which TFLite files an export makes, and what they are called; imports nothing heavy."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tf_deep3d.errors import InputError
@@ -22,12 +23,12 @@ class Variant(NamedTuple):
     dtype: str = "float32"
 
     @property
-    def file(self):
+    def file(self) -> str:
         """Name of its file."""
         return f"{self.network}_{self.quantization}{'_uint8' if self.dtype == 'uint8' else ''}.tflite"
 
 
-def variants(quantizations=QUANTIZATIONS, confidence=False):
+def variants(quantizations: Sequence[str] = QUANTIZATIONS, confidence: bool = False) -> list[Variant]:
     """The `Variant`s to write, in the order of `QUANTIZATIONS`, those of int8 also with an input of bytes.
 
     Args:
@@ -35,7 +36,7 @@ def variants(quantizations=QUANTIZATIONS, confidence=False):
       confidence: there is a C-Net.
 
     Raises:
-      ValueError: for an unknown name, or none.
+      InputError: for an unknown name, or none.
     """
     unknown = [name for name in quantizations if name not in QUANTIZATIONS]
     if unknown or not quantizations:

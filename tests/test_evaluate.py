@@ -2,7 +2,6 @@
 
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from PIL import Image
 
 from tf_deep3d import evaluate
 from tf_deep3d.evaluation import open_benchmark
+from tf_deep3d.face.camera import MILLIMETRES
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,10 @@ def truth(tmp_path_factory):
     folder = tmp_path_factory.mktemp("truth")
     for view in open_benchmark.load(limit=2).views:
         who = view.subject
-        rows = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in who.vertices * 100]
+        rows = [f"v {x:.4f} {y:.4f} {z:.4f}" for x, y, z in who.vertices * MILLIMETRES]
         rows += [f"f {a} {b} {c}" for a, b, c in who.triangles + 1]
         (folder / f"{view.name}.obj").write_text("\n".join(rows))
-        np.savetxt(folder / f"{view.name}.txt", who.landmarks * 100)
+        np.savetxt(folder / f"{view.name}.txt", who.landmarks * MILLIMETRES)
     return folder
 
 
@@ -133,7 +133,6 @@ def test_a_missing_data_set_is_one_line(tmp_path, capsys, monkeypatch, arguments
         (["--methods", "mean", "--model", "nowhere.npz"], "No such file"),
         (["--methods", "best", "--cnet", "nowhere"], "No such file"),
         (["--methods", "scalar"], "--scalar"),
-        (["--methods", "mean", "--bundle", "theirs=nowhere"], "a bundle of `python -m export` is needed"),
     ],
 )
 def test_errors_are_one_line(tmp_path, capsys, monkeypatch, arguments, said):
@@ -161,20 +160,6 @@ def test_bad_numbers_are_one_line(tmp_path, capsys, arguments, said):
     assert message.startswith("error: ")
     assert said in message
     assert message.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a=b/c", ("a", Path("b/c"), None)),
-        ("a=b/c:int8", ("a", Path("b/c"), "int8")),
-        ("a=C:/b", ("a", Path("C:/b"), None)),
-        ("a=C:/b:float16", ("a", Path("C:/b"), "float16")),
-    ],
-)
-def test_a_bundle_may_name_one_of_its_networks(text, expected):
-    command = ["open", "--out", "x", "--bundle", text]
-    assert evaluate._parser().parse_args(command).bundle == [expected]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def measure(trained, out, limit):
     """Method -> results of `evaluation.run`: the mean face and every training of `trained`, name -> folder."""
     from tf_deep3d.evaluation import benchmark as evaluation
     from tf_deep3d.evaluation import methods as evaluation_methods
-    from tf_deep3d.evaluation import open_benchmark
+    from tf_deep3d.evaluation import open_benchmark, result_files
     from tf_deep3d.face import morphable_model
     from tf_deep3d.models import rnet
     from tf_deep3d.reconstruction import photo
@@ -68,9 +68,9 @@ def measure(trained, out, limit):
         weights = rnet.fingerprint(folder / rnet.WEIGHTS)
         methods.append(evaluation_methods.own_method("rnet:0", network, chosen, weights)._replace(name=name))
     benchmark = open_benchmark.load(limit)
-    pictures = evaluation.picture_folder(out, benchmark.name)
+    pictures = result_files.picture_folder(out, benchmark.name)
     cases = [evaluation.open_case(view, pictures) for view in benchmark.views]
-    return evaluation.run(benchmark.name, cases, methods, levels[-1], out, True, lambda _: None)
+    return evaluation.run(benchmark.name, cases, methods, levels[-1], out, overwrite=True)
 
 
 def main(arguments=None):

@@ -23,14 +23,14 @@ import json, resource, sys, tempfile, time
 from pathlib import Path
 from tf_deep3d import command_line
 with command_line.quiet():
-    from tf_deep3d.evaluation import benchmark, methods
+    from tf_deep3d.evaluation import benchmark, named_methods
     from tf_deep3d.evaluation.protocols import loading
     from tf_deep3d.face import morphable_model
     name, data, method, limit = sys.argv[1:]
     levels = morphable_model.load_levels()
     protocol = loading.load(name, data or None, levels[-1], {}, int(limit))
-    (made,) = methods.own_methods([method], levels, detail=protocol.detail)
-    describe = methods.descriptor() if protocol.recognition else None
+    (made,) = named_methods.load([method], levels, detail=protocol.detail)
+    hooks = benchmark.Hooks(describe=named_methods.descriptor() if protocol.recognition else None)
 with tempfile.TemporaryDirectory() as out, command_line.quiet():
     count = 0
     def counted():
@@ -39,7 +39,7 @@ with tempfile.TemporaryDirectory() as out, command_line.quiet():
             count += len(case.photos)
             yield case
     start, spent = time.perf_counter(), time.process_time()
-    benchmark.run(protocol.name, counted(), [made], levels[-1], Path(out), describe=describe)
+    benchmark.run(protocol.name, counted(), [made], levels[-1], Path(out), hooks=hooks)
     start, spent = time.perf_counter() - start, time.process_time() - spent
 print(json.dumps({"photos": count, "seconds": start, "cpu": spent,
                   "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))

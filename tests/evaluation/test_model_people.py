@@ -6,6 +6,7 @@ import pytest
 from tf_deep3d.data import rendered_people
 from tf_deep3d.evaluation import model_people, open_benchmark
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.landmarks import NOSE_TIP
 from tf_deep3d.io import archive
 
 
@@ -28,7 +29,7 @@ def test_members_are_the_same_for_every_count(model, head):
     basis = model.identity_basis.reshape(len(model.identity_basis), -1)
     coefficients = np.linalg.lstsq(basis.T, offset, rcond=None)[0]
     assert np.abs(coefficients @ basis - offset).max() < 1e-4, "it lies in the model's space"
-    assert (np.linalg.norm(first.vertices[first.region] - first.landmarks[30], axis=1) <= 0.951).all()
+    assert (np.linalg.norm(first.vertices[first.region] - first.landmarks[NOSE_TIP], axis=1) <= 0.951).all()
     assert 3000 < len(first.region) < 10000
 
 
@@ -60,13 +61,13 @@ def test_a_crowd_of_another_schema_is_refused(model, head, tmp_path):
 )
 def test_skin_tones_follow_the_typology_angle(tone, srgb):
     colors = np.tile(np.array(srgb) / 255, (5, 1))
-    who = open_benchmark.Subject("x", None, None, None, colors, False, None, True, False, np.arange(5))
+    who = open_benchmark.Subject("x", None, None, None, colors, None, np.arange(5), exact=True)
     assert model_people.skin_tone(who) == tone
 
 
 def test_the_angle_of_a_known_colour():
     colors = np.tile(np.array([0.8, 0.6, 0.5]), (3, 1))
-    who = open_benchmark.Subject("x", None, None, None, colors, False, None, True, False, np.arange(3))
+    who = open_benchmark.Subject("x", None, None, None, colors, None, np.arange(3), exact=True)
     from skimage.color import rgb2lab
 
     light, _, b = rgb2lab(np.array([0.8, 0.6, 0.5]))

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
+from tf_deep3d import face as faces
 from tf_deep3d.detection import detector
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, open_benchmark, registration
+from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.face.landmarks import INNER_FACE, NOSE_BRIDGE, NOSE_ROOT, NOSE_TIP, NOSTRILS, eye_distance
 from tf_deep3d.face.morphable_model import load
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import benchmark_people as build
@@ -35,8 +39,8 @@ def test_subjects_are_the_size_of_people_in_the_models_frame(subjects):
     corners = mean.landmarks["ibug68"]
     points = np.einsum("lcd,lc->ld", mean.mean_shape[corners.vertices], corners.weights)
     for who in subjects.values():
-        assert 0.8 < np.linalg.norm(who.landmarks[36] - who.landmarks[45]) < 1.2  # dm
-        found = registration.similarity_from_landmarks(who.landmarks[17:], points[17:])
+        assert 0.8 < eye_distance(who.landmarks) < 1.2  # dm
+        found = registration.similarity_from_landmarks(who.landmarks[INNER_FACE], points[INNER_FACE])
         assert 0.85 < found.scale < 1.15
         assert np.degrees(np.arccos((np.trace(found.rotation) - 1) / 2)) < 8
 
@@ -44,28 +48,40 @@ def test_subjects_are_the_size_of_people_in_the_models_frame(subjects):
 def test_measured_region_is_the_front_of_the_face(subjects):
     for who in subjects.values():
         points = who.vertices[who.region]
-        assert np.linalg.norm(points - who.landmarks[30], axis=1).max() <= 0.95
+        assert np.linalg.norm(points - who.landmarks[NOSE_TIP], axis=1).max() <= 0.95
         assert 3000 < len(points) < 25000
         assert (who.normals[who.region, 2] > -0.75).all(), "seen from 45 degrees at most"
 
 
 def test_landmarks_lie_on_the_people(subjects):
     for who in subjects.values():
-        distance = np.linalg.norm(who.vertices[None] - who.landmarks[27:36, None], axis=-1).min(1)
+        distance = np.linalg.norm(
+            who.vertices[None] - who.landmarks[NOSE_BRIDGE.start : NOSTRILS.stop, None], axis=-1
+        ).min(1)
         # Half the edge of a triangle for people; the scan's were set by hand.
         assert distance.max() < (0.025 if who.exact else 0.05)
 
 
 def test_people_are_not_of_the_model(subjects):
-    """Their noses differ from the mean, and from one another."""
-    tips = np.stack([who.landmarks[30] - who.landmarks[27] for who in subjects.values() if who.exact])
+    """No identity coefficients, however large, give a person's 68 landmarks to within 0.1 mm; and all people differ."""
+    model = load(level=-1)
+    modes = model.identity_basis.reshape(len(model.identity_basis), -1, 3)
+    directions = faces.at_landmarks(model.landmarks["ibug68"], modes).reshape(len(modes), -1)
+    mean = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0]
+    people = [who for who in subjects.values() if who.exact]
+    for who in people:
+        offset = (who.landmarks - mean).ravel()
+        coefficients = np.linalg.lstsq(directions.T, offset, rcond=None)[0]
+        left = (offset - coefficients @ directions).reshape(-1, 3)
+        assert MILLIMETRES * np.sqrt((left**2).sum(1).mean()) > 0.1
+    tips = np.stack([who.landmarks[NOSE_TIP] - who.landmarks[NOSE_ROOT] for who in people])
     assert np.linalg.norm(tips[:, None] - tips[None], axis=-1)[np.triu_indices(10, 1)].min() > 0.005
 
 
 def test_a_limit_spreads_the_views(benchmark):
     names = [view.name for view in open_benchmark.load(limit=3).views]
     assert names == [benchmark.views[i].name for i in (0, 34, 69)]
-    with pytest.raises(ValueError, match="Received: 0"):
+    with pytest.raises(InputError, match="Received: 0"):
         open_benchmark.load(limit=0)
 
 
@@ -142,5 +158,5 @@ def test_the_scans_file_is_read_by_corners():
 def test_another_scan_is_refused(tmp_path):
     path = tmp_path / "menpo3d.tar.gz"
     path.write_bytes(b"something else")
-    with pytest.raises(ValueError, match="SHA-256"):
+    with pytest.raises(InputError, match="SHA-256"):
         build.scan(path, np.zeros((68, 3)))

@@ -15,7 +15,7 @@ def test_summary_holds_the_mean_and_leaves_out_what_is_missing():
     assert found.std == pytest.approx(values.std(ddof=1))
     assert found.high - found.low == pytest.approx(2 * 1.96 * 2 / 20, rel=0.1)
     assert found == statistics.summarize(values), "the seed is fixed"
-    assert statistics.summarize([4.0]) == (1, 4.0, 0.0, 4.0, 4.0, 4.0)
+    assert statistics.summarize([4.0]) == statistics.Summary(1, 4.0, 0.0, 4.0, 4.0, 4.0)
     assert np.isnan(statistics.summarize([]).mean)
 
 

@@ -7,6 +7,7 @@ from skimage import data
 
 from export import crops
 from tests.exported import smooth_pictures
+from tf_deep3d.errors import InputError
 
 
 def test_no_face_calibrates_and_checks():
@@ -16,9 +17,9 @@ def test_no_face_calibrates_and_checks():
     assert len(calibration) == 20
     together = np.concatenate([calibration, check])
     assert {picture.tobytes() for picture in together} == {picture.tobytes() for picture in pictures}
-    with pytest.raises(ValueError, match=r"at least 24 faces are needed .* Received: 23 of somewhere"):
+    with pytest.raises(InputError, match=r"at least 24 faces are needed .* Received: 23 of somewhere"):
         crops.split(pictures[:23], "somewhere")
-    with pytest.raises(ValueError, match="Received: 0"):
+    with pytest.raises(InputError, match="Received: 0"):
         crops.split([])
 
 
@@ -27,7 +28,7 @@ def test_photos_are_aligned_and_those_without_a_face_are_named(tmp_path, tiny_mo
         Image.fromarray(data.astronaut()).save(tmp_path / f"{number}.png")
     Image.fromarray(np.zeros((90, 90, 3), np.uint8)).save(tmp_path / "4.png")
     (tmp_path / "5.png").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=f"Received: 3 of {tmp_path}"):
+    with pytest.raises(InputError, match=f"Received: 3 of {tmp_path}"):
         crops.gather(tmp_path, tiny_model)
     said = capfd.readouterr().err
     assert f"{tmp_path / '4.png'}: no face found" in said

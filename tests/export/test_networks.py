@@ -7,6 +7,7 @@ import pytest
 
 from export import networks
 from tests.exported import smooth_pictures
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import aggregation
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
@@ -54,5 +55,5 @@ def test_one_confidence_for_each_photo_aggregates_as_one_for_each_number(exporte
 
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(networks.keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ValueError, match="Received: 'jax'"):
+    with pytest.raises(InputError, match="Received: 'jax'"):
         networks.load_networks()

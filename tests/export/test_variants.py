@@ -3,6 +3,7 @@
 import pytest
 
 from export.variants import QUANTIZATIONS, Variant, variants
+from tf_deep3d.errors import InputError
 
 
 def test_files_of_both_networks_in_order():
@@ -21,5 +22,5 @@ def test_files_of_both_networks_in_order():
 
 @pytest.mark.parametrize(("names", "received"), [(("int3", "int8"), "'int3'"), ((), "none")])
 def test_unknown_names(names, received):
-    with pytest.raises(ValueError, match=f"some of float32, float16, dynamic, int8. Received: {received}"):
+    with pytest.raises(InputError, match=f"some of float32, float16, dynamic, int8. Received: {received}"):
         variants(names)

@@ -8,6 +8,7 @@ from tf_deep3d import face
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Layout
+from tf_deep3d.face.landmarks import MOUTH_CORNERS, NOSE_TIP, OUTER_EYE_CORNERS
 from tf_deep3d.io import archive
 from tf_deep3d.porting import PortingError, assemble, landmarks
 
@@ -53,7 +54,7 @@ def test_cropped_head(tmp_path):
     cropped = assemble.crop_face(source(uv=HEAD.uv, uv_triangles=HEAD.triangles))
     model = load(tmp_path, assemble.model_arrays(cropped))
     assert model.mean_shape[:, 2].min() > -1  # the back is gone
-    tip = HEAD.vertices[HEAD.landmarks[30]]
+    tip = HEAD.vertices[HEAD.landmarks[NOSE_TIP]]
     radius = 1.1 * np.linalg.norm(HEAD.vertices[HEAD.landmarks] - tip, axis=1).max()
     keep = np.flatnonzero(np.linalg.norm(HEAD.vertices - tip, axis=1) <= radius)
     keep = keep[np.isin(keep, HEAD.triangles[np.isin(HEAD.triangles, keep).all(1)])]
@@ -71,10 +72,11 @@ def test_face_fills_the_picture_like_the_codes(tmp_path):
     model = load(tmp_path, assemble.model_arrays(source()))
     zeros = Layout(5, 4, 3).zeros(1)
     pixels = face.reconstruct(model, zeros, Camera()).landmarks[0]
-    center = (pixels[36:48].mean(0) + pixels[[48, 54]].mean(0)) / 2
+    center = (pixels[36:48].mean(0) + pixels[list(MOUTH_CORNERS)].mean(0)) / 2
     np.testing.assert_allclose(center, [112, 112], atol=12)
     assert 0 < pixels[:, 1].min() < pixels[:, 1].max() < 224
-    assert pixels[36, 0] < pixels[45, 0]
+    right, left = OUTER_EYE_CORNERS
+    assert pixels[right, 0] < pixels[left, 0]
     assert pixels[19, 1] < pixels[57, 1]
 
 

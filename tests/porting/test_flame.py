@@ -326,9 +326,9 @@ def test_wrong_texture_map_and_masks(folder, capsys):
 
 
 def test_read_needs_no_command_line(folder):
-    source = flame.read(folder / "model.pkl", folder / "landmark_embedding.npy", identity=3, expression=2)
+    source = flame.read(folder / "model.pkl", flame.Files(folder / "landmark_embedding.npy"), identity=3, expression=2)
     assert (len(source.identity), len(source.expression), source.albedo) == (3, 2, None)
     with pytest.raises(PortingError, match="no landmarks"):
-        flame.read(folder / "model.pkl")
+        flame.read(folder / "model.pkl", flame.Files())
     (folder / "a.json").write_text(json.dumps(HEAD.landmarks.tolist()))
-    assert len(flame.read(folder / "model.pkl", folder / "a.json").landmarks.vertices) == 68
+    assert len(flame.read(folder / "model.pkl", flame.Files(folder / "a.json")).landmarks.vertices) == 68

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from tf_deep3d.porting import PortingError, pickled
+from tf_deep3d.porting import PortingError, pickled, unpickling
 
 
 class Payload:
@@ -84,7 +84,7 @@ def test_reads_what_python_3_pickles(protocol):
         3: {"a": 1},
     }
     content = {**VALUES, **plain, "csc": sparse, "csr": sparse.tocsr(), "again": VALUES["float"]}
-    found = pickled.read(pickle.dumps(content, protocol))
+    found = unpickling.read(pickle.dumps(content, protocol))
     assert {key: found[key] for key in plain} == plain
     for key, value in VALUES.items():
         np.testing.assert_array_equal(pickled.array(found[key], key), value)
@@ -101,7 +101,7 @@ def test_reads_what_python_2_pickled(protocol, windows):
     data = python2_pickle({"x": values, "f": np.arange(6, dtype=np.uint32), "dirs": ("chumpy", values[:2])}, protocol)
     if windows and protocol == 0:
         data = data.replace(b"\n", b"\r\n")  # copied in text mode
-    found = pickled.read(data)
+    found = unpickling.read(data)
     np.testing.assert_array_equal(pickled.array(found["x"], "x"), values)
     np.testing.assert_array_equal(pickled.array(found["f"], "f"), np.arange(6))
     np.testing.assert_array_equal(pickled.array(found["dirs"], "dirs"), values[:2])
@@ -123,7 +123,7 @@ def test_refuses_calls_and_does_not_make_them(tmp_path, protocol, function, argu
     victim = tmp_path / "victim"
     payload = Payload(function, argument.format(victim))
     with pytest.raises(PortingError, match="numbers and arrays only"):
-        pickled.read(pickle.dumps({"v_template": VALUES["float"], "evil": [payload]}, protocol))
+        unpickling.read(pickle.dumps({"v_template": VALUES["float"], "evil": [payload]}, protocol))
     assert not victim.exists()
     pickle.loads(pickle.dumps(payload, protocol))
     assert victim.exists()  # the payload is real
@@ -143,7 +143,7 @@ def test_refuses_calls_and_does_not_make_them(tmp_path, protocol, function, argu
 )
 def test_refuses_other_ways_to_name_things(data):
     with pytest.raises(PortingError, match="numbers and arrays only"):
-        pickled.read(data)
+        unpickling.read(data)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_refuses_other_ways_to_name_things(data):
 )  # fmt: skip
 def test_damage_is_an_error(data):
     with pytest.raises(PortingError):
-        pickled.read(data)
+        unpickling.read(data)
 
 
 def test_mutations_raise_nothing_else():
@@ -164,7 +164,7 @@ def test_mutations_raise_nothing_else():
         copy = data[: rng.integers(1, len(data) + 1)].copy()
         copy[rng.integers(0, len(copy), 3)] = rng.integers(0, 256, 3)
         try:
-            for key, value in pickled.read(copy.tobytes()).items():
+            for key, value in unpickling.read(copy.tobytes()).items():
                 pickled.array(value, str(key))
         except (PortingError, AttributeError):  # the top need not be a dict
             refused += 1
@@ -182,18 +182,18 @@ def test_mutations_raise_nothing_else():
 )
 def test_other_arrays_are_refused(value, message):
     with pytest.raises(PortingError, match=message):
-        pickled.array(pickled.read(pickle.dumps(value)), "x")
+        pickled.array(unpickling.read(pickle.dumps(value)), "x")
 
 
 def test_bytes_must_fit_the_shape():
     data = python2_pickle({"x": np.zeros((2, 3))}).replace(b"J\x03\x00\x00\x00", b"J\x04\x00\x00\x00")
     with pytest.raises(PortingError, match=r"x of shape \(2, 4\) and float64 does not fit. Received: 48 bytes"):
-        pickled.array(pickled.read(data)["x"], "x")
+        pickled.array(unpickling.read(data)["x"], "x")
 
 
 def test_a_chumpy_array_within_itself_is_an_error():
     with pytest.raises(PortingError, match="x is not a readable array"):
-        pickled.array(pickled.read(b"\x80\x02cchumpy.ch\nCh\n)\x81q\x00}U\x01xh\x00sb."), "x")
+        pickled.array(unpickling.read(b"\x80\x02cchumpy.ch\nCh\n)\x81q\x00}U\x01xh\x00sb."), "x")
 
 
 def test_object_in_npy(tmp_path):

@@ -1,4 +1,4 @@
-"""Runs reconstruction methods on pictures with known truth, keeps what was measured, and sums it up.
+"""Runs reconstruction methods on pictures with known truth, and keeps what was measured.
 
 A benchmark is a list of `Case`s: photos and a function that measures a `Prediction` against the truth. A method is a
 `Method`: a function from cases to predictions. Neither knows the other, so that a further data set is a further list of
@@ -8,31 +8,33 @@ Letters: V vertices, T triangles, L landmarks.
 """
 
 import contextlib
-import json
 import math
 import os
 import re
-import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from tf_deep3d.errors import InputError
-from tf_deep3d.evaluation import metrics, open_benchmark
-from tf_deep3d.evaluation.measuring import Prediction, measure_view, together
-from tf_deep3d.evaluation.report import YAW_BINS, sections
-from tf_deep3d.io import archive, photos
+from tf_deep3d.evaluation import metrics, open_benchmark, result_files
+from tf_deep3d.evaluation.measuring import Measurement, Prediction, measure_view, together
+from tf_deep3d.evaluation.report import YAW_BINS, Results, Row
+from tf_deep3d.evaluation.result_files import Details, read_result
+from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
 from tf_deep3d.reconstruction import photo
 
 PORTRAITS = 128  # in memory, for cases that share photos
-SHAPE_POINTS = 500  # of a neutral shape that are kept, for the consistency of a person's shapes
+
+# What a method says of a case: a prediction; several whose errors are averaged; or why there is none.
+Answer: TypeAlias = Prediction | list[Prediction] | str
 
 
 class Case(NamedTuple):
@@ -53,13 +55,13 @@ class Case(NamedTuple):
 
     name: str
     group: str
-    angles: Any
-    photos: tuple
-    measure: Callable
-    sections: tuple = ()
+    angles: tuple[float, ...] | None
+    photos: tuple[Path, ...]
+    measure: Callable[[Prediction], Measurement]
+    sections: tuple[str, ...] = ()
     neutral: bool = False
-    portraits: tuple = ()
-    face: tuple | None = None
+    portraits: tuple[photo.Portrait, ...] = ()
+    face: tuple[float, float] | None = None
     unusable: str = ""
 
 
@@ -68,40 +70,37 @@ class Method(NamedTuple):
 
     Attributes:
       name: short, for tables and files.
-      run: list of `Case` -> for each a `Prediction`, or a list of them whose errors are averaged, or text why there is
-        none.
+      run: list of `Case` -> an `Answer` for each.
       identity: plain data that changes when results would.
       detects: whether it needs the cases' portraits.
       retries: whether a case without a prediction may have one the next time, and is tried again.
     """
 
     name: str
-    run: Callable
-    identity: dict
+    run: Callable[[Sequence[Case]], Sequence[Answer]]
+    identity: Mapping[str, Any]
     detects: bool = True
     retries: bool = False
 
 
-class Details(NamedTuple):
-    """What is kept of a result besides its numbers; None where there is nothing.
+class Hooks(NamedTuple):
+    """What a caller of `run` may want to be asked or told; None for nothing.
 
     Attributes:
-      errors: [P] mm, NaN where there is no surface.
-      picture: [H, W, 3] uint8.
-      neutral: [n, 3] mm, points of the neutral shape.
-      confidence: [K] of C-Net.
+      progress: called with the number of cases and methods that are done since.
+      describe: photos [N, 224, 224, 3] -> descriptors [N, D], to say how much a rendering looks like its person.
+      predicted: called with the method's name, the case and the `Prediction`, before it is measured.
     """
 
-    errors: np.ndarray
-    picture: Any = None
-    neutral: Any = None
-    confidence: Any = None
+    progress: Callable[[int], object] | None = None
+    describe: Callable[[np.ndarray], np.ndarray] | None = None
+    predicted: Callable[[str, Case, Prediction], object] | None = None
 
 
-# Cases
+SILENT = Hooks()
 
 
-def open_case(view, folder):
+def open_case(view: open_benchmark.View, folder: Path) -> Case:
     """The `Case` of a view of the open benchmark; its picture is written into `folder` unless it is there."""
     path = folder / f"{view.name}.png"
     if not path.is_file():
@@ -113,39 +112,45 @@ def open_case(view, folder):
     return Case(view.name, view.subject.name, angles, (path,), partial(measure_view, view), titles)
 
 
-def yaw_section(yaw, bins=YAW_BINS):
+def yaw_section(yaw: float, bins: Sequence[tuple[int, int]] = YAW_BINS) -> tuple[str, ...]:
     """The title, in a tuple, of the bin that a yaw in degrees falls in; empty outside all bins."""
     return tuple(f"yaw {low} to {high}" for low, high in bins if low <= abs(yaw) < high)
 
 
-# Running
-
-
-def run(name, cases, methods, model, out, overwrite=False, on_progress=None, describe=None, on_prediction=None):
+def run(
+    name: str,
+    cases: Iterable[Case],
+    methods: Sequence[Method],
+    model: MorphableModel,
+    out: str | Path,
+    overwrite: bool = False,
+    hooks: Hooks = SILENT,
+) -> Results:
     """Measures methods on cases, a batch at a time, on all cores; what was measured before is not measured again.
 
     Args:
       name: of the benchmark, with version.
-      cases: `Case`s, any iterable.
-      methods: list of `Method`.
+      cases: `Case`s.
+      methods: `Method`s.
       model: `MorphableModel`, for the alignment.
       out: folder; each method keeps a folder of results in it.
       overwrite: measure everything again.
-      on_progress: called with 1 for each case and method that is done.
-      describe: photos [N, 224, 224, 3] -> descriptors [N, D], to say how much a rendering looks like its person.
-      on_prediction: called with the method's name, the case and the `Prediction`, before it is measured.
+      hooks: see there.
 
     Returns:
       Method name -> list of results (`read_result`) in the order of the cases, each with the case's "sections" and its
       first "photo" (None of an unusable case).
 
     Raises:
-      ValueError: if `out` holds results of another benchmark or of a method that was set otherwise.
+      InputError: if `out` holds results of another benchmark or of a method that was set otherwise.
     """
-    progress = on_progress or (lambda count: None)
-    folders = {method.name: _prepare(name, method, out, overwrite) for method in methods}
-    results = {method.name: [] for method in methods}
-    seen = {}
+    progress = hooks.progress or (lambda count: None)
+    folders = {
+        method.name: result_files.open_folder(out, method.name, {"benchmark": name, **method.identity}, overwrite)
+        for method in methods
+    }
+    results: Results = {method.name: [] for method in methods}
+    seen: dict[tuple, photo.Portrait | None] = {}
     for batch in _batches(cases):
         missing = {m.name: [case for case in batch if not _is_done(m, folders[m.name], case)] for m in methods}
         wanted = {case.name for method in methods if method.detects for case in missing[method.name]}
@@ -158,63 +163,20 @@ def run(name, cases, methods, model, out, overwrite=False, on_progress=None, des
             answers = method.run(new) if new else []
             seconds = (time.perf_counter() - start) / max(sum(len(case.photos) for case in new), 1)
             for case, answer in zip(new, answers, strict=True):
-                if isinstance(answer, Prediction) and on_prediction:
-                    on_prediction(method.name, case, answer)
+                if isinstance(answer, Prediction) and hooks.predicted:
+                    hooks.predicted(method.name, case, answer)
                 work.append((folders[method.name], case, answer, seconds))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for _ in pool.map(lambda task: _keep(*task, describe), work):
+            for _ in pool.map(lambda task: _keep(task[0], task[1], task[2], task[3], hooks.describe), work):
                 progress(1)
         for method in methods:
             results[method.name] += [_row(folders[method.name], case) for case in batch]
     for method, rows in results.items():
-        _add_consistency(folders[method], rows)
+        result_files.add_consistency(folders[method], rows)
     return results
 
 
-def result_folder(out, name):
-    """Where the method `name` keeps its results."""
-    return Path(out) / "methods" / _file_name(name)
-
-
-def picture_folder(out, name):
-    """Where the benchmark `name` keeps the pictures that it makes: another benchmark's may have the same names."""
-    return Path(out) / "pictures" / _file_name(name)
-
-
-def _file_name(text):
-    return re.sub(r"^\.+|[^\w.+-]", "-", text)
-
-
-def read_result(folder, case_name):
-    """One result, None if absent: {"picture", "group", "angles", "numbers" (None without prediction), "reason"}."""
-    path = folder / f"{case_name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def read_details(folder, case_name):
-    """The `Details` of one result."""
-    arrays = archive.read_arrays(folder / f"{case_name}.npz")
-    errors = np.where(arrays["errors"] < 0, np.nan, arrays["errors"])
-    return Details(errors, *(arrays.get(name) for name in Details._fields[1:]))
-
-
-def pooled(out, results):
-    """Distances of all points of all cases together: method -> section -> {"points", "median", "mean", "std"} in mm."""
-    found = {}
-    for method, rows in results.items():
-        folder = result_folder(out, method)
-        far = [read_details(folder, row["picture"]).errors if row["numbers"] else np.zeros(0) for row in rows]
-        for title, chosen in sections(rows).items():
-            parts = [each[np.isfinite(each)] for each, one in zip(far, chosen, strict=True) if one]
-            points = np.concatenate(parts).astype(np.float64)
-            if len(points):
-                summary = {"median": np.median(points), "mean": points.mean(), "std": points.std()}
-                summary = {name: float(value) for name, value in summary.items()}
-                found.setdefault(method, {})[title] = {"points": len(points), **summary}
-    return found
-
-
-def _batches(cases):
+def _batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
     """Lists of cases with about `photo.BATCH` photos."""
     batch = []
     for case in cases:
@@ -226,43 +188,27 @@ def _batches(cases):
         yield batch
 
 
-def _prepare(name, method, out, overwrite):
-    """The method's folder, with its identity, which must be the one that is there already."""
-    folder = result_folder(out, method.name)
-    text = json.dumps({"benchmark": name, **method.identity}, indent=1) + "\n"
-    path = folder / "identity.json"
-    empty = not any(each != path for each in folder.glob("*.json"))
-    if overwrite or empty:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-        raise InputError(
-            f"{folder} holds results of another benchmark, other settings or weights: choose another folder or pass "
-            f"--overwrite. Received: {method.name}"
-        )
-    if not path.is_file():
-        with writing(path) as file:
-            file.write(text.encode())
-    return folder
-
-
-def _row(folder, case):
+def _row(folder: Path, case: Case) -> Row:
     """The result of a case, with what the case says of itself."""
     found = _record(case, None, case.unusable) if case.unusable else read_result(folder, case.name)
+    assert found is not None, f"{case.name} is neither unusable nor measured"
     return found | {"sections": case.sections, "photo": str(case.photos[0]) if case.photos else None}
 
 
-def _record(case, numbers, reason):
+def _record(case: Case, numbers: dict[str, float] | None, reason: str | None) -> Row:
     return {"picture": case.name, "group": case.group, "angles": case.angles, "numbers": numbers, "reason": reason}
 
 
-def _is_done(method, folder, case):
+def _is_done(method: Method, folder: Path, case: Case) -> bool:
     if case.unusable:
         return True
     found = read_result(folder, case.name)
     return found is not None and not (method.retries and found["numbers"] is None)
 
 
-def _portraits(case, model, seen):
+def _portraits(
+    case: Case, model: MorphableModel, seen: dict[tuple, photo.Portrait | None]
+) -> tuple[photo.Portrait, ...]:
     """The portraits of a case; `seen` keeps them without windows, (path, place) -> portrait or None."""
     keys = [(path, case.face) for path in case.photos]
     if len(seen) + len(keys) > PORTRAITS:
@@ -272,10 +218,10 @@ def _portraits(case, model, seen):
             seen[path, place] = None
             with contextlib.suppress(photo.NoFaceError, photos.PhotoError):
                 seen[path, place] = _portrait(path, model, place)._replace(window=None)
-    return tuple(seen[key] for key in keys if seen[key])
+    return tuple(portrait for key in keys if (portrait := seen[key]) is not None)
 
 
-def _portrait(path, model, place):
+def _portrait(path: Path, model: MorphableModel, place: tuple[float, float] | None) -> photo.Portrait:
     """The face of a photo that is nearest to a place (x, y), or the largest."""
     found = photo.portraits_of(path, model, all_faces=place is not None)
     if place is None:
@@ -283,42 +229,40 @@ def _portrait(path, model, place):
     return min(found, key=lambda portrait: np.linalg.norm(portrait.detected.landmarks68.mean(0) - place))
 
 
-def _keep(folder, case, answer, seconds, describe):
-    """Measures an answer and writes the result; the JSON comes last and says that it is whole."""
-    numbers, reason = None, answer
+def _keep(
+    folder: Path,
+    case: Case,
+    answer: Answer,
+    seconds: float,
+    describe: Callable[[np.ndarray], np.ndarray] | None,
+) -> None:
+    """Measures an answer and writes the result; an `InputError` of the measure is why there is none."""
+    numbers = details = None
+    reason = answer if isinstance(answer, str) else None
     if not isinstance(answer, str):
         several = answer if isinstance(answer, list) else [answer]
-        answer = several[0]
         try:
             measured = together([case.measure(each) for each in several])
-        except ValueError as error:
+        except InputError as error:
             reason = str(error)
         else:
-            numbers, reason = measured.numbers | {"seconds": seconds}, None
-            if answer.confidence is not None:
-                numbers["confidence"] = float(np.mean(answer.confidence))
-            if describe and answer.likeness:
-                first, second = describe(np.stack(answer.likeness()))
-                numbers["recognition"] = 1 - metrics.cosine(first, second)
-            numbers = {name: value for name, value in numbers.items() if math.isfinite(value)}
-            errors = np.where(np.isnan(measured.errors), -1, measured.errors).astype(np.float16)
-            neutral = answer.neutral
-            if neutral is not None:
-                pick = np.linspace(0, len(neutral) - 1, min(SHAPE_POINTS, len(neutral))).round().astype(int)
-                neutral = np.asarray(neutral, np.float32)[pick]
-            details = Details(errors, measured.picture and measured.picture(), neutral, answer.confidence)
-            arrays = {name: value for name, value in details._asdict().items() if value is not None}
-            archive.write_arrays(folder / f"{case.name}.npz", arrays, overwrite=True)
-    record = _record(case, numbers, reason)
-    with writing(folder / f"{case.name}.json", overwrite=True) as file:
-        file.write((json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+            numbers = _numbers(measured, several[0], seconds, describe)
+            picture = None if measured.picture is None else measured.picture()
+            details = Details(measured.errors, picture, several[0].neutral, several[0].confidence)
+    result_files.keep(folder, _record(case, numbers, reason), details)
 
 
-def _add_consistency(folder, rows):
-    """Adds to the numbers how far a person's shapes are from their mean, where several cases show the person."""
-    for group in {row["group"] for row in rows}:
-        members = [row for row in rows if row["group"] == group and row["numbers"]]
-        shapes = [read_details(folder, row["picture"]).neutral for row in members] if len(members) > 1 else []
-        if shapes and len({None if shape is None else shape.shape for shape in shapes}) == 1 and shapes[0] is not None:
-            for row, value in zip(members, metrics.set_consistency(np.stack(shapes)), strict=True):
-                row["numbers"]["consistency"] = float(value)
+def _numbers(
+    measured: Measurement,
+    prediction: Prediction,
+    seconds: float,
+    describe: Callable[[np.ndarray], np.ndarray] | None,
+) -> dict[str, float]:
+    """The finite numbers that are kept of a measured prediction."""
+    numbers = measured.numbers | {"seconds": seconds}
+    if prediction.confidence is not None:
+        numbers["confidence"] = float(np.mean(prediction.confidence))
+    if describe and prediction.likeness:
+        first, second = describe(np.stack(prediction.likeness()))
+        numbers["recognition"] = 1 - metrics.cosine(first, second)
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}

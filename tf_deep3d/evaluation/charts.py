@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -28,12 +29,18 @@ class Chart(NamedTuple):
     dots: bool = False
 
 
-def draw(chart):
+def draw(chart: Chart) -> str:
     """A `Chart` as SVG."""
     return curves(chart.series, chart.across, chart.up, dots=chart.dots)
 
 
-def curves(series, across, up, size=(760, 340), dots=False):
+def curves(
+    series: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    across: str,
+    up: str,
+    size: tuple[int, int] = (760, 340),
+    dots: bool = False,
+) -> str:
     """Lines, or `dots`, of `series`, name -> (x [n], y [n]), as SVG; the axes include zero."""
     points = [np.stack(pair, 1) for pair in series.values() if len(pair[0])]
     if not points:
@@ -45,7 +52,7 @@ def curves(series, across, up, size=(760, 340), dots=False):
     ticks = [_ticks(*bounds) for bounds in zip(low, high, strict=True)]
     low, high = (np.array([t[end] for t in ticks]) for end in (0, -1))
 
-    def place(point):
+    def place(point: tuple[float, float] | np.ndarray) -> tuple[float, float]:
         x, y = (np.asarray(point) - low) / (high - low)
         return 60 + x * (width - 200), height - 45 - y * (height - 65)
 
@@ -72,7 +79,7 @@ def curves(series, across, up, size=(760, 340), dots=False):
     return "".join(parts) + "</svg>"
 
 
-def _ticks(low, high):
+def _ticks(low: float, high: float) -> np.ndarray:
     """Round numbers that enclose `low` and `high`."""
     span = max(high - low, 1e-9) / 5
     power = 10.0 ** math.floor(math.log10(span))

@@ -14,24 +14,26 @@ FACE = 0.6  # share of an aligned picture's side that the face spans, about
 _ASPECT = 1.5  # of an occluder, at most
 
 
-def blurred(image, sigma):
+def blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of `sigma` px."""
     return _stored(gaussian_filter(np.asarray(image, np.float32), (sigma, sigma, 0), mode="nearest"))
 
 
-def compressed(image, quality):
+def compressed(image: np.ndarray, quality: float) -> np.ndarray:
     """JPEG of `quality` 1 to 95, and back."""
     stream = io.BytesIO()
     Image.fromarray(np.rint(255 * _stored(image)).astype(np.uint8)).save(stream, "jpeg", quality=int(quality))
     return np.asarray(Image.open(stream).convert("RGB"), np.float32) / np.float32(255)
 
 
-def darkened(image, light):
+def darkened(image: np.ndarray, light: float) -> np.ndarray:
     """A share `light` of the light, linear in the stored colours."""
     return _stored(np.asarray(image, np.float32) * np.float32(light))
 
 
-def occluded(image, share, rng, box=None):
+def occluded(
+    image: np.ndarray, share: float, rng: np.random.Generator, box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
     """An ellipse in one random colour before the face.
 
     Args:
@@ -59,12 +61,12 @@ def occluded(image, share, rng, box=None):
     return _stored(image)
 
 
-def shrunk(image, factor):
+def shrunk(image: np.ndarray, factor: float) -> np.ndarray:
     """The picture at 1 / `factor` of its size: [H / factor, W / factor, 3]."""
     picture = Image.fromarray(np.rint(255 * _stored(image)).astype(np.uint8))
     size = [max(round(side / factor), 1) for side in picture.size]
     return np.asarray(picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0), np.float32) / np.float32(255)
 
 
-def _stored(image):
+def _stored(image: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.float32) / np.float32(255)

@@ -3,6 +3,8 @@
 import base64
 import html
 import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -12,6 +14,9 @@ from tf_deep3d.evaluation.report import (
     MEASURES,
     MORE,
     SCALE_END,
+    Report,
+    Results,
+    Row,
     brief_rows,
     comparison_text,
     error_colors,
@@ -20,6 +25,9 @@ from tf_deep3d.evaluation.report import (
     totals_of,
     values_of,
 )
+from tf_deep3d.evaluation.statistics import Summary
+
+Pictures: TypeAlias = Callable[[str, Row], list[np.ndarray]]  # (method, row) -> pictures [H, W, 3] uint8
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1060px; margin: 2em auto; padding: 0 1em }
@@ -32,20 +40,14 @@ img { display: block } .row { display: flex } svg text { font: 12px system-ui, s
 """
 
 
-def html_report(name, results, table, comparisons, pictures, versions, remark="", brief=(), charts=()):
+def html_report(report: Report, pictures: Pictures) -> str:
     """The report, one self-contained page.
 
     Args:
-      name: of the benchmark.
-      results: method -> results.
-      table: of `summaries`.
-      comparisons: (first, second) -> `comparison`.
-      pictures: (method, result) -> list of [H, W, 3] uint8: photo, prediction, error map.
-      versions: name -> text.
-      remark: text below the title.
-      brief: numbers that are shown in one table of all sections; the tables of the sections are folded away then.
-      charts: `charts.Chart`s.
+      report: `Report`.
+      pictures: (method, row) -> list of [H, W, 3] uint8: photo, prediction, error map.
     """
+    name, results, table, comparisons, versions, remark, brief, charts = report
     total = len(next(iter(results.values())))
     parts = [f"<h1>{html.escape(name)}</h1><p>{total} pictures, {len(results)} methods. "]
     parts.append("Means over solved pictures, below them 95 % bootstrap intervals that draw whole persons, and the ")
@@ -58,14 +60,14 @@ def html_report(name, results, table, comparisons, pictures, versions, remark=""
     for (first, second), found in comparisons.items():
         parts.append(f"<h2>{html.escape(f'{first} against {second}')}</h2><p>Paired differences, and p of a sign-flip ")
         parts.append(f"test by person.</p><pre>{html.escape(comparison_text(found, first, second))}</pre>")
-    measure = shown_measures(table["all"])[:1]
-    parts.append("".join(_graphics(results, *measure, pictures)) if measure else "<p>No result.</p>")
+    measures = shown_measures(table["all"])
+    parts.append("".join(_graphics(results, measures[0], pictures)) if measures else "<p>No result.</p>")
     parts.append("<p>" + html.escape(", ".join(f"{key} {value}" for key, value in versions.items())) + "</p>")
     head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(name)}</title>"
     return f"{head}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
 
 
-def _graphics(results, measure, pictures):
+def _graphics(results: Results, measure: str, pictures: Pictures) -> Iterator[str]:
     """Curves of the main number, the best and worst cases, and what failed."""
     title, unit = MEASURES[measure][:2]
     main = f"{title}, {unit}"
@@ -91,7 +93,7 @@ def _graphics(results, measure, pictures):
             yield f"<p>No result for {html.escape('; '.join(failed))}.</p>"
 
 
-def cumulative(results, measure):
+def cumulative(results: Results, measure: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Method -> (errors [n] ascending, share [n] of all pictures, in %, that has no larger error)."""
     found = {}
     for method, rows in results.items():
@@ -101,7 +103,7 @@ def cumulative(results, measure):
     return found
 
 
-def by_yaw(results, measure, width=20):
+def by_yaw(results: Results, measure: str, width: int = 20) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Method -> (yaw [n] in degrees, mean error [n]), in bins of `width` degrees, where the pose is known."""
     found = {}
     for method, rows in results.items():
@@ -113,13 +115,13 @@ def by_yaw(results, measure, width=20):
     return found
 
 
-def _html_rows(rows):
+def _html_rows(rows: Sequence[Sequence[str]]) -> str:
     head, *body = ([html.escape(cell) for cell in row] for row in rows)
     lines = ["".join(f"<th>{cell}</th>" for cell in head), *("".join(f"<td>{c}</td>" for c in row) for row in body)]
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
-def _html_table(section):
+def _html_table(section: dict[str, dict[str, Summary]]) -> str:
     names = shown_measures(section)
     titles = (map(html.escape, MEASURES[name][:2]) for name in names)
     heads = "".join(f"<th>{title}<small>{unit}</small></th>" for title, unit in titles)
@@ -135,7 +137,7 @@ def _html_table(section):
     return "".join(lines) + "</table>"
 
 
-def _image(pixels):
+def _image(pixels: np.ndarray) -> str:
     file = io.BytesIO()
     Image.fromarray(np.asarray(pixels).astype(np.uint8)).save(file, "png", compress_level=9)
     image = base64.b64encode(file.getvalue()).decode()

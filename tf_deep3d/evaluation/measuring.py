@@ -5,19 +5,24 @@ Letters: V vertices, T triangles, L landmarks, P points of the truth.
 
 import hashlib
 import math
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tf_deep3d.evaluation import metrics, registration
+from tf_deep3d.evaluation import metrics, open_benchmark, registration
+from tf_deep3d.evaluation.mesh_files import ANCHORS
 from tf_deep3d.evaluation.report import error_colors
-from tf_deep3d.evaluation.scans import ANCHORS
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.face.landmarks import COUNT
 from tf_deep3d.rendering import clay
 
 ICP_POINTS = 4000  # of the truth that move the mesh; all of them are measured
+
+# A mesh for a picture: vertices [V, 3] mm in the face model's frame, triangles [T, 3], normals [V, 3].
+Surface: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Prediction(NamedTuple):
@@ -36,34 +41,34 @@ class Prediction(NamedTuple):
       confidence: [K] in (0, 1), the mean over the photos of C-Net's, or None.
     """
 
-    vertices: Any
-    triangles: Any
-    anchors: Any
-    anchor_indices: Any = ANCHORS[68]
-    landmarks: Any = None
-    angles: Any = None
-    albedo: Any = None
-    neutral: Any = None
-    likeness: Any = None
-    confidence: Any = None
+    vertices: np.ndarray
+    triangles: np.ndarray
+    anchors: np.ndarray
+    anchor_indices: np.ndarray = ANCHORS[COUNT]
+    landmarks: np.ndarray | None = None
+    angles: np.ndarray | None = None
+    albedo: np.ndarray | None = None
+    neutral: np.ndarray | None = None
+    likeness: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
+    confidence: np.ndarray | None = None
 
 
 class Measurement(NamedTuple):
     """How far a prediction is from the truth.
 
     Attributes:
-      numbers: name in `evaluation_report.MEASURES` -> number; those that apply.
+      numbers: name in `report.MEASURES` -> number; those that apply.
       errors: [P] mm at the truth's points, NaN where the prediction has no surface; P may be 0.
       picture: function without arguments -> [H, W, 3] uint8, the prediction, and beside it the errors on the truth; or
         None.
     """
 
-    numbers: dict
+    numbers: dict[str, float]
     errors: np.ndarray
-    picture: Any = None
+    picture: Callable[[], np.ndarray] | None = None
 
 
-def together(measured):
+def together(measured: Sequence[Measurement]) -> Measurement:
     """Several `Measurement`s of one truth as one: means of the numbers and of the errors, the first picture."""
     if len(measured) == 1:
         return measured[0]
@@ -72,11 +77,11 @@ def together(measured):
     return Measurement(numbers, np.mean([each.errors for each in measured], axis=0), measured[0].picture)
 
 
-def remembering():
+def remembering() -> Callable[[str, Prediction, Callable[[], Measurement]], Measurement]:
     """A function (name of a truth, prediction, measure) -> `measure()`, once for each shape of the last truth."""
     known = {}
 
-    def measured(truth, prediction, measure):
+    def measured(truth: str, prediction: Prediction, measure: Callable[[], Measurement]) -> Measurement:
         key = (truth, hashlib.sha256(np.asarray(prediction.vertices).tobytes()).digest())
         found = known.get(key)
         if found is None:
@@ -88,7 +93,7 @@ def remembering():
     return measured
 
 
-def measure_view(view, prediction):
+def measure_view(view: open_benchmark.View, prediction: Prediction) -> Measurement:
     """`Measurement` of a prediction for a view of the open benchmark."""
     subject = view.subject
     truth = subject.vertices[subject.region] * MILLIMETRES
@@ -116,23 +121,32 @@ def measure_view(view, prediction):
     return Measurement(numbers, far.plane, partial(pictures, *sides, everywhere))
 
 
-def pictures(prediction, truth, errors):
+def pictures(prediction: Surface, truth: Surface, errors: np.ndarray) -> np.ndarray:
     """A prediction, and beside it the errors on the truth, from the front: [H, 2 H, 3] uint8.
 
     Args:
-      prediction, truth: (vertices in mm in the frame of the face model, triangles, normals).
+      prediction, truth: `Surface`s.
       errors: [P] mm at the truth's vertices, NaN where none was measured.
     """
-    sides = ((*prediction, None), (*truth, error_colors(errors)))
-    return np.concatenate([clay.picture(vertices / MILLIMETRES, *rest) for vertices, *rest in sides], 1)
+    sides = [
+        clay.picture(vertices / MILLIMETRES, triangles, normals, colors)
+        for (vertices, triangles, normals), colors in ((prediction, None), (truth, error_colors(errors)))
+    ]
+    return np.concatenate(sides, 1)
 
 
-def mean(values):
+def mean(values: Sequence[float] | np.ndarray) -> float:
     """Mean of numbers, NaN without a warning if there is none."""
     return float(np.mean(values)) if len(values) else math.nan
 
 
-def align(prediction, points, point_normals, landmarks, steps=registration.ICP_STEPS):
+def align(
+    prediction: Prediction,
+    points: np.ndarray,
+    point_normals: np.ndarray,
+    landmarks: np.ndarray,
+    steps: int = registration.ICP_STEPS,
+) -> tuple[np.ndarray, np.ndarray]:
     """Puts a prediction on the truth, by landmarks and ICP.
 
     Args:
@@ -156,6 +170,6 @@ def align(prediction, points, point_normals, landmarks, steps=registration.ICP_S
 
 
 @lru_cache(maxsize=2)
-def _corners(triangles, count):
+def _corners(triangles: bytes, count: int) -> np.ndarray:
     """`geometry.corners_around` of the bytes of int32 triangles; a method's meshes often share theirs."""
     return geometry.corners_around(np.frombuffer(triangles, np.int32).reshape(-1, 3), count)

@@ -8,6 +8,7 @@ points to the planes of the mesh.
 Letters: V vertices of the mesh, T its triangles, P points of the truth, N pictures.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -40,12 +41,12 @@ class Distances(NamedTuple):
     nearest: np.ndarray
 
     @property
-    def coverage(self):
+    def coverage(self) -> float:
         """Share of the points that the mesh reaches."""
         return float(np.isfinite(self.plane).mean())
 
 
-def distances(vertices, triangles, normals, points):
+def distances(vertices: np.ndarray, triangles: np.ndarray, normals: np.ndarray, points: np.ndarray) -> Distances:
     """Distances from the points of the truth to an aligned mesh.
 
     Args:
@@ -58,39 +59,41 @@ def distances(vertices, triangles, normals, points):
       `Distances`.
     """
     vertices, points = np.asarray(vertices, np.float64), np.asarray(points, np.float64)
-    point, nearest = KDTree(vertices).query(points)
+    point, nearest = map(np.asarray, KDTree(vertices).query(points))
     plane = np.abs(((points - vertices[nearest]) * np.asarray(normals)[nearest]).sum(1))
     # A point right on the border is covered: its nearest vertex is at hand.
     off = np.isin(nearest, border(triangles)) & (point > DEPTH_TOLERANCE)
     return Distances(np.where(off, np.nan, plane), point, nearest)
 
 
-def border(triangles):
+def border(triangles: np.ndarray) -> np.ndarray:
     """Vertices at the open edges of `triangles` [T, 3]: sorted indices."""
     return _border(np.asarray(triangles).astype(np.int32).tobytes())
 
 
 @lru_cache(maxsize=2)
-def _border(triangles):
+def _border(stored: bytes) -> np.ndarray:
     """`border` of the bytes of int32 triangles: meshes that are compared often share theirs."""
-    triangles = np.frombuffer(triangles, np.int32).reshape(-1, 3)
+    triangles = np.frombuffer(stored, np.int32).reshape(-1, 3)
     edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
     edges, uses = np.unique(edges, axis=0, return_counts=True)
     return np.unique(edges[uses == 1])
 
 
-def root_mean_square(values):
+def root_mean_square(values: Sequence[float] | np.ndarray) -> float:
     """Root mean square of the finite `values` [P]; NaN if there is none."""
     values = np.asarray(values)[np.isfinite(values)]
     return float(np.sqrt((values**2).mean())) if len(values) else float("nan")
 
 
-def within(points, center, radius=CROP_RADIUS):
+def within(points: np.ndarray, center: np.ndarray, radius: float = CROP_RADIUS) -> np.ndarray:
     """[P] bool: the `points` [P, 3] within `radius` mm of `center` [3]."""
     return np.linalg.norm(np.asarray(points) - center, axis=-1) <= radius
 
 
-def visible(vertices, triangles, views=VIEWS, size=512):
+def visible(
+    vertices: np.ndarray, triangles: np.ndarray, views: Sequence[tuple[float, float]] = VIEWS, size: int = 512
+) -> np.ndarray:
     """The vertices that are seen from at least one of several views: no inside of the nose or mouth.
 
     Args:
@@ -115,7 +118,7 @@ def visible(vertices, triangles, views=VIEWS, size=512):
         shown = np.asarray(renderer.interpolate(fragments, depth[..., None], triangles))[0, ..., 0]
         shown = np.where(np.asarray(fragments.triangle)[0] >= 0, shown, np.inf)
         normals = geometry.vertex_normals(turned[None], triangles, geometry.corners_around(triangles, len(world)))[0]
-        toward = geometry.normalize(np.float32([0, 0, camera.distance]) - turned)
+        toward = geometry.normalize(np.array([0, 0, camera.distance], np.float32) - turned)
         cosine = (normals * toward).sum(1)
         x, y = np.clip(np.floor(pixels[0]).astype(int), 0, size - 1).T
         # Across a pixel a slanted surface changes its depth.
@@ -124,7 +127,7 @@ def visible(vertices, triangles, views=VIEWS, size=512):
     return result
 
 
-def landmark_nme(predicted, truth, normalization="box"):
+def landmark_nme(predicted: np.ndarray, truth: np.ndarray, normalization: str = "box") -> np.ndarray:
     """Normalised mean error of landmarks.
 
     Args:
@@ -148,18 +151,20 @@ def landmark_nme(predicted, truth, normalization="box"):
     return np.linalg.norm(predicted - truth, axis=2).mean(1) / size
 
 
-def pose_errors(predicted, truth):
+def pose_errors(
+    predicted: Sequence[Sequence[float]] | np.ndarray, truth: Sequence[Sequence[float]] | Sequence[float] | np.ndarray
+) -> np.ndarray:
     """Absolute differences of angles in degrees, the short way round: [N, 3] from [N, 3]."""
     return np.abs((np.asarray(predicted, np.float64) - truth + 180) % 360 - 180)
 
 
-def cosine(first, second):
+def cosine(first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray) -> float:
     """Cosine of the angle between two descriptors [D]."""
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     return float(first @ second / max(np.linalg.norm(first) * np.linalg.norm(second), 1e-12))
 
 
-def set_consistency(shapes):
+def set_consistency(shapes: np.ndarray) -> np.ndarray:
     """How far each of several shapes of one person is from their mean.
 
     Args:
@@ -169,7 +174,7 @@ def set_consistency(shapes):
       [N] mm, root mean square distances, times sqrt(N / (N - 1)), so that they do not depend on N on average.
     """
     shapes = np.asarray(shapes, np.float64)
-    count, goal = len(shapes), shapes[0]
+    count, goal, moved = len(shapes), shapes[0], shapes
     for _ in range(3):
         moved = np.stack([registration.similarity_from_landmarks(shape, goal).apply(shape) for shape in shapes])
         goal = moved.mean(0)
@@ -179,7 +184,7 @@ def set_consistency(shapes):
     return np.sqrt((spread**2).sum(-1).mean(-1) * count / (count - 1))
 
 
-def shape_distances(shapes):
+def shape_distances(shapes: np.ndarray) -> np.ndarray:
     """How far shapes are from each other.
 
     Args:

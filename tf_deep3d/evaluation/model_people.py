@@ -5,16 +5,19 @@ fits this model, and they show what a method loses for other reasons than the mo
 many as one likes, and a crowd of known sex, race and age (`porting.open_people`).
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from tf_deep3d import assets
 from tf_deep3d import face as faces
-from tf_deep3d.data.rendered_people import generator, sample_one
+from tf_deep3d.data.rendered_people import Head, generator, sample_one
 from tf_deep3d.evaluation import metrics, open_benchmark
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.landmarks import NOSE_TIP
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import archive
 
 SEED = 7411  # of no training
@@ -32,7 +35,7 @@ class Known(NamedTuple):
     sex: str
 
 
-def subjects(model, head, count, seed=SEED):
+def subjects(model: MorphableModel, head: Head, count: int, seed: int = SEED) -> Iterator[open_benchmark.Subject]:
     """Neutral, bald people of random identity and albedo.
 
     Args:
@@ -49,7 +52,7 @@ def subjects(model, head, count, seed=SEED):
         yield _subject(head, f"{KIND}{number:03d}", person.identity, person.albedo)
 
 
-def crowd(model, head, count, path=CROWD):
+def crowd(model: MorphableModel, head: Head, count: int, path: Path = CROWD) -> Iterator[Known]:
     """The crowd of known sex, women and men by turns; their skins are random.
 
     Args:
@@ -83,7 +86,7 @@ def crowd(model, head, count, path=CROWD):
         yield Known(who, "male" if male[number] else "female")
 
 
-def _subject(head, name, identity, albedo):
+def _subject(head: Head, name: str, identity: np.ndarray, albedo: np.ndarray) -> open_benchmark.Subject:
     """The `open_benchmark.Subject` of identity [Ki] and albedo [Kt] coefficients."""
     whole = head.whole
     shape = faces.neutral_shape(whole, identity[None])[0]
@@ -95,13 +98,13 @@ def _subject(head, name, identity, albedo):
     return open_benchmark.subject(name, shape, whole.triangles, region, colors, points, exact=True)
 
 
-def skin_tone(who):
+def skin_tone(who: open_benchmark.Subject) -> str:
     """Name in `SKIN_TONES` of a `Subject`'s skin."""
     angle = typology_angle(who)
     return next(name for name, least in SKIN_TONES.items() if angle >= least)
 
 
-def typology_angle(who):
+def typology_angle(who: open_benchmark.Subject) -> float:
     """Individual typology angle of a `Subject`'s skin in degrees: atan((L* - 50) / b*) of its median albedo, sRGB.
 
     It lies in [-90, 90]; a bluish skin counts as grey.

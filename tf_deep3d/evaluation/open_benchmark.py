@@ -6,8 +6,9 @@ Ten random people, who were made by the modifiers behind the open face model and
 Letters: V vertices, T triangles, S side of a picture in px.
 """
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -33,6 +34,8 @@ PEOPLE_YAWS = (-60, -30, 0, 30, 60)
 GRID_PITCHES, GRID_YAWS = (-15, 0, 15, 30), (-80, -40, 0, 40, 80)
 DIVISIONS = 2  # of the scan's triangles, so that its vertices carry its colours
 
+Pose: TypeAlias = tuple[float, float, float]  # pitch, yaw, roll in degrees
+
 
 class BenchmarkError(InputError):
     """The benchmark's file is unusable."""
@@ -47,11 +50,11 @@ class Subject(NamedTuple):
       triangles: [T, 3] int32.
       normals: [V, 3] unit.
       colors: [V, 3] in [0, 1]: albedo, or for a scan its colours in the light it was scanned in.
-      lit: whether `colors` are lit already.
       landmarks: [68, 3].
+      region: [P] int, the vertices at which errors are measured: seen from the front, and inside 95 mm of the nose tip.
+      lit: whether `colors` are lit already.
       exact: whether the landmarks are the very points that the open face model means.
       expressive: whether the face is not neutral.
-      region: [P] int, the vertices at which errors are measured: seen from the front, and inside 95 mm of the nose tip.
     """
 
     name: str
@@ -59,11 +62,11 @@ class Subject(NamedTuple):
     triangles: np.ndarray
     normals: np.ndarray
     colors: np.ndarray
-    lit: bool
     landmarks: np.ndarray
-    exact: bool
-    expressive: bool
     region: np.ndarray
+    lit: bool = False
+    exact: bool = False
+    expressive: bool = False
 
 
 class View(NamedTuple):
@@ -81,7 +84,7 @@ class View(NamedTuple):
     subject: Subject
     angles: np.ndarray
     landmarks: np.ndarray
-    seed: tuple
+    seed: tuple[int, ...]
 
 
 class Benchmark(NamedTuple):
@@ -93,10 +96,10 @@ class Benchmark(NamedTuple):
     """
 
     name: str
-    views: list
+    views: list[View]
 
 
-def load(limit=None, path=None):
+def load(limit: int | None = None, path: str | Path | None = None) -> Benchmark:
     """Reads the benchmark.
 
     Args:
@@ -109,7 +112,7 @@ def load(limit=None, path=None):
     Raises:
       FileNotFoundError: if there is no such file.
       BenchmarkError: if the file is no benchmark of this schema.
-      ValueError: for a limit below 1.
+      InputError: for a limit below 1.
     """
     if limit is not None and limit < 1:
         raise InputError(f"limit must be at least 1. Received: {limit}")
@@ -128,7 +131,7 @@ def load(limit=None, path=None):
     return Benchmark(f"{NAME} {version}.{RENDERING}", views)
 
 
-def _people(arrays):
+def _people(arrays: Mapping[str, np.ndarray]) -> Iterator[Subject]:
     positions = arrays["people_vertices"] * arrays["people_step"]
     triangles = arrays["people_triangles"].astype(np.int32)
     parts = (arrays[f"people_{name}"] for name in ("region", "colors", "landmarks", "expressive"))
@@ -137,7 +140,7 @@ def _people(arrays):
         yield subject(name, vertices, triangles, region, colors, landmarks, exact=True, expressive=bool(makes_a_face))
 
 
-def _scan(arrays):
+def _scan(arrays: Mapping[str, np.ndarray]) -> Subject:
     vertices = arrays["james_vertices"] * arrays["james_step"]
     texture = arrays["james_texture"]
     size = np.array(texture.shape[1::-1])
@@ -153,17 +156,28 @@ def _scan(arrays):
     return subject("james", vertices, triangles, region, colors, arrays["james_landmarks"], lit=True)
 
 
-def subject(name, vertices, triangles, region, colors, landmarks, lit=False, exact=False, expressive=False):
-    """A `Subject`; `region` is [V] bool and colours are uint8, everything else as there."""
+def subject(
+    name: str,
+    vertices: np.ndarray,
+    triangles: np.ndarray,
+    region: np.ndarray,
+    colors: np.ndarray,
+    landmarks: np.ndarray,
+    **kind: bool,
+) -> Subject:
+    """A `Subject`; `region` is [V] bool and `colors` are uint8, everything else as there.
+
+    Args:
+      name, vertices, triangles, region, colors, landmarks: see above.
+      **kind: those of `lit`, `exact` and `expressive` that are true.
+    """
     vertices = np.asarray(vertices, np.float32)
     normals = geometry.vertex_normals(vertices[None], triangles, geometry.corners_around(triangles, len(vertices)))[0]
     colors = colors / np.float32(255)
-    return Subject(
-        name, vertices, triangles, normals, colors, lit, landmarks, exact, expressive, np.flatnonzero(region)
-    )
+    return Subject(name, vertices, triangles, normals, colors, landmarks, np.flatnonzero(region), **kind)
 
 
-def divide(attributes, triangles, times):
+def divide(attributes: np.ndarray, triangles: np.ndarray, times: int) -> tuple[np.ndarray, np.ndarray]:
     """Splits each triangle in four, linearly, `times` times.
 
     Args:
@@ -185,7 +199,7 @@ def divide(attributes, triangles, times):
     return attributes, triangles.astype(np.int32)
 
 
-def views_of(number, who):
+def views_of(number: int, who: Subject) -> list[View]:
     """The `View`s of a subject, the `number`-th of the benchmark."""
     if who.lit:
         return views_at(number, who, grid(who.name))
@@ -194,13 +208,13 @@ def views_of(number, who):
     return views_at(number, who, poses)
 
 
-def grid(name):
+def grid(name: str) -> dict[str, Pose]:
     """Twenty poses, pitch x yaw: name of the picture -> (pitch, yaw, roll) in degrees."""
     poses = [(pitch, yaw, 0.0) for pitch in GRID_PITCHES for yaw in GRID_YAWS]
     return {f"{name}_pitch{pitch:+03d}_yaw{yaw:+03d}": (pitch, yaw, roll) for pitch, yaw, roll in poses}
 
 
-def views_at(number, who, poses, first=10):
+def views_at(number: int, who: Subject, poses: Mapping[str, Pose], first: int = 10) -> list[View]:
     """The `View`s of a subject at chosen poses.
 
     Args:
@@ -214,11 +228,13 @@ def views_at(number, who, poses, first=10):
     return [View(name, who, np.array(pose, float), at, (SEED, number, seed)) for seed, ((name, pose), at) in rows]
 
 
-def _posed(points, angles):
-    return faces.pose(points[None], np.radians([angles]).astype(np.float32), np.zeros((1, 3), np.float32))
+def _posed(points: np.ndarray, angles: Pose | np.ndarray) -> np.ndarray:
+    return faces.pose(
+        points[None], np.radians(np.asarray(angles, float)[None]).astype(np.float32), np.zeros((1, 3), np.float32)
+    )
 
 
-def picture(view):
+def picture(view: View) -> np.ndarray:
     """Renders a view: [S, S, 3] uint8, the subject in its light before a smooth background."""
     who, rng = view.subject, generator(*view.seed)
     world = _posed(who.vertices, view.angles)
@@ -238,7 +254,7 @@ def picture(view):
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
 
 
-def _background(rng):
+def _background(rng: np.random.Generator) -> np.ndarray:
     """A smooth picture of random, dull colours: [S, S, 3] in [0, 1]."""
     grey = rng.uniform(0.15, 0.8)
     colors = np.clip(grey + rng.normal(0, 0.08, (4, 4, 1)) + rng.normal(0, 0.03, (4, 4, 3)), 0, 1)

@@ -1,15 +1,20 @@
 """Writes what `evaluation` measured: a table to the terminal, and files for programs, papers and people."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import keras
 import numpy as np
 from PIL import Image
 
 import tf_deep3d
-from tf_deep3d.evaluation import benchmark, report
+from tf_deep3d.evaluation import report, result_files
 from tf_deep3d.evaluation.charts import draw
-from tf_deep3d.evaluation.html import html_report
+from tf_deep3d.evaluation.html import Pictures, html_report
+from tf_deep3d.evaluation.protocols import Protocol
+from tf_deep3d.evaluation.report import Results, Row
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
 
@@ -17,7 +22,7 @@ PHOTO = 192  # px, the height of pictures in the report
 FILES = ("results.json", "pictures.csv", "table.tex", "report.html")
 
 
-def write(out, protocol, results, compare=()):
+def write(out: Path, protocol: Protocol, results: Results, compare: Sequence[tuple[str, str]] = ()) -> None:
     """Prints the tables and writes `FILES`, and the protocol's charts into the folder charts.
 
     Args:
@@ -31,7 +36,7 @@ def write(out, protocol, results, compare=()):
     table = report.summaries(results)
     compared = {(first, second): report.comparison(results, first, second) for first, second in compare}
     totals = report.totals_of(results)
-    points = benchmark.pooled(out, results) if protocol.pooled else {}
+    points = result_files.pooled(out, results) if protocol.pooled else {}
     damaged = [row["reason"] for row in next(iter(results.values())) if row["photo"] is None]
     damaged = f"Unusable cases: {len(damaged)}; the first: {damaged[0]}" if damaged else ""
     remark = "\n\n".join(text for text in (protocol.remark, damaged, report.pooled_text(points)) if text)
@@ -52,7 +57,7 @@ def write(out, protocol, results, compare=()):
         "units": {key: measure[1] for key, measure in report.MEASURES.items()},
         "summary": {
             title: {
-                method: {key: value._asdict() for key, value in row.items() if value.count}
+                method: {key: asdict(value) for key, value in row.items() if value.count}
                 for method, row in section.items()
             }
             for title, section in table.items()
@@ -62,15 +67,15 @@ def write(out, protocol, results, compare=()):
             {
                 "methods": pair,
                 "numbers": {
-                    key: {"difference": each.difference._asdict(), "p_value": each.p_value}
-                    for key, each in found.items()
+                    key: {"difference": asdict(each.difference), "p_value": each.p_value} for key, each in found.items()
                 },
             }
             for pair, found in compared.items()
         ],
         "pictures": results,
     }
-    page = html_report(name, results, table, compared, _shower(out), versions, remark, brief, charts)
+    whole = report.Report(name, results, table, compared, versions, remark, brief, charts)
+    page = html_report(whole, _shower(out))
     if brief:
         known = [measure for measure in brief if measure in report.shown_measures(table["all"])]
         latex = "\n".join(report.brief_latex(table, measure, totals, name) for measure in known)
@@ -86,11 +91,11 @@ def write(out, protocol, results, compare=()):
     print(out / FILES[-1])
 
 
-def _shower(out):
+def _shower(out: Path) -> Pictures:
     """What the report shows of a method's result: photo, and the stored picture."""
 
-    def pictures(method, result):
-        shown = benchmark.read_details(benchmark.result_folder(out, method), result["picture"]).picture
+    def pictures(method: str, result: Row) -> list[np.ndarray]:
+        shown = result_files.read_details(result_files.result_folder(out, method), result["picture"]).picture
         beside = [] if shown is None else [shown]
         try:
             photo = Image.fromarray(photos.read_photo(result["photo"]))

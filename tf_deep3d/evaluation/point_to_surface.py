@@ -9,7 +9,9 @@ from scipy.spatial import KDTree
 BLOCK = 1 << 20  # pairs of a point and a triangle that are measured at once
 
 
-def surface_distances(vertices, triangles, points, block=BLOCK):
+def surface_distances(
+    vertices: np.ndarray, triangles: np.ndarray, points: np.ndarray, block: int = BLOCK
+) -> np.ndarray:
     """Distances from points to the nearest place of a surface, exactly.
 
     The nearest vertex bounds the distance; the triangle that is nearest has its centre within the bound and its own
@@ -48,7 +50,7 @@ def surface_distances(vertices, triangles, points, block=BLOCK):
     return best
 
 
-def _to_triangles(p, a, b, c):
+def _to_triangles(p: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Distances [N] of the points p [N, 3] from the triangles (a, b, c), each [N, 3]."""
     u, v, w = b - a, c - a, p - a
     uu, uv, vv, uw, vw = ((x * y).sum(-1) for x, y in ((u, u), (u, v), (v, v), (u, w), (v, w)))
@@ -62,7 +64,7 @@ def _to_triangles(p, a, b, c):
     return np.where(inside, plane, np.minimum.reduce(edges))
 
 
-def _to_segments(p, a, b):
+def _to_segments(p: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     edge = b - a
     place = np.clip(((p - a) * edge).sum(-1) / np.maximum((edge**2).sum(-1), 1e-30), 0, 1)
     return np.linalg.norm(p - a - place[:, None] * edge, axis=1)

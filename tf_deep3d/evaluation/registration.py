@@ -30,17 +30,17 @@ class Similarity3D(NamedTuple):
     rotation: np.ndarray
     translation: np.ndarray
 
-    def apply(self, points):
+    def apply(self, points: np.ndarray) -> np.ndarray:
         """Maps `points` [..., 3]."""
         return self.scale * (np.asarray(points) @ self.rotation.T) + self.translation
 
-    def inverse(self):
+    def inverse(self) -> "Similarity3D":
         """The similarity that undoes this one."""
         back = self.rotation.T / self.scale
         return Similarity3D(1 / self.scale, self.rotation.T, -back @ self.translation)
 
 
-def similarity_from_landmarks(source, target, scale=True):
+def similarity_from_landmarks(source: np.ndarray, target: np.ndarray, scale: bool = True) -> Similarity3D:
     """Least-squares similarity source -> target (Umeyama 1991); rows that are not finite are left out.
 
     Args:
@@ -69,11 +69,19 @@ def similarity_from_landmarks(source, target, scale=True):
     return Similarity3D(factor, rotation, goal - factor * rotation @ middle)
 
 
-def _rank(points):
+def _rank(points: np.ndarray) -> int:
     return np.linalg.matrix_rank(points - points.mean(0), 1e-6 * (np.ptp(points) + 1))
 
 
-def icp(vertices, normals, points, point_normals, start, scale=True, steps=ICP_STEPS):
+def icp(
+    vertices: np.ndarray,
+    normals: np.ndarray,
+    points: np.ndarray,
+    point_normals: np.ndarray,
+    start: Similarity3D,
+    scale: bool = True,
+    steps: int = ICP_STEPS,
+) -> Similarity3D:
     """Moves a mesh onto the points of the truth: point-to-plane ICP by Gauss-Newton (Chen and Medioni 1992).
 
     Each point is paired with its nearest vertex. Pairs whose normals disagree and the farthest few do not count, so
@@ -99,7 +107,7 @@ def icp(vertices, normals, points, point_normals, start, scale=True, steps=ICP_S
     tree = KDTree(vertices)
     current = start
     for _ in range(steps):
-        distance, nearest = tree.query(current.inverse().apply(points))
+        distance, nearest = map(np.asarray, tree.query(current.inverse().apply(points)))
         turned = normals[nearest] @ current.rotation.T
         paired = (turned * point_normals).sum(1) > FACING
         if paired.sum() < 10:
@@ -122,6 +130,6 @@ def icp(vertices, normals, points, point_normals, start, scale=True, steps=ICP_S
     return current
 
 
-def compose(outer, inner):
+def compose(outer: Similarity3D, inner: Similarity3D) -> Similarity3D:
     """The similarity that applies `inner` first, then `outer`."""
     return Similarity3D(outer.scale * inner.scale, outer.rotation @ inner.rotation, outer.apply(inner.translation))

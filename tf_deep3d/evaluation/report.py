@@ -1,18 +1,26 @@
 """What `evaluation` measured, for people: tables for the terminal, for papers and for programs.
 
-Results are lists of `benchmark.read_result`, method name -> list, the same pictures in the same order. Means are over
-the pictures that a method solved; intervals are 95 % bootstrap intervals that draw whole persons
-(`statistics.summarize`).
+The methods' rows are those of the same pictures in the same order. Means are over the pictures that a method solved;
+intervals are 95 % bootstrap intervals that draw whole persons (`statistics.summarize`).
 """
 
 import csv
 import io
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import statistics
+from tf_deep3d.evaluation.charts import Chart
+
+Row: TypeAlias = dict[str, Any]  # of `result_files.read_result`, with the case's "sections" and its first "photo"
+Results: TypeAlias = dict[str, list[Row]]  # method name -> rows
+Summaries: TypeAlias = dict[str, dict[str, dict[str, statistics.Summary]]]  # section -> method -> number
+Section: TypeAlias = Mapping[str, Mapping[str, statistics.Summary]]  # method -> number
+Comparisons: TypeAlias = dict[tuple[str, str], dict[str, statistics.Comparison]]  # (method, method) -> number
 
 # Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for `MORE`. The first that a
 # benchmark has is its main one.
@@ -51,19 +59,43 @@ SCALE_END = 4.0  # mm, the end of the error maps' scale
 _SCALE = np.array([[0.16, 0.24, 0.58], [0.25, 0.65, 0.72], [0.80, 0.87, 0.45], [0.95, 0.62, 0.23], [0.72, 0.12, 0.15]])
 
 
-def values_of(results, name):
+class Report(NamedTuple):
+    """All that is said about a benchmark's results.
+
+    Attributes:
+      name: of the benchmark.
+      results: method -> rows.
+      table: of `summaries`.
+      comparisons: of `comparison`.
+      versions: name -> text.
+      remark: text below the title.
+      brief: numbers that are shown in one table of all sections; the tables of the sections are folded away then.
+      charts: what is drawn.
+    """
+
+    name: str
+    results: Results
+    table: Summaries
+    comparisons: Comparisons
+    versions: Mapping[str, str]
+    remark: str = ""
+    brief: Sequence[str] = ()
+    charts: Sequence[Chart] = ()
+
+
+def values_of(results: Sequence[Row], name: str) -> np.ndarray:
     """The number `name` of each result, in its unit: [N], NaN where there is none."""
     factor = MEASURES[name][2]
     numbers = [(result["numbers"] or {}).get(name) for result in results]
     return np.array([np.nan if number is None else factor * number for number in numbers])
 
 
-def groups_of(results):
+def groups_of(results: Sequence[Row]) -> np.ndarray:
     """Whom each picture shows: [N] text."""
     return np.array([result["group"] for result in results])
 
 
-def sections(results):
+def sections(results: Sequence[Row]) -> dict[str, np.ndarray]:
     """Subsets of the pictures: title -> [N] bool. All, then those of the cases, where they differ from all.
 
     Args:
@@ -74,12 +106,12 @@ def sections(results):
     return {"all": np.ones(len(results), bool)} | {title: chosen for title, chosen in found.items() if not chosen.all()}
 
 
-def totals_of(results):
+def totals_of(results: Results) -> dict[str, int]:
     """Section -> number of its pictures."""
     return {title: int(chosen.sum()) for title, chosen in sections(next(iter(results.values()))).items()}
 
 
-def summaries(results):
+def summaries(results: Results) -> Summaries:
     """Section -> method -> number -> `statistics.Summary`, in the number's unit."""
     table = {}
     for title, chosen in sections(next(iter(results.values()))).items():
@@ -91,34 +123,34 @@ def summaries(results):
     return table
 
 
-def comparison(results, first, second):
+def comparison(results: Results, first: str, second: str) -> dict[str, statistics.Comparison]:
     """Number -> `statistics.Comparison` of two methods, where both have it for two pictures at least.
 
     Raises:
-      ValueError: if a method was not evaluated.
+      InputError: if a method was not evaluated.
     """
     missing = [name for name in (first, second) if name not in results]
     if missing:
         raise InputError(f"only evaluated methods can be compared: {', '.join(results)}. Received: {missing[0]}")
     found = {}
     for name in MEASURES:
-        pair = [values_of(results[method], name) for method in (first, second)]
-        if np.isfinite(pair[0] - pair[1]).sum() >= 2 and name != "seconds":
-            found[name] = statistics.compare(*pair, groups_of(results[first]))
+        one, other = (values_of(results[method], name) for method in (first, second))
+        if np.isfinite(one - other).sum() >= 2 and name != "seconds":
+            found[name] = statistics.compare(one, other, groups_of(results[first]))
     return found
 
 
-def shown_measures(table):
+def shown_measures(table: Section) -> list[str]:
     """The numbers that any method has."""
     return [name for name in MEASURES if any(row[name].count for row in table.values())]
 
 
-def solved(row):
+def solved(row: Mapping[str, statistics.Summary]) -> int:
     """How many pictures a method has a number for: name -> `Summary`."""
     return max(value.count for value in row.values())
 
 
-def text_table(table, total):
+def text_table(table: Section, total: int) -> str:
     """The table of one section as lines of text.
 
     Args:
@@ -134,9 +166,10 @@ def text_table(table, total):
     return "\n\n".join(_columns(part) for part in _folded(head, rows))
 
 
-def brief_rows(table, name, totals):
-    """One number of all sections: rows of text, sections down, methods across, means and standard deviations, and 95 %
-    intervals where there is room.
+def brief_rows(table: Summaries, name: str, totals: Mapping[str, int]) -> list[list[str]]:
+    """One number of all sections: rows of text, sections down, methods across.
+
+    Cells are means and standard deviations, and 95 % intervals where there is room.
 
     Args:
       table: of `summaries`.
@@ -155,17 +188,17 @@ def brief_rows(table, name, totals):
     return rows
 
 
-def _spread(value, digits, interval):
+def _spread(value: statistics.Summary, digits: int, interval: bool) -> str:
     text = f"{value.mean:.{digits}f} ± {value.std:.{digits}f}"
     return f"{text} [{value.low:.{digits}f}, {value.high:.{digits}f}]" if interval else text
 
 
-def brief_text(table, names, totals):
+def brief_text(table: Summaries, names: Sequence[str], totals: Mapping[str, int]) -> str:
     """`brief_rows` of several numbers as lines of text."""
     return "\n\n".join(_columns(rows) for name in names if len(rows := brief_rows(table, name, totals)) > 1)
 
 
-def brief_latex(table, name, totals, title):
+def brief_latex(table: Summaries, name: str, totals: Mapping[str, int], title: str) -> str:
     """`brief_rows` for a paper."""
     head, *rows = brief_rows(table, name, totals)
     lines = [f"% {title}: mean and standard deviation", rf"\begin{{tabular}}{{l{'c' * (len(head) - 1)}}}", r"\hline"]
@@ -174,7 +207,7 @@ def brief_latex(table, name, totals, title):
     return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
 
 
-def _folded(head, rows, width=4):
+def _folded(head: Sequence[str], rows: Sequence[Sequence[str]], width: int = 4) -> Iterator[list[list[str]]]:
     """Cuts a wide table into tables of `width` numbers."""
     for start in range(2, len(head), width):
         fixed = [0, 1] if start == 2 else [0]
@@ -182,13 +215,13 @@ def _folded(head, rows, width=4):
         yield [[row[i] for i in columns] for row in (head, *rows)]
 
 
-def _columns(rows):
+def _columns(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ([cell.rjust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
     return "\n".join("  ".join([row[0].ljust(widths[0]), *line[1:]]) for row, line in zip(rows, lines, strict=True))
 
 
-def _number(summary, name):
+def _number(summary: statistics.Summary, name: str) -> str:
     if not summary.count:
         return "-"
     digits = MEASURES[name][3]
@@ -196,7 +229,7 @@ def _number(summary, name):
     return text if name in ("seconds", "coverage") else f"{text} [{summary.low:.{digits}f}, {summary.high:.{digits}f}]"
 
 
-def comparison_text(found, first, second):
+def comparison_text(found: Mapping[str, statistics.Comparison], first: str, second: str) -> str:
     """`comparison` as lines of text."""
     rows = [[f"{first} - {second}", "difference", "p"]]
     for name, (difference, p_value) in found.items():
@@ -206,8 +239,8 @@ def comparison_text(found, first, second):
     return _columns(rows)
 
 
-def pooled_text(points):
-    """`evaluation.pooled` as lines of text; empty if there is nothing."""
+def pooled_text(points: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    """`result_files.pooled` as lines of text; empty if there is nothing."""
     if not points:
         return ""
     rows = [["all points together, mm", "points", "median", "mean", "std"]]
@@ -218,7 +251,7 @@ def pooled_text(points):
     return _columns(rows)
 
 
-def csv_text(results):
+def csv_text(results: Results) -> str:
     """One row for each method and picture."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -233,7 +266,7 @@ def csv_text(results):
     return file.getvalue()
 
 
-def latex_table(table, title):
+def latex_table(table: Section, title: str) -> str:
     """The table of one section for a paper: mean and standard deviation, the best mean in bold."""
     names = [name for name in shown_measures(table) if name not in ("coverage", "seconds")]
     best = {
@@ -254,11 +287,11 @@ def latex_table(table, title):
     return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
 
 
-def _latex(text):
+def _latex(text: str) -> str:
     return re.sub(r"([%_&#$])", r"\\\1", text)
 
 
-def error_colors(errors):
+def error_colors(errors: np.ndarray) -> np.ndarray:
     """Colours [P, 3] in [0, 1] of errors [P] in mm, blue for none to red for `SCALE_END`; grey for NaN."""
     place = np.clip(np.nan_to_num(errors) / SCALE_END, 0, 1) * (len(_SCALE) - 1)
     colors = np.stack([np.interp(place, np.arange(len(_SCALE)), channel) for channel in _SCALE.T], -1)

@@ -3,7 +3,9 @@
 Letters: N pictures.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +14,8 @@ from tf_deep3d.errors import InputError
 BOOTSTRAPS, SEED = 2000, 7
 
 
-class Summary(NamedTuple):
+@dataclass(frozen=True)
+class Summary:
     """Statistics of N numbers.
 
     Attributes:
@@ -41,7 +44,7 @@ class Comparison(NamedTuple):
     p_value: float
 
 
-def summarize(values, groups=None):
+def summarize(values: Sequence[float] | np.ndarray, groups: Sequence[Any] | np.ndarray | None = None) -> Summary:
     """Statistics with a bootstrap whose seed is fixed.
 
     Args:
@@ -64,7 +67,11 @@ def summarize(values, groups=None):
     return Summary(len(values), *(float(x) for x in (values.mean(), spread, np.median(values), low, high)))
 
 
-def compare(first, second, groups=None):
+def compare(
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
+    groups: Sequence[Any] | np.ndarray | None = None,
+) -> Comparison:
     """Compares two methods on the same pictures.
 
     Args:

@@ -1,9 +1,9 @@
-"""Turns another face model into the .npz of this project.
+r"""Turns another face model into the .npz of this project.
 
     python -m tf_deep3d.porting bfm2009 BFM/ bfm2009.npz
     python -m tf_deep3d.porting bfm2009 BFM_model_front.mat bfm2009.npz
     python -m tf_deep3d.porting bfm2019 model2019_bfm.h5 bfm2019.npz --landmarks bfm2019_ibug68.txt
-    python -m tf_deep3d.porting flame generic_model.pkl flame.npz --landmarks landmark_embedding.npy \\
+    python -m tf_deep3d.porting flame generic_model.pkl flame.npz --landmarks landmark_embedding.npy \
         --texture FLAME_texture.npz --masks FLAME_masks.pkl
     python -m tf_deep3d.porting ict-facekit ICT-FaceKit/FaceXModel ict.npz
 
@@ -12,23 +12,25 @@ Each kind has its own --help. You need the right to use the foreign model; its l
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from tf_deep3d import command_line
 from tf_deep3d.face import morphable_model
 from tf_deep3d.io import archive, files
 from tf_deep3d.porting import bfm2009, bfm2019, flame, ict_facekit
-from tf_deep3d.porting.assemble import model_arrays
+from tf_deep3d.porting.assemble import Source, model_arrays
 from tf_deep3d.porting.landmarks import FILE_FORMAT
 
 PROGRAM = "python -m tf_deep3d.porting"
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser(PROGRAM, __doc__)
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND", parser_class=command_line.parser)
 
-    def add(kind, module, file, **counts):
+    def add(kind: str, module: ModuleType, file: str, **counts: int) -> argparse.ArgumentParser:
         sub = kinds.add_parser(kind, help=module.__doc__.splitlines()[0], description=module.__doc__)
         sub.add_argument("file", type=Path, metavar="FILE", help=file)
         sub.add_argument("out", type=Path, metavar="OUT", help=".npz to write")
@@ -57,14 +59,14 @@ def _parser():
     return parser
 
 
-def _count(text):
+def _count(text: str) -> int:
     value = int(text)
     if not 1 <= value <= morphable_model.MAX_MODES:
         raise argparse.ArgumentTypeError(f"must be 1 to {morphable_model.MAX_MODES}. Received: {text}")
     return value
 
 
-def read(options):
+def read(options: argparse.Namespace) -> Source:
     """The `Source` that parsed command line `options` ask for."""
     counts = {name: getattr(options, name) for name in ("identity", "expression", "albedo") if name in options}
     match options.kind:
@@ -73,18 +75,17 @@ def read(options):
         case "bfm2019":
             return bfm2019.read(options.file, options.landmarks, mean_expression=options.mean_expression, **counts)
         case "flame":
-            extra = (options.contour, options.texture, options.uv, options.masks)
-            return flame.read(options.file, options.landmarks, *extra, whole_head=options.whole_head, **counts)
-        case "ict-facekit":
-            return ict_facekit.read(options.file, options.landmarks, **counts)
+            extra = flame.Files(options.landmarks, options.contour, options.texture, options.uv, options.masks)
+            return flame.read(options.file, extra, whole_head=options.whole_head, **counts)
+    return ict_facekit.read(options.file, options.landmarks, **counts)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     return command_line.run(_run, _parser().parse_args(arguments))
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     if not options.overwrite:
         files.refuse_existing(options.out)
     archive.write_arrays(options.out, model_arrays(read(options)), overwrite=options.overwrite)

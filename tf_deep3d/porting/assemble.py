@@ -4,10 +4,12 @@ Letters: V vertices, T triangles, U texture points, L landmarks, N blendshapes; 
 albedo modes.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from tf_deep3d.arrays import Array
 from tf_deep3d.face.geometry import triangle_normals
 from tf_deep3d.face.landmarks import BROWS, JAW, NOSE_TIP, OUTER_EYE_CORNERS, OUTER_LIPS
 from tf_deep3d.face.morphable_model import MAX_MODES, MAX_VERTICES, SCHEMA, Landmarks
@@ -20,6 +22,7 @@ ALIGNMENT_CENTER = (0.0, -0.046, 0.253)
 CROP_MARGIN = 1.1  # of the distance from the nose tip to the farthest landmark
 EYE_DISTANCE = (0.5, 1.5)  # dm between the outer corners of the eyes, of any human
 ALIGNMENT_TOLERANCE = 0.3  # dm that given alignment points may lie off the surface
+CHIN = (JAW.start + JAW.stop) // 2  # the middle of the jaw's points
 # Without an albedo model: constant colours of skin, lips, mouth and eyes (RGB in [0, 1]), and two modes of the skin,
 # one standard deviation each: darker and paler, redder and yellower. There is no texture in them.
 PLAIN = {"skin": (0.64, 0.47, 0.39), "lips": (0.60, 0.37, 0.33), "inner_mouth": (0.35, 0.14, 0.13), "eyes": (0.72,) * 3}
@@ -67,7 +70,7 @@ class Source:
     alignment: np.ndarray | None = None
 
 
-def crop_face(source):
+def crop_face(source: Source) -> Source:
     """Cuts off the back of a head: keeps what is no farther from the nose tip than 1.1 times its farthest landmark."""
     points = landmarks.positions(source.landmarks, source.vertices)
     tip = points[NOSE_TIP]
@@ -75,7 +78,7 @@ def crop_face(source):
     return crop(source, np.linalg.norm(source.vertices - tip, axis=1) <= radius)
 
 
-def crop(source, keep):
+def crop(source: Source, keep: np.ndarray) -> Source:
     """Keeps the triangles of `source` with all corners in `keep` (bool [V]), and their vertices.
 
     Raises:
@@ -93,7 +96,7 @@ def crop(source, keep):
     if lost.size:
         raise PortingError(f"the crop must keep every landmark. Received: without {lost.tolist()}")
 
-    def rows(values):  # [.., V, 3] of the kept vertices
+    def rows(values: np.ndarray | None) -> np.ndarray | None:  # [.., V, 3] of the kept vertices
         return None if values is None else values[..., used, :]
 
     return replace(
@@ -111,7 +114,7 @@ def crop(source, keep):
     )
 
 
-def model_arrays(source):
+def model_arrays(source: Source) -> dict[str, Array]:
     """The arrays of the model file, with one level of detail.
 
     Turns the triangles counter-clockwise, moves the world's origin into the head, derives the alignment points, the
@@ -180,7 +183,7 @@ def model_arrays(source):
     return arrays
 
 
-def plain_albedo(regions):
+def plain_albedo(regions: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Constant colours per region and two modes of the skin's colour: `PLAIN` and `PLAIN_MODES`.
 
     Args:
@@ -196,7 +199,7 @@ def plain_albedo(regions):
     return albedo, np.array(PLAIN_MODES)[:, None, :] * varies[None, :, None]
 
 
-def _check(source):
+def _check(source: Source) -> None:
     count = len(source.vertices)
     if not 0 < count <= MAX_VERTICES:
         raise PortingError(f"the model must have 1 to {MAX_VERTICES} vertices. Received: {count}")
@@ -220,11 +223,11 @@ def _check(source):
             raise PortingError(f"{name} must lie in [0, {limit}). Received: {values.min()} to {values.max()}")
 
 
-def _check_frame(points):
+def _check_frame(points: np.ndarray) -> None:
     """Landmarks in the wrong order, axes or unit would spoil everything silently."""
     left, right = points[list(OUTER_EYE_CORNERS)]
     brows = np.concatenate([points[brow] for brow in BROWS]).mean(0)
-    mouth, chin = points[OUTER_LIPS].mean(0), points[8]
+    mouth, chin = points[OUTER_LIPS].mean(0), points[CHIN]
     wide = np.linalg.norm(right - left)
     tests = {
         "the eye of landmark 36 must be at -x, that of landmark 45 at +x": left[0] < right[0],
@@ -244,7 +247,7 @@ def _check_frame(points):
             )
 
 
-def _faces_front(source):
+def _faces_front(source: Source) -> bool:
     """Whether the triangles around the nose, eyes and mouth turn counter-clockwise seen from the front."""
     inner = np.unique(np.asarray(source.landmarks.vertices)[JAW.stop :])
     near = np.isin(source.triangles, inner).any(1)

@@ -17,10 +17,13 @@ As in the paper's code the mean of Exp_Pca.bin is left out (it opens the mouth o
 origin is the mean of the mean shape's vertices, so that coefficients, angles and translations mean the same.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
+from tf_deep3d.face.landmarks import COUNT, INNER_EYE_CORNERS, MOUTH_CORNERS, NOSE_TIP, OUTER_EYE_CORNERS
 from tf_deep3d.porting import PortingError, landmarks
 from tf_deep3d.porting.assemble import Source
 from tf_deep3d.porting.containers import checked_file, indices, numbers, read_mat
@@ -31,10 +34,12 @@ COLOURS = 255.0
 MODEL, EXPRESSIONS, DEVIATIONS = "01_MorphableModel.mat", "Exp_Pca.bin", "std_exp.txt"
 EXPRESSION_INDEX, FRONT_INDEX, INFO = "BFM_exp_idx.mat", "BFM_front_idx.mat", "facemodel_info.mat"
 ALIGNMENT, READY_MADE = "similarity_Lm3D_all.mat", "BFM_model_front.mat"
+# Vertices [V, 3] dm, identity and expression modes [K, V, 3] dm, mean albedo [V, 3] and its modes, 0..255.
+Parts: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 _INFO = ("tri", "keypoints", "skinmask", "frontmask2_idx")
 
 
-def read(path, identity=80, expression=64, albedo=80):
+def read(path: str | Path, identity: int = 80, expression: int = 64, albedo: int = 80) -> Source:
     """Reads BFM 2009.
 
     Args:
@@ -57,7 +62,7 @@ def read(path, identity=80, expression=64, albedo=80):
     vertices, identity_basis, expression_basis, mean_albedo, albedo_basis = parts
     count = len(vertices)
     triangles = indices(info["tri"], f"{name}: tri", (None, 3), count, base=1)
-    keypoints = indices(info["keypoints"].reshape(-1), f"{name}: keypoints", (68,), count, base=1)
+    keypoints = indices(info["keypoints"].reshape(-1), f"{name}: keypoints", (COUNT,), count, base=1)
     front = indices(info["frontmask2_idx"].reshape(-1), f"{name}: frontmask2_idx", (None,), count, base=1)
     skin = numbers(info["skinmask"].reshape(-1), f"{name}: skinmask", (count,)) > 0.5
     inner_face = np.zeros(count, bool)
@@ -80,7 +85,7 @@ def read(path, identity=80, expression=64, albedo=80):
     )
 
 
-def _from_folder(folder, identity, expression, albedo):
+def _from_folder(folder: Path, identity: int, expression: int, albedo: int) -> Parts:
     model = read_mat(folder / MODEL, ("shapeMU", "shapePC", "shapeEV", "texMU", "texPC", "texEV"))
     total = _vertex_count(model["shapeMU"], f"{MODEL}: shapeMU")
     trimmed = read_mat(folder / EXPRESSION_INDEX, ("trimIndex",))["trimIndex"].reshape(-1)
@@ -89,7 +94,7 @@ def _from_folder(folder, identity, expression, albedo):
     front = indices(front, f"{FRONT_INDEX}: idx", (None,), len(trimmed), base=1)
     kept = trimmed[front]
 
-    def scaled(basis, deviations, count, unit):
+    def scaled(basis: str, deviations: str, count: int, unit: float) -> np.ndarray:
         modes = model[basis].shape[-1]
         spread = numbers(model[deviations].reshape(-1), f"{MODEL}: {deviations}", (modes,))
         columns = numbers(model[basis], f"{MODEL}: {basis}", (3 * total, None))
@@ -106,7 +111,7 @@ def _from_folder(folder, identity, expression, albedo):
     )
 
 
-def _expressions(folder, count, modes):
+def _expressions(folder: Path, count: int, modes: int) -> np.ndarray:
     """The first `modes` expression modes [K, count, 3] in micrometres for one standard deviation."""
     data = checked_file(folder / EXPRESSIONS).read_bytes()
     stored = int.from_bytes(data[:4], "little", signed=True)
@@ -126,7 +131,7 @@ def _expressions(folder, count, modes):
     return basis * deviations[:, None, None]
 
 
-def _from_ready_made(content, name, counts):
+def _from_ready_made(content: Mapping[str, np.ndarray], name: str, counts: tuple[int, int, int]) -> Parts:
     total = _vertex_count(content["meanshape"], f"{name}: meanshape")
     everything = np.arange(total)
     bases = [
@@ -138,21 +143,21 @@ def _from_ready_made(content, name, counts):
     return shape.astype(np.float64), bases[0], bases[1], colours, bases[2]
 
 
-def _vertex_count(mean, name):
+def _vertex_count(mean: np.ndarray, name: str) -> int:
     if mean.size == 0 or mean.size % 3:
         raise PortingError(f"{name} must hold x, y, z of every vertex. Received: shape {mean.shape}")
     return mean.size // 3
 
 
-def _modes(columns, kept):
+def _modes(columns: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Modes as columns [3 * V, K] (x, y, z of each vertex in turn) -> [K, V', 3] of the kept vertices."""
     return columns.reshape(-1, 3, columns.shape[1])[kept].transpose(2, 0, 1)
 
 
-def _alignment(path, center):
+def _alignment(path: Path, center: np.ndarray) -> np.ndarray | None:
     """The five points that the paper's code aligns photos by, as points on the uncentred mesh, if the file is there."""
     if not path.exists():
         return None
-    lm = numbers(read_mat(path, ("lm",))["lm"], f"{ALIGNMENT}: lm", (68, 3))
-    eyes = [lm[list(pair)].mean(0) for pair in ((36, 39), (42, 45))]
-    return np.stack([*eyes, lm[30], lm[48], lm[54]]) + center
+    lm = numbers(read_mat(path, ("lm",))["lm"], f"{ALIGNMENT}: lm", (COUNT, 3))
+    eyes = [lm[list(pair)].mean(0) for pair in zip(OUTER_EYE_CORNERS, INNER_EYE_CORNERS, strict=True)]
+    return np.stack([*eyes, lm[NOSE_TIP], *lm[list(MOUTH_CORNERS)]]) + center

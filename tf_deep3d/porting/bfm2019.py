@@ -11,6 +11,9 @@ authors sum it, part of the mean shape.
 The files name about 70 landmarks of their own, but not iBUG's 68: pass those.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import numpy as np
 
 from tf_deep3d.face.camera import MILLIMETRES
@@ -24,7 +27,14 @@ CELLS = "shape/representer/cells"
 MEAN_EXPRESSION = ("mode", "shape")
 
 
-def read(path, landmark_file=None, identity=80, expression=64, albedo=80, mean_expression="mode"):
+def read(
+    path: str | Path,
+    landmark_file: str | Path | None = None,
+    identity: int = 80,
+    expression: int = 64,
+    albedo: int = 80,
+    mean_expression: str = "mode",
+) -> Source:
     """Reads BFM 2017 or 2019.
 
     Args:
@@ -81,7 +91,7 @@ def read(path, landmark_file=None, identity=80, expression=64, albedo=80, mean_e
     )
 
 
-def _part(content, part, size, count):
+def _part(content: Mapping[str, np.ndarray], part: str, size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean [V, 3] and modes [K, V, 3] for one standard deviation, in the file's unit."""
     prefix = f"{part}/model/"
     mean = numbers(content[prefix + "mean"].reshape(-1), prefix + "mean", (size,)).astype(np.float64)

@@ -4,8 +4,9 @@ Letters: V vertices, T triangles, U texture points.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import h5py
 import numpy as np
@@ -16,10 +17,12 @@ from tf_deep3d.porting import PortingError
 MAX_BYTES = 4 << 30  # of a container
 MAX_TEXT = 256 << 20  # bytes of a text file
 MAX_NUMBERS = 1 << 29  # in one array
+# Of an array; None stands for any length above 0.
+Shape: TypeAlias = tuple[int | None, ...]
 _NUMERIC = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
 
 
-def checked_file(path, max_bytes=MAX_BYTES):
+def checked_file(path: str | Path, max_bytes: int = MAX_BYTES) -> Path:
     """`path` as a `Path`.
 
     Raises:
@@ -34,7 +37,7 @@ def checked_file(path, max_bytes=MAX_BYTES):
     return path
 
 
-def numbers(value, name, shape):
+def numbers(value: Any, name: str, shape: Shape) -> np.ndarray:
     """`value` as a finite float array of `shape`, where None stands for any length above 0.
 
     Raises:
@@ -53,7 +56,7 @@ def numbers(value, name, shape):
     return array
 
 
-def indices(value, name, shape, bound, base=0):
+def indices(value: Any, name: str, shape: Shape, bound: int, base: int = 0) -> np.ndarray:
     """`value` as an int64 array of `shape`, counted from 0.
 
     Args:
@@ -74,7 +77,7 @@ def indices(value, name, shape, bound, base=0):
     return array.astype(np.int64) - base
 
 
-def read_mat(path, names):
+def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Numeric variables of a MATLAB file, version 5 to 7 or 7.3 (HDF5).
 
     Args:
@@ -108,7 +111,7 @@ def read_mat(path, names):
     return {name: np.asarray(found[name]) for name in names}
 
 
-def read_hdf5(path, names):
+def read_hdf5(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Numeric datasets of an HDF5 file, which must lie in the file itself.
 
     Args:
@@ -132,7 +135,7 @@ def read_hdf5(path, names):
         raise PortingError(f"{path.name} is not a readable HDF5 file. Received: {error}") from error
 
 
-def _dataset(file, name):
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     node = file
     for part in name.split("/"):
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
@@ -166,12 +169,12 @@ class Polygons(NamedTuple):
     materials: np.ndarray
 
 
-def read_obj_vertices(path):
+def read_obj_vertices(path: str | Path) -> np.ndarray:
     """The vertices [V, 3] of an OBJ file, without its polygons."""
     return _rows(_lines(path), b"v ", 3, Path(path).name)
 
 
-def read_obj(path):
+def read_obj(path: str | Path) -> Polygons:
     """Reads an OBJ file as `Polygons`.
 
     Raises:
@@ -201,11 +204,11 @@ def read_obj(path):
     return Polygons(vertices, triangles, uv if textured else None, uv_triangles, np.array(materials))
 
 
-def _lines(path):
+def _lines(path: str | Path) -> list[bytes]:
     return checked_file(path, MAX_TEXT).read_bytes().splitlines()
 
 
-def _rows(lines, key, count, name):
+def _rows(lines: Sequence[bytes], key: bytes, count: int, name: str) -> np.ndarray:
     try:
         rows = np.array([line.split()[1 : count + 1] for line in lines if line.startswith(key)], np.float64)
     except ValueError as error:
@@ -213,12 +216,12 @@ def _rows(lines, key, count, name):
     return numbers(rows, f"{name}: the lines {key.decode()!r}", (None, count))
 
 
-def _resolve(corners, count, name):
+def _resolve(corners: np.ndarray, count: int, name: str) -> np.ndarray:
     """OBJ counts from 1; negative numbers count back from the last."""
     return indices(np.where(corners < 0, corners + count + 1, corners), name, (None, 3), count, base=1)
 
 
-def read_json(path):
+def read_json(path: str | Path) -> Any:
     """The content of a JSON file.
 
     Raises:

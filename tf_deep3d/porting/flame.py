@@ -1,4 +1,4 @@
-"""FLAME 2020 and 2023 (.pkl), read by `pickled`: nothing in the file is run.
+"""FLAME 2020 and 2023 (.pkl), read by `unpickling`: nothing in the file is run.
 
 The pickle is a dict: v_template [V, 3] in metres, f [T, 3] from 0, shapedirs [V, 3, 400] (300 identity modes, then
 100 expression modes, for one standard deviation each; a chumpy array in the 2020 files), and for the joints (root,
@@ -23,7 +23,10 @@ The back of the head is cut off: to the mask "face" and the eyeballs of FLAME_ma
 `assemble.crop_face`.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +34,7 @@ from tf_deep3d.face.camera import METRES
 from tf_deep3d.face.geometry import rotation_matrix
 from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.io import archive
-from tf_deep3d.porting import PortingError, landmarks, pickled
+from tf_deep3d.porting import PortingError, landmarks, pickled, unpickling
 from tf_deep3d.porting.assemble import Source, crop, crop_face
 from tf_deep3d.porting.containers import checked_file, indices, numbers, read_obj
 from tf_deep3d.porting.open_face.geometry import sample
@@ -44,19 +47,37 @@ GAMMA = 2.2
 MAX_PICKLE = 1 << 30
 
 
+class Files(NamedTuple):
+    """What FLAME comes with besides its .pkl; None for what is not there.
+
+    Attributes:
+      landmarks: the 68 landmarks, or the 51 inner ones together with `contour`.
+      contour: flame_dynamic_embedding.npy.
+      texture: .npz of a texture model.
+      uv: OBJ of the head (head_template.obj), for its texture map.
+      masks: FLAME_masks.pkl.
+    """
+
+    landmarks: str | Path | None = None
+    contour: str | Path | None = None
+    texture: str | Path | None = None
+    uv: str | Path | None = None
+    masks: str | Path | None = None
+
+
 def read(
-    path, landmark_file=None, contour_file=None, texture_file=None, uv_file=None, masks_file=None,
-    identity=100, expression=50, albedo=50, whole_head=False,
-):  # fmt: skip
+    path: str | Path,
+    extra: Files,
+    identity: int = 100,
+    expression: int = 50,
+    albedo: int = 50,
+    whole_head: bool = False,
+) -> Source:
     """Reads FLAME.
 
     Args:
       path: .pkl file.
-      landmark_file: the 68 landmarks, or the 51 inner ones together with `contour_file`.
-      contour_file: flame_dynamic_embedding.npy.
-      texture_file: .npz of a texture model.
-      uv_file: OBJ of the head (head_template.obj), for its texture map.
-      masks_file: FLAME_masks.pkl.
+      extra: `Files`; without landmarks nothing can be read.
       identity, expression, albedo: how many modes to take, at most as many as there are.
       whole_head: keep the back of the head.
 
@@ -68,21 +89,23 @@ def read(
       PortingError: if a file is not what it should be, or there are no landmarks.
     """
     path = checked_file(path, MAX_PICKLE)
-    if landmark_file is None:
+    if extra.landmarks is None:
         raise PortingError(
             f"{path.name} has no landmarks: pass --landmarks FILE, landmark_embedding.npy or "
             f"flame_static_embedding.pkl with --contour flame_dynamic_embedding.npy, or {landmarks.FILE_FORMAT}. "
             "Received: no landmarks"
         )
-    content = _dict(pickled.read(path.read_bytes()), path.name)
+    content = _dict(unpickling.read(path.read_bytes()), path.name)
     vertices = _field(content, "v_template", (None, 3)) / METRES
     count = len(vertices)
     triangles = indices(_field(content, "f", (None, 3)), "f", (None, 3), count)
     shapes = _field(content, "shapedirs", (count, 3, None)).transpose(2, 0, 1) / METRES
     if len(shapes) <= IDENTITY_MODES:
         raise PortingError(f"shapedirs must have over {IDENTITY_MODES} modes. Received: {len(shapes)}")
-    uv, uv_triangles = _texture_map(texture_file, uv_file, triangles)
-    colours = (None, None) if texture_file is None else _albedo(texture_file, uv, uv_triangles, triangles, albedo)
+    uv, uv_triangles = _texture_map(extra.texture, extra.uv, triangles)
+    colours = (None, None)
+    if extra.texture is not None and uv is not None and uv_triangles is not None:
+        colours = _albedo(extra.texture, uv, uv_triangles, triangles, albedo)
     expressions = [shapes[IDENTITY_MODES:][:expression], _jaw_modes(content, vertices)]
     source = Source(
         name="FLAME",
@@ -92,30 +115,30 @@ def read(
         triangles=triangles,
         identity=shapes[:IDENTITY_MODES][:identity],
         expression=np.concatenate(expressions),
-        landmarks=_landmarks(landmark_file, contour_file, vertices, triangles),
+        landmarks=_landmarks(extra.landmarks, extra.contour, vertices, triangles),
         albedo=colours[0],
         albedo_basis=colours[1],
         uv=uv,
         uv_triangles=uv_triangles,
     )
-    if masks_file is not None:
-        return _apply_masks(source, masks_file, whole_head)
+    if extra.masks is not None:
+        return _apply_masks(source, extra.masks, whole_head)
     return source if whole_head else crop_face(source)
 
 
-def _dict(value, name):
+def _dict(value: Any, name: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
         raise PortingError(f"{name} must hold a dict. Received: {type(value).__name__}")
     return value
 
 
-def _field(content, key, shape):
+def _field(content: Mapping[Any, Any], key: str, shape: tuple[int | None, ...]) -> np.ndarray:
     if key not in content:
         raise PortingError(f"the model must hold {key!r}. Received: {sorted(map(str, content))}")
     return numbers(pickled.array(content[key], key), key, shape).astype(np.float64)
 
 
-def _jaw_modes(content, vertices):
+def _jaw_modes(content: Mapping[Any, Any], vertices: np.ndarray) -> np.ndarray:
     """The jaw's modes [2 or 0, V, 3] in dm: none if the file has no jaw, or nothing hangs on it."""
     if not {"weights", "posedirs", "J_regressor"} <= set(content):
         return np.zeros((0, *vertices.shape))
@@ -136,7 +159,9 @@ def _jaw_modes(content, vertices):
     return np.stack(modes)
 
 
-def _landmarks(path, contour_path, vertices, triangles):
+def _landmarks(
+    path: str | Path, contour_path: str | Path | None, vertices: np.ndarray, triangles: np.ndarray
+) -> Landmarks:
     path = checked_file(path, MAX_PICKLE)
     content = _embedding(path)
     if content is None:
@@ -160,19 +185,21 @@ def _landmarks(path, contour_path, vertices, triangles):
     return Landmarks(triangles[places].astype(np.int32), np.maximum(weights, 0).astype(np.float32))
 
 
-def _embedding(path):
+def _embedding(path: Path) -> Mapping[Any, Any] | None:
     """The dict in an embedding file; None if the file holds plain landmarks."""
     if path.suffix == ".npz":
         return archive.read_arrays(path)
     data = path.read_bytes()
     if path.suffix == ".pkl":
-        return _dict(pickled.read(data), path.name)
+        return _dict(unpickling.read(data), path.name)
     if path.suffix == ".npy" and b"'|O'" in data[:256]:
         return _dict(pickled.npy_object(data, path.name), path.name)
     return None
 
 
-def _points(content, prefixes, name, rows=False):
+def _points(
+    content: Mapping[Any, Any], prefixes: Sequence[str], name: str, rows: bool = False
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Triangles [L] and barycentrics [L, 3] under the first of `prefixes` that is there; of several rows the first."""
     for prefix in prefixes:
         for place, weight in (("faces_idx", "bary_coords"), ("face_idx", "b_coords")):
@@ -189,12 +216,14 @@ def _points(content, prefixes, name, rows=False):
     raise PortingError(f"{name} must hold landmarks' triangles and weights. Received: {sorted(map(str, content))}")
 
 
-def _plain(value, name):
+def _plain(value: Any, name: str) -> np.ndarray:
     return value if isinstance(value, np.ndarray) else pickled.array(value, name)
 
 
-def _texture_map(texture_file, uv_file, triangles):
-    """uv [U, 2] and triangles in it [T, 3], from the OBJ or else the texture model; (None, None) if neither has it."""
+def _texture_map(
+    texture_file: str | Path | None, uv_file: str | Path | None, triangles: np.ndarray
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Texture points [U, 2] and triangles in them [T, 3], of the OBJ or else the texture model, or None."""
     if uv_file is not None:
         mesh = read_obj(uv_file)
         if mesh.uv is None or not np.array_equal(mesh.triangles, triangles):
@@ -212,7 +241,9 @@ def _texture_map(texture_file, uv_file, triangles):
     return uv, indices(arrays["ft"], "ft", (len(triangles), 3), len(uv))
 
 
-def _albedo(path, uv, uv_triangles, triangles, count):
+def _albedo(
+    path: str | Path, uv: np.ndarray, uv_triangles: np.ndarray, triangles: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean [V, 3] and modes [K, V, 3], RGB in [0, 1], read off the texture model at the vertices."""
     arrays = archive.read_arrays(path)
     keys = next((keys for keys in (("mean", "tex_dir"), ("MU", "PC")) if set(keys) <= set(arrays)), None)
@@ -235,8 +266,8 @@ def _albedo(path, uv, uv_triangles, triangles, count):
     return mean, modes
 
 
-def _apply_masks(source, path, whole_head):
-    masks = _dict(pickled.read(checked_file(path, MAX_PICKLE).read_bytes()), "the masks")
+def _apply_masks(source: Source, path: str | Path, whole_head: bool) -> Source:
+    masks = _dict(unpickling.read(checked_file(path, MAX_PICKLE).read_bytes()), "the masks")
     chosen = {}
     for name in ("face", "left_eyeball", "right_eyeball", "lips"):
         if name not in masks:

@@ -16,13 +16,14 @@ are kept at full strength as well, under ARKit's names (51 of its 52, without to
 two sides their sum.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tf_deep3d.porting import PortingError, landmarks
 from tf_deep3d.porting.assemble import Source, crop
-from tf_deep3d.porting.containers import indices, read_json, read_obj, read_obj_vertices
+from tf_deep3d.porting.containers import Polygons, indices, read_json, read_obj, read_obj_vertices
 
 CENTIMETRES = 10.0  # per dm
 SPREAD = 0.25
@@ -34,7 +35,9 @@ SIDES = {"_L": "Left", "_R": "Right"}
 BOTH_SIDES = ("browInnerUp", "cheekPuff")  # one shape in ARKit, two here
 
 
-def read(folder, landmark_file=None, identity=100, expression=53):
+def read(
+    folder: str | Path, landmark_file: str | Path | None = None, identity: int = 100, expression: int = 53
+) -> Source:
     """Reads ICT-FaceKit.
 
     Args:
@@ -87,7 +90,7 @@ def read(folder, landmark_file=None, identity=100, expression=53):
     return crop(source, keep)
 
 
-def _displacement(path, neutral):
+def _displacement(path: Path, neutral: np.ndarray) -> np.ndarray:
     """What the OBJ adds to the `neutral` vertices: [V, 3] dm."""
     vertices = read_obj_vertices(path)
     if vertices.shape != neutral.shape:
@@ -95,14 +98,14 @@ def _displacement(path, neutral):
     return (vertices - neutral) / CENTIMETRES
 
 
-def _vertices_of(mesh, materials):
+def _vertices_of(mesh: Polygons, materials: Sequence[str]) -> np.ndarray:
     """The vertices of the triangles with one of `materials`: bool [V]."""
     chosen = np.zeros(len(mesh.vertices), bool)
     chosen[mesh.triangles[np.isin(mesh.materials, materials)]] = True
     return chosen
 
 
-def _arkit(shapes):
+def _arkit(shapes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """ICT's shapes under ARKit's names."""
     renamed = {}
     for name, shape in shapes.items():

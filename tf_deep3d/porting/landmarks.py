@@ -18,7 +18,7 @@ FILE_FORMAT = (
 )
 
 
-def at_vertices(vertices, triangles):
+def at_vertices(vertices: np.ndarray, triangles: np.ndarray) -> Landmarks:
     """Landmarks that are vertices.
 
     Args:
@@ -41,7 +41,7 @@ def at_vertices(vertices, triangles):
     return Landmarks(corners.astype(np.int32), np.eye(3, dtype=np.float32)[place % 3])
 
 
-def at_points(points, vertices, triangles):
+def at_points(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> tuple[Landmarks, np.ndarray]:
     """The places of the surface that are nearest to `points`.
 
     Args:
@@ -59,7 +59,9 @@ def at_points(points, vertices, triangles):
     return Landmarks(chosen.astype(np.int32), weights), np.array([distance for _, _, distance in found])
 
 
-def _nearest(point, a, b, c):
+def _nearest(
+    point: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray
+) -> tuple[int, tuple[float, float, float], float]:
     """Nearest of the triangles (a, b, c) [T, 3] to `point`: its index, the barycentrics [3], the distance."""
     u, v, w = b - a, c - a, point - a
     uu, uv, vv, uw, vw = ((x * y).sum(-1) for x, y in ((u, u), (u, v), (v, v), (u, w), (v, w)))
@@ -67,7 +69,7 @@ def _nearest(point, a, b, c):
     inner = np.stack([(vv * uw - uv * vw) / area, (uu * vw - uv * uw) / area], -1)
     inside = (inner >= 0).all(-1) & (inner.sum(-1) <= 1)
 
-    def along(length, product):  # nearest place of an edge, in [0, 1]
+    def along(length: np.ndarray, product: np.ndarray) -> np.ndarray:  # nearest place of an edge, in [0, 1]
         return np.clip(product / np.maximum(length, 1e-30), 0, 1)
 
     edge_u, edge_v = along(uu, uw), along(vv, vw)
@@ -88,7 +90,7 @@ def _nearest(point, a, b, c):
     return triangle, (1 - s - t, s, t), np.sqrt(squares[side, triangle])
 
 
-def read_landmarks(path, vertices, triangles):
+def read_landmarks(path: str | Path, vertices: np.ndarray, triangles: np.ndarray) -> Landmarks:
     """Reads the 68 landmarks from a user's file.
 
     Args:
@@ -112,7 +114,7 @@ def read_landmarks(path, vertices, triangles):
     return at_points(numbers(values, name, (68, 3)), vertices, triangles)[0]
 
 
-def _values(path):
+def _values(path: Path) -> np.ndarray:
     try:
         if path.suffix == ".npy":
             return np.load(path, allow_pickle=False)
@@ -127,12 +129,12 @@ def _values(path):
         raise PortingError(f"{path.name} must hold {FILE_FORMAT}. Received: {error}") from error
 
 
-def positions(landmarks, vertices):
+def positions(landmarks: Landmarks, vertices: np.ndarray) -> np.ndarray:
     """Where `landmarks` lie: [L, 3]."""
     return (vertices[landmarks.vertices] * np.asarray(landmarks.weights)[..., None]).sum(1)
 
 
-def alignment_points(points):
+def alignment_points(points: np.ndarray) -> np.ndarray:
     """The five points of the alignment from the 68 (not on the surface yet).
 
     Args:

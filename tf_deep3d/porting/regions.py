@@ -13,6 +13,7 @@ The rules, on the mean shape in dm, with P the 68 landmarks (order in `landmarks
 A region that the source knows replaces the rule's.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -28,7 +29,9 @@ FOREHEAD = 0.5
 BROW_WIDTH = 0.07  # dm
 
 
-def face_regions(vertices, points, known=None):
+def face_regions(
+    vertices: np.ndarray, points: np.ndarray, known: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
     """The regions of `morphable_model.REGIONS`.
 
     Args:
@@ -42,10 +45,10 @@ def face_regions(vertices, points, known=None):
     known = known or {}
     flat, depth = vertices[:, :2], vertices[:, 2]
 
-    def pick(name, rule):
+    def pick(name: str, rule: Callable[[], np.ndarray]) -> np.ndarray:
         return np.asarray(known[name], bool) if name in known else rule()
 
-    def around_eyes(spread):
+    def around_eyes(spread: Sequence[float]) -> np.ndarray:
         chosen = np.zeros(len(vertices), bool)
         for eye in EYES:
             lids = points[eye]
@@ -54,23 +57,23 @@ def face_regions(vertices, points, known=None):
             chosen |= within(flat, polygon) & between(depth, lids[:, 2], EYE_DEPTH, EYE_DEPTH)
         return chosen
 
-    def mouth():
+    def mouth() -> np.ndarray:
         outer, inner = points[OUTER_LIPS], points[INNER_LIPS]
         behind = within(flat, outer[:, :2]) & (depth < outer[:, 2].min() - LIP_DEPTH)
         opening = within(flat, inner[:, :2]) & (depth < outer[:, 2].max() + LIP_DEPTH)
         return (behind | opening) & (depth > outer[:, 2].min() - MOUTH_DEPTH)
 
-    def lip_band():
+    def lip_band() -> np.ndarray:
         outer = points[OUTER_LIPS]
         return within(flat, outer[:, :2]) & between(depth, outer[:, 2], LIP_DEPTH, LIP_DEPTH)
 
-    def front():
+    def front() -> np.ndarray:
         brows = np.concatenate([points[brow, :2] for brow in BROWS])
         lift = FOREHEAD * (brows[:, 1].mean() - points[NOSE_BASE, 1])
         outline = np.concatenate([points[JAW, :2], (brows + np.array([0, lift]))[::-1]])
         return within(flat, outline) & (depth > points[JAW, 2].min() - EYE_DEPTH)
 
-    def bare_skin():
+    def bare_skin() -> np.ndarray:
         brows = np.zeros(len(vertices), bool)
         for brow in BROWS:
             brows |= near_line(flat, points[brow, :2], BROW_WIDTH)
@@ -86,7 +89,7 @@ def face_regions(vertices, points, known=None):
     return dict(zip(REGIONS, regions, strict=True))
 
 
-def within(points, polygon):
+def within(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     """Which of `points` [N, 2] lie inside `polygon` [K, 2] (crossing number, so it may be concave): bool [N]."""
     x, y = points[:, :1], points[:, 1:]
     x0, y0 = polygon.T
@@ -96,12 +99,12 @@ def within(points, polygon):
     return (crosses & (x < x0 + (y - y0) / rise * (x1 - x0))).sum(1) % 2 == 1
 
 
-def between(depth, bounds, behind, ahead):
+def between(depth: np.ndarray, bounds: np.ndarray, behind: float, ahead: float) -> np.ndarray:
     """Which `depth` [N] lie within the range of `bounds`, widened by `behind` and `ahead`: bool [N]."""
     return (depth > bounds.min() - behind) & (depth < bounds.max() + ahead)
 
 
-def near_line(points, line, width):
+def near_line(points: np.ndarray, line: np.ndarray, width: float) -> np.ndarray:
     """Which of `points` [N, 2] are nearer than `width` to the polyline `line` [K, 2]: bool [N]."""
     near = np.zeros(len(points), bool)
     for start, end in pairwise(line):

@@ -11,7 +11,7 @@ MAIN_TILE = 0.75  # side of the first tile's place in the packed map
 _PLACES = [(0.75, 0.0), (0.75, 0.25), (0.75, 0.5), (0.75, 0.75), (0.0, 0.75), (0.25, 0.75), (0.5, 0.75)]
 
 
-def cylinder(vertices, triangles, axis_depth):
+def cylinder(vertices: np.ndarray, triangles: np.ndarray, axis_depth: float) -> tuple[np.ndarray, np.ndarray]:
     """Unwraps a face on an upright cylinder: u is the angle about the axis, v the height, each stretched to [0, 1].
 
     Args:
@@ -36,7 +36,7 @@ def cylinder(vertices, triangles, axis_depth):
     return uv.astype(np.float32), uv_triangles.astype(np.int32)
 
 
-def pack_tiles(uv, uv_triangles):
+def pack_tiles(uv: np.ndarray, uv_triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Brings a texture map on several unit tiles (UDIM) onto one.
 
     The first tile goes to the lower left, `MAIN_TILE` wide, the others to the right and upper edges, a quarter wide

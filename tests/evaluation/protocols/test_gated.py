@@ -7,13 +7,16 @@ from scipy import io as matlab
 
 from tests.evaluation.test_scans import write_obj
 from tf_deep3d import face
-from tf_deep3d.evaluation import benchmark, output, protocols, scans
-from tf_deep3d.evaluation.benchmark import Method
+from tf_deep3d.errors import InputError
+from tf_deep3d.evaluation import benchmark, mesh_files, output, protocols, result_files, scans
+from tf_deep3d.evaluation.benchmark import Hooks, Method
 from tf_deep3d.evaluation.measuring import Prediction
+from tf_deep3d.evaluation.mesh_files import ANCHORS
 from tf_deep3d.evaluation.protocols import landmarks as landmark_protocols
 from tf_deep3d.evaluation.protocols import loading, now, people, regions, surfaces
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.face.landmarks import INNER_EYE_CORNERS, INNER_FACE, NOSE_BASE, NOSE_ROOT, NOSE_TIP, eye_distance
 from tf_deep3d.reconstruction.clip import video
 from tf_deep3d.rendering import clay
 
@@ -35,20 +38,20 @@ def vertices(tiny_model):
 def right(tiny_model, points, vertices):
     """The truth as a prediction: turned, in another unit, as methods give it."""
     moved = 3 * vertices @ TURN.T
-    return Prediction(moved, tiny_model.triangles, 3 * points[17:] @ TURN.T, neutral=vertices * 100)
+    return Prediction(moved, tiny_model.triangles, 3 * points[INNER_FACE] @ TURN.T, neutral=vertices * MILLIMETRES)
 
 
 @pytest.fixture(scope="module")
 def bent(tiny_model, points, vertices):
     """The truth with waves of 4 mm."""
     waves = vertices + [0, 0, 0.04] * np.sin(12 * vertices[:, :1])
-    return Prediction(waves, tiny_model.triangles, points[17:])
+    return Prediction(waves, tiny_model.triangles, points[INNER_FACE])
 
 
 def put_scan(path, tiny_model, points, vertices, unit=1.0, marks="txt"):
     """A scan in mm / unit somewhere in space, and its landmarks beside it."""
-    place = (vertices * 100 @ TURN.T + [30, 40, 900]) / unit
-    where = (points * 100 @ TURN.T + [30, 40, 900]) / unit
+    place = (vertices * MILLIMETRES @ TURN.T + [30, 40, 900]) / unit
+    where = (points * MILLIMETRES @ TURN.T + [30, 40, 900]) / unit
     write_obj(path, place, tiny_model.triangles)
     if marks == "txt":
         np.savetxt(path.with_suffix(".txt"), where)
@@ -122,15 +125,22 @@ def test_micc_scans_are_rendered(tmp_path, tiny_model, florence, right, monkeypa
     assert all(path.is_file() for case in cases for path in case.photos)
 
 
-def test_a_rendered_scan_shows_its_colors(tmp_path, tiny_model, florence):
-    scan = next(florence.rglob("*.obj"))
+@pytest.mark.parametrize("textured", [False, True])
+def test_a_rendered_scan_shows_its_colors(tmp_path, tiny_model, florence, textured):
+    scan = sorted(florence.rglob("*.obj"))[0]
+    color = (round(255 * clay.COLOR),) * 3
+    if textured:
+        color = (200, 40, 90)
+        Image.new("RGB", (4, 4), color).save(scan.with_suffix(".png"))
+        faces = "".join(f"f {a}/1 {b}/1 {c}/1\n" for a, b, c in tiny_model.triangles + 1)
+        corners = [line for line in scan.read_text().splitlines() if line.startswith("v ")]
+        scan.write_text("\n".join([*corners, "vt 0.5 0.5", faces]))
+    people._LAST.clear()
     protocol = loading.load("micc", florence, tiny_model, {"rendered": True}, limit=1)
     (case,) = protocol.cases(tmp_path / "pictures")
-    picture = np.asarray(Image.open(case.photos[0]))
+    picture = np.asarray(Image.open(case.photos[0])).astype(int)
     assert picture.shape == (400, 400, 3)
-    assert scan.is_file()
-    grey = round(255 * clay.COLOR)
-    assert (np.abs(picture.astype(int) - grey) <= 1).all(-1).mean() > 0.02, "a scan without texture is grey"
+    assert (np.abs(picture - color) <= 1).all(-1).mean() > 0.02
 
 
 # FaceWarehouse and REALY
@@ -152,13 +162,13 @@ def test_facewarehouse_has_two_regions(tmp_path, tiny_model, points, vertices, r
     assert rows[0]["numbers"]["point_large"] < 0.05
     assert [row["sections"] for row in rows] == [("neutral",), ("expressive",)]
 
-    left = np.flatnonzero((vertices[:, 0] < 0) & (np.linalg.norm(vertices - points[30], axis=1) < 0.7))
+    left = np.flatnonzero((vertices[:, 0] < 0) & (np.linalg.norm(vertices - points[NOSE_TIP], axis=1) < 0.7))
     np.savetxt(folder / "regions_S.txt", left, fmt="%d")
     np.savetxt(folder / "regions_L.txt", np.arange(len(vertices)), fmt="%d")
     rows, protocol = measured(tiny_model, "facewarehouse", folder, tmp_path / "b", bent)
     assert "own regions" in protocol.name
     assert rows[0]["numbers"]["point_small"] != rows[0]["numbers"]["point_large"]
-    errors = benchmark.read_details(benchmark.result_folder(tmp_path / "b", "given"), rows[0]["picture"])[0]
+    errors = result_files.read_details(result_files.result_folder(tmp_path / "b", "given"), rows[0]["picture"])[0]
     assert len(errors) == len(vertices)
 
 
@@ -169,7 +179,7 @@ def test_realy_measures_four_regions(tmp_path, tiny_model, points, vertices, rig
     (folder / "REALY_HIFI3D_keypoints").mkdir(parents=True)
     text = "\n".join(f"v {x} {y} {z}" for x, y, z in extra)
     (folder / "REALY_HIFI3D_keypoints" / "1.obj").write_text(text)
-    spots = {"nose": points[30], "mouth": points[62], "forehead": points[27], "cheek": points[3]}
+    spots = {"nose": points[NOSE_TIP], "mouth": points[62], "forehead": points[NOSE_ROOT], "cheek": points[3]}
     for name, spot in spots.items():
         near = np.linalg.norm(vertices - spot, axis=1) < 0.45
         used, triangles = np.unique(tiny_model.triangles[near[tiny_model.triangles].all(1)], return_inverse=True)
@@ -195,7 +205,7 @@ def test_realy_measures_four_regions(tmp_path, tiny_model, points, vertices, rig
 
 def test_bu3dfe_takes_the_neutral_frontal_photos(tmp_path, tiny_model, points, vertices, right):
     folder = tmp_path / "bu"
-    where = vertices * 100 + [1, 2, 3]
+    where = vertices * MILLIMETRES + [1, 2, 3]
     rows = ", ".join(f"{x} {y} {z}" for x, y, z in where)
     index = ", ".join(f"{a}, {b}, {c}, -1" for a, b, c in tiny_model.triangles)
     text = f"#VRML V2.0 utf8\ncoord Coordinate {{ point [ {rows} ] }} coordIndex [ {index} ]"
@@ -203,7 +213,7 @@ def test_bu3dfe_takes_the_neutral_frontal_photos(tmp_path, tiny_model, points, v
         path = folder / person / f"{person}_NE00{kind}_F3D.wrl"
         path.parent.mkdir(parents=True)
         path.write_text(text)
-        np.savetxt(path.with_suffix(".txt"), points * 100 + [1, 2, 3])
+        np.savetxt(path.with_suffix(".txt"), points * MILLIMETRES + [1, 2, 3])
         (folder / person / f"{person}_HA01{kind}_F3D.wrl").write_text("smiling")
     put_photo(folder / "F0001" / "F0001_NE00WH_F2D.bmp")
     put_photo(folder / "M0044" / "M0044_NE00IN_F2D.png")
@@ -218,7 +228,7 @@ def test_stirling_aligns_by_landmarks_alone(tmp_path, tiny_model, points, vertic
     where = put_scan(folder / "F_3D_N" / "f1001b_N.obj", tiny_model, points, vertices, marks=None)
     marks = folder / "annotations" / "F_3D_N" / "f1001b_N.lnd"
     marks.parent.mkdir(parents=True)
-    marks.write_text("\n".join(f"{i} {x} {y} {z}" for i, (x, y, z) in enumerate(where[scans.ANCHORS[7]], 1)))
+    marks.write_text("\n".join(f"{i} {x} {y} {z}" for i, (x, y, z) in enumerate(where[ANCHORS[7]], 1)))
     put_photo(folder / "HQ" / "F1001_n.jpg")
     put_photo(folder / "LQ" / "clip" / "F1001_12.png")
     put_photo(folder / "LQ" / "M1002_12.png")
@@ -235,7 +245,7 @@ def test_stirling_aligns_by_landmarks_alone(tmp_path, tiny_model, points, vertic
 
 def test_a_list_of_ones_own(tmp_path, tiny_model, points, vertices, right):
     where = put_scan(tmp_path / "data" / "me.obj", tiny_model, points, vertices, marks=None)
-    np.savetxt(tmp_path / "data" / "marks.txt", where[17:])
+    np.savetxt(tmp_path / "data" / "marks.txt", where[INNER_FACE])
     for name in ("a", "b", "c"):
         put_photo(tmp_path / "data" / f"{name}.jpg")
     table = tmp_path / "data" / "mine.csv"
@@ -257,7 +267,7 @@ def test_a_list_of_ones_own(tmp_path, tiny_model, points, vertices, right):
     groups = [case.group for case in loading.load("csv", table, tiny_model, {}).cases(tmp_path)]
     assert groups[0] == groups[1] != groups[2], "two people's scans may have one name"
     table.write_text("photo,scan\na.jpg,me.obj\n")
-    with pytest.raises(ValueError, match="columns photos and scan"):
+    with pytest.raises(InputError, match="columns photos and scan"):
         loading.load("csv", table, tiny_model, {})
 
 
@@ -268,7 +278,7 @@ def test_a_list_of_ones_own(tmp_path, tiny_model, points, vertices, right):
 def challenge(tmp_path, tiny_model, points, vertices):
     folder = tmp_path / "now"
     where = put_scan(folder / "scans" / "FaMoS_1_TA" / "natural.obj", tiny_model, points, vertices, marks=None)
-    rows = [f'<point x="{x}" y="{y}" z="{z}" name="{i}"/>' for i, (x, y, z) in enumerate(where[scans.ANCHORS[7]])]
+    rows = [f'<point x="{x}" y="{y}" z="{z}" name="{i}"/>' for i, (x, y, z) in enumerate(where[ANCHORS[7]])]
     marks = folder / "scans_lmks_onlypp" / "FaMoS_1_TA" / "natural_picked_points.pp"
     marks.parent.mkdir(parents=True)
     marks.write_text("<PickedPoints>\n" + "\n".join(rows))
@@ -286,7 +296,7 @@ def test_now_measures_and_pools(tmp_path, tiny_model, challenge, right):
     assert rows[0]["numbers"]["surface_median"] < 0.01
     assert "scans/FaMoS_2_TA/*.obj" in protocol.remark
     assert protocol.pooled
-    found = benchmark.pooled(tmp_path / "out", {"given": rows})["given"]
+    found = result_files.pooled(tmp_path / "out", {"given": rows})["given"]
     assert found["all"]["points"] == 2 * found["selfie"]["points"]
     assert found["all"]["mean"] < 0.01
 
@@ -294,9 +304,9 @@ def test_now_measures_and_pools(tmp_path, tiny_model, challenge, right):
 def test_now_crops_as_the_challenge_does(tiny_model, points, vertices):
     """Centre and radius by hand, from the landmarks of the synthetic face."""
     normals = np.zeros_like(vertices)
-    scan = scans.Scan(vertices * 100, tiny_model.triangles, normals, points * 100.0)
-    bridge, base = (points[39] + points[42]) / 2, points[33]
-    radius = 1.4 * (np.linalg.norm(points[36] - points[45]) + np.linalg.norm(bridge - base)) / 2
+    scan = scans.Scan(vertices * MILLIMETRES, tiny_model.triangles, normals, points * MILLIMETRES)
+    bridge, base = points[list(INNER_EYE_CORNERS)].mean(0), points[NOSE_BASE]
+    radius = 1.4 * (eye_distance(points) + np.linalg.norm(bridge - base)) / 2
     expected = np.linalg.norm(vertices - (0.7 * base + 0.3 * bridge), axis=1) <= radius
     np.testing.assert_array_equal(surfaces.challenge_region(scan, now.RADIUS), expected)
     assert 0.1 < expected.mean() < 0.9
@@ -307,7 +317,12 @@ def test_a_submission_is_what_the_challenge_reads(tmp_path, tiny_model, challeng
     method = Method("ours", lambda cases: [right] * len(cases), {}, detects=False)
     submit = now.submitting(tmp_path)
     rows = benchmark.run(
-        protocol.name, protocol.cases(tmp_path / "pictures"), [method], tiny_model, tmp_path, on_prediction=submit
+        protocol.name,
+        protocol.cases(tmp_path / "pictures"),
+        [method],
+        tiny_model,
+        tmp_path,
+        hooks=Hooks(predicted=submit),
     )["ours"]
     assert [set(row["numbers"]) for row in rows] == [{"seconds", "consistency"}] * 2, "nobody has the scans of the test"
     folder = tmp_path / "submission" / "ours" / "FaMoS_1_TA"
@@ -315,13 +330,13 @@ def test_a_submission_is_what_the_challenge_reads(tmp_path, tiny_model, challeng
     mesh = folder / "selfie" / "IMG_2.obj"
     lines = [line.split() for line in mesh.read_text().splitlines()]
     assert {len(line) for line in lines if line[0] == "v"} == {4}, "no colours"
-    found, triangles = scans.read_mesh(mesh)
+    found, triangles = mesh_files.read_mesh(mesh)
     np.testing.assert_allclose(found, right.vertices * MILLIMETRES, atol=1e-4)
     np.testing.assert_array_equal(triangles, right.triangles)
     marks = np.load(mesh.with_suffix(".npy"), allow_pickle=False)
     assert marks.shape == (7, 3)
-    np.testing.assert_allclose(marks, right.anchors[scans.ANCHORS[7] - 17] * MILLIMETRES)
-    with pytest.raises(ValueError, match="landmarks"):
+    np.testing.assert_allclose(marks, right.anchors[ANCHORS[7] - INNER_FACE.start] * MILLIMETRES)
+    with pytest.raises(InputError, match="landmarks"):
         now.seven(right._replace(anchors=right.anchors[:20], anchor_indices=np.arange(17, 37)))
 
 
@@ -357,7 +372,7 @@ def test_aflw2000_by_yaw(tmp_path, tiny_model, points):
     yawed = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
     roll = np.array([[np.cos(r), np.sin(r), 0], [-np.sin(r), np.cos(r), 0], [0, 0, 1]])
     np.testing.assert_allclose(geometry.rotation_matrix(np.radians([angles]))[0], pitch @ yawed @ roll, atol=1e-12)
-    picture = benchmark.read_details(benchmark.result_folder(tmp_path / "out", "given"), "image00000")[1]
+    picture = result_files.read_details(result_files.result_folder(tmp_path / "out", "given"), "image00000")[1]
     assert (picture[..., 1] > 150).any(), "the truth is drawn"
     assert (picture[..., 0] > 180).any(), "and the prediction"
 
@@ -366,7 +381,7 @@ def test_aflw2000_by_yaw(tmp_path, tiny_model, points):
 def test_damaged_mat_files_are_refused(tmp_path, content):
     path = tmp_path / "image.mat"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="pt3d_68"):
+    with pytest.raises(InputError, match="pt3d_68"):
         landmark_protocols.read_mat(path)
 
 
@@ -380,9 +395,9 @@ def test_pts_files(tmp_path, tiny_model, points):
     (folder / "lost.pts").write_text("{ }")
     found, protocol = measured(tiny_model, "pts", folder, tmp_path / "out", flat_prediction(place + np.array([0, 2])))
     assert [row["sections"] for row in found] == [("01_Indoor",), ("02_Outdoor",)]
-    assert found[0]["numbers"]["nme_eyes"] == pytest.approx(2 / np.linalg.norm(place[36] - place[45]))
+    assert found[0]["numbers"]["nme_eyes"] == pytest.approx(2 / eye_distance(place))
     assert "the photo of lost.pts" in protocol.remark
-    with pytest.raises(ValueError, match="68 rows"):
+    with pytest.raises(InputError, match="68 rows"):
         landmark_protocols.read_pts(folder / "lost.pts")
 
 
@@ -397,7 +412,12 @@ def test_a_damaged_file_stops_nothing(tmp_path, tiny_model, points, capsys):
     method = Method("given", lambda cases: [flat_prediction(place)] * len(cases), {}, detects=False)
     steps = []
     results = benchmark.run(
-        protocol.name, protocol.cases(tmp_path), [method], tiny_model, tmp_path / "out", on_progress=steps.append
+        protocol.name,
+        protocol.cases(tmp_path),
+        [method],
+        tiny_model,
+        tmp_path / "out",
+        hooks=Hooks(progress=steps.append),
     )
     assert [row["numbers"] is None for row in results["given"]] == [False, True, False]
     assert sum(steps) == 3
@@ -408,9 +428,33 @@ def test_a_damaged_file_stops_nothing(tmp_path, tiny_model, points, capsys):
     assert "must hold 68 rows" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_bug_in_a_protocol_is_no_unusable_case(tmp_path):
+    def broken(entry, pictures):
+        return np.zeros(entry).reshape(3)
+
+    protocol = protocols.Protocol("broken", [2], broken)
+    with pytest.raises(ValueError, match="reshape"):
+        list(protocol.cases(tmp_path))
+
+    def refusing(entry, pictures):
+        raise InputError("the file is damaged")
+
+    (case,) = protocol._replace(make=refusing).cases(tmp_path)
+    assert case.unusable == "the file is damaged"
+    with pytest.raises(InputError, match="unusable"):
+        case.measure(None)
+
+
+@pytest.mark.parametrize("text", ["one two", "1.5 x"])
+def test_numbers_that_are_none_name_their_file(tmp_path, text):
+    (tmp_path / "regions_S.txt").write_text(text)
+    with pytest.raises(InputError, match=r"regions_S\.txt must hold whole numbers"):
+        regions._listed(tmp_path / "regions_S.txt", 10)
+
+
 def test_a_shape_alone_has_no_landmark_error(tmp_path, tiny_model, points, right):
     case = landmark_protocols._case("a", tmp_path / "a.png", points[:, :2], None, (), "eyes")
-    with pytest.raises(ValueError, match="no landmarks"):
+    with pytest.raises(InputError, match="no landmarks"):
         case.measure(right)
 
 

@@ -1,13 +1,18 @@
 """Our own benchmarks: which pictures make a case, what is measured, and what is added when all is measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import benchmark, open_benchmark, report
 from tf_deep3d.evaluation.benchmark import Method
 from tf_deep3d.evaluation.measuring import Prediction
 from tf_deep3d.evaluation.protocols import confidence, consistency, fairness, robustness, sets, spoiled
+from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.face.landmarks import INNER_FACE
 from tf_deep3d.io import photos
 
 
@@ -38,7 +43,9 @@ def people(subject, monkeypatch):
 
 def truth_of(subject):
     moved = 3 * subject.vertices + 1
-    return Prediction(moved, subject.triangles, 3 * subject.landmarks[17:] + 1, landmarks=subject.landmarks[:, :2])
+    return Prediction(
+        moved, subject.triangles, 3 * subject.landmarks[INNER_FACE] + 1, landmarks=subject.landmarks[:, :2]
+    )
 
 
 def sections_of(protocol, folder, entries):
@@ -134,7 +141,7 @@ def test_a_list_says_who_is_who(tmp_path):
     for lacking in ("a second photo of b", "a second photo of c", str(tmp_path / "x" / "7.png")):
         assert lacking in protocol.remark
     table.write_text("name,file\na,x/0.png\n")
-    with pytest.raises(ValueError, match="columns identity and file"):
+    with pytest.raises(InputError, match="columns identity and file"):
         consistency.consistency(tmp_path, table)
 
 
@@ -155,9 +162,9 @@ def test_halves_of_people_are_compared(tmp_path, tiny_model):
     assert not set(shown["d_a"]) & set(shown["d_b"])
 
     shapes = {
-        "a": tiny_model.mean_shape * 100,
-        "b": tiny_model.mean_shape * [90, 100, 100],
-        "d": tiny_model.mean_shape * [100, 90, 100],
+        "a": tiny_model.mean_shape * MILLIMETRES,
+        "b": tiny_model.mean_shape * MILLIMETRES * [0.9, 1, 1],
+        "d": tiny_model.mean_shape * MILLIMETRES * [1, 0.9, 1],
     }
     noise = np.random.default_rng(0).normal(0, 0.5, tiny_model.mean_shape.shape)
 
@@ -191,9 +198,9 @@ def test_a_list_of_people_and_held_out_ones(tmp_path):
     assert kept == {name for name in names if consistency.split_of(name, 0.25) == "validation"}
     assert 0 < len(kept) < 20
     (tmp_path / "list.csv").write_text("name,file\na,b\n")
-    with pytest.raises(ValueError, match="columns identity and file"):
+    with pytest.raises(InputError, match="columns identity and file"):
         consistency.consistency(tmp_path / "people", tmp_path / "list.csv")
-    with pytest.raises(ValueError, match="share"):
+    with pytest.raises(InputError, match="share"):
         consistency.consistency(tmp_path / "people", held_out=0.0)
     with pytest.raises(FileNotFoundError, match="expected"):
         consistency.consistency(tmp_path / "nowhere")
@@ -211,9 +218,9 @@ def test_confidence_of_turned_people_and_of_spoiled_photos(people, tmp_path, tin
     assert changes.pop("photo as it is") is None
     assert changes.pop("photo, light 6 %") == pytest.approx(-0.5)
     assert set(changes.values()) == {0.0}
-    with pytest.raises(ValueError, match="no confidence"):
+    with pytest.raises(InputError, match="no confidence"):
         protocol.make(protocol.entries[0], tmp_path).measure(truth_of(people[0][1]))
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(InputError, match="at least 1"):
         confidence.confidence(tiny_model, members=0)
     with pytest.raises(FileNotFoundError):
         confidence.confidence(tiny_model, tmp_path / "nowhere")
@@ -254,8 +261,6 @@ def test_depth_is_what_moves_along_the_view(tiny_model):
     wave = np.where(np.arange(basis.reshape(len(basis), -1, 3).shape[1]) % 2, 0.01, -0.01)
     moves = basis.reshape(len(basis), -1, 3)
     moves[0, :, 2], moves[1, :, 0], moves[2, :, 2] = wave, wave, 5
-    from dataclasses import replace
-
     depth, whole = confidence.depth_influence(replace(tiny_model, identity_basis=basis))
     np.testing.assert_allclose(depth[:3], [0.01, 0, 0], atol=1e-3)
     np.testing.assert_allclose(whole[:3], [0.01, 0.01, 0], atol=1e-3)

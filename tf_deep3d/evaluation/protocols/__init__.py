@@ -1,14 +1,19 @@
-"""Evaluation protocols of published data sets: each reads the set's own folders and gives the `evaluation.Case`s.
+"""Evaluation protocols of published data sets: each reads the set's own folders and gives the `benchmark.Case`s.
 
 The sets are their owners'; nothing of them is here. Every module says where it learnt a layout. What a set lacks here
 is left out with a remark that says what was found and what was expected where; a set without a single whole case is an
-error that says so."""
+error that says so.
+"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation.benchmark import Case
+from tf_deep3d.evaluation.charts import Chart
+from tf_deep3d.evaluation.measuring import Measurement, Prediction
+from tf_deep3d.evaluation.report import Results
 
 LISTED = 8  # entries of a folder that a message names
 
@@ -19,7 +24,7 @@ class Protocol(NamedTuple):
     Attributes:
       name: with version; results under different names do not compare.
       entries: list, one for each case; what the module needs to make it.
-      make: (entry, folder for pictures that are made) -> `evaluation.Case`.
+      make: (entry, folder for pictures that are made) -> `benchmark.Case`.
       remark: what was left out, and what differs from the published protocol.
       pooled: also sum up the distances of all points of all cases together, as the NoW challenge does.
       detail: the model's level of detail that is fine enough for it, see `morphable_model.pick_level`.
@@ -30,28 +35,32 @@ class Protocol(NamedTuple):
     """
 
     name: str
-    entries: list
-    make: Callable
+    entries: list[Any]
+    make: Callable[[Any, Path], Case]
     remark: str = ""
     pooled: bool = False
     detail: int = -1
     recognition: bool = True
-    brief: tuple = ()
-    finish: Callable | None = None
-    charts: Callable | None = None
+    brief: tuple[str, ...] = ()
+    finish: Callable[[Path, Results], None] | None = None
+    charts: Callable[[Path, Results], list[Chart]] | None = None
 
-    def cases(self, pictures):
+    def cases(self, pictures: Path) -> Iterator[Case]:
         """Yields the `Case`s; nothing is read before. One whose files are unusable says why (`Case.unusable`)."""
         for number, entry in enumerate(self.entries, 1):
             try:
                 case = self.make(entry, pictures)
-            except ValueError as error:
+            except InputError as error:
                 name = f"case {number}"
-                case = Case(name, name, None, (), None, unusable=str(error))
+                case = Case(name, name, None, (), _unusable, unusable=str(error))
             yield case
 
 
-def folder_of(path, what):
+def _unusable(prediction: Prediction) -> Measurement:
+    raise InputError("the case is unusable. Received: a prediction")
+
+
+def folder_of(path: str | Path, what: str) -> Path:
     """`path` if it is a folder.
 
     Raises:
@@ -63,7 +72,7 @@ def folder_of(path, what):
     return path
 
 
-def found_at(path):
+def found_at(path: str | Path) -> str:
     """What lies at the nearest folder above `path` that exists, for a message."""
     here = Path(path)
     while not here.exists() and here != here.parent:
@@ -76,7 +85,7 @@ def found_at(path):
     return f"{here} with {listed}{more}"
 
 
-def whole(entries, lacking, folder, expected):
+def whole(entries: Sequence[Any], lacking: Sequence[str], folder: str | Path, expected: str) -> str:
     """The remark about a partial set.
 
     Args:
@@ -97,6 +106,6 @@ def whole(entries, lacking, folder, expected):
     return f"{len(entries)} cases found; not found: {some}." if lacking else ""
 
 
-def joined(*remarks):
+def joined(*remarks: str) -> str:
     """The remarks that say something, as one text."""
     return "\n".join(remark for remark in remarks if remark)

@@ -8,6 +8,7 @@ Letters: K identity coefficients.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,11 +17,14 @@ from scipy.stats import spearmanr
 from tf_deep3d.detection import detector
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import charts, open_benchmark
-from tf_deep3d.evaluation.benchmark import Case, open_case, read_details, result_folder
-from tf_deep3d.evaluation.measuring import Measurement
+from tf_deep3d.evaluation.benchmark import Case, open_case
+from tf_deep3d.evaluation.measuring import Measurement, Prediction
 from tf_deep3d.evaluation.protocols import Protocol
 from tf_deep3d.evaluation.protocols.sets import drawn_members
-from tf_deep3d.evaluation.protocols.spoiled import box_of, spoil, title
+from tf_deep3d.evaluation.protocols.spoiled import Box, box_of, spoil, title
+from tf_deep3d.evaluation.report import Results, Row
+from tf_deep3d.evaluation.result_files import read_details, result_folder
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import folder_names, writing
 
@@ -36,7 +40,9 @@ FACE = 130  # px, the widest face of a photo's picture: that of the rendered one
 ROOM = 0.8  # of the face's width that is kept around it
 
 
-def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
+def confidence(
+    model: MorphableModel, data: str | Path | None = None, members: int = MEMBERS, photos_used: int = PHOTOS
+) -> Protocol:
     """The protocol.
 
     Args:
@@ -46,7 +52,7 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
       photos_used: number of photos, evenly spread over those that are given.
 
     Raises:
-      photos.PhotoError, FileNotFoundError, ValueError: if there is no photo, or a number is below 1.
+      photos.PhotoError, FileNotFoundError, InputError: if there is no photo, or a number is below 1.
     """
     if min(members, photos_used) < 1:
         raise InputError(f"the numbers of members and photos must be at least 1. Received: {members}, {photos_used}")
@@ -69,7 +75,7 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
     entries += [(name, one, step) for name, one in zip(names, shown, strict=True) for step in steps]
     boxes = {}
 
-    def make(entry, pictures):
+    def make(entry: tuple[Any, Any, Any], pictures: Path) -> Case:
         name, what, step = entry
         if step is None:
             path = open_case(what, pictures).photos[0]
@@ -100,7 +106,7 @@ def confidence(model, data=None, members=MEMBERS, photos_used=PHOTOS):
     )  # fmt: skip
 
 
-def _photos_in(data):
+def _photos_in(data: str | Path) -> list[Path]:
     """The photos in a folder and the folders in it, or the one photo."""
     if not Path(data).is_dir():
         return photos.find_photos([data])
@@ -110,18 +116,18 @@ def _photos_in(data):
     return found
 
 
-def _nothing(prediction):
+def _nothing(prediction: Prediction) -> Measurement:
     """There is no truth but the pose."""
     if prediction.confidence is None:
         raise InputError("the method gives no confidence. Received: a shape only")
     return Measurement({}, np.zeros(0))
 
 
-def _portrait(photo, path):
+def _portrait(photo: Path, path: Path) -> tuple[Path, Box]:
     """Cuts out the largest face of a photo, no larger than `FACE`: (path of the picture, the face's box in it).
 
     Raises:
-      photos.PhotoError, ValueError: if the photo cannot be read or shows no face.
+      photos.PhotoError, InputError: if the photo cannot be read or shows no face.
     """
     image = photos.read_photo(photo)
     found = detector.nearest(image)
@@ -140,7 +146,7 @@ def _portrait(photo, path):
     return path, tuple(((box - np.tile(low, 2)) * factor).tolist())
 
 
-def compare(folder, results):
+def compare(folder: Path, results: Results) -> None:
     """Adds to the photos' results how much the confidence differs from that of the clean photo, as a share of it."""
     for rows in results.values():
         clean = {row["group"]: row["numbers"]["confidence"] for row in rows if _is_clean(row) and row["numbers"]}
@@ -149,19 +155,22 @@ def compare(folder, results):
                 row["numbers"]["confidence_change"] = row["numbers"]["confidence"] / clean[row["group"]] - 1
 
 
-def _is_clean(row):
+def _is_clean(row: Row) -> bool:
     return row["picture"].endswith(f"_{CLEAN}0")
 
 
-def depth_influence(model):
-    """[K] mm: how far one standard deviation of each coefficient moves the skin along the view of a frontal photo, root
-    mean square, over how far it moves it in all."""
+def depth_influence(model: MorphableModel) -> tuple[np.ndarray, np.ndarray]:
+    """How far one standard deviation of each coefficient moves the skin, root mean square.
+
+    Returns:
+      ([K] dm along the view of a frontal photo, [K] dm in all).
+    """
     basis = model.identity_basis.reshape(len(model.identity_basis), -1, 3)[:, model.regions["skin"] > 0.5]
     moved = basis - basis.mean(1, keepdims=True)  # a shift of the whole face is none
     return np.sqrt((moved[..., 2] ** 2).mean(1)), np.sqrt((moved**2).sum(2).mean(1))
 
 
-def figures(folder, results, model):
+def figures(folder: Path, results: Results, model: MorphableModel) -> list[charts.Chart]:
     """Confidence by yaw; and of each coefficient from profiles against frontal pictures, beside its share of depth."""
     by_yaw, dots = {}, {}
     depth, whole = depth_influence(model)
@@ -171,13 +180,14 @@ def figures(folder, results, model):
         if not rows:
             continue
         yaws = np.array([row["angles"][1] for row in rows])
-        kept = np.stack([read_details(result_folder(folder, method), row["picture"]).confidence for row in rows])
+        details = [read_details(result_folder(folder, method), row["picture"]) for row in rows]
+        kept = np.stack([each.confidence for each in details if each.confidence is not None])
         known = np.unique(yaws)
         by_yaw[method] = (known, np.array([100 * kept[yaws == yaw].mean() for yaw in known]))
         frontal, profile = kept[np.abs(yaws) <= FRONTAL], kept[np.abs(yaws) >= PROFILE]
         if kept.shape[1] == len(depth) and len(frontal) and len(profile):
             ratio = profile.mean(0) / frontal.mean(0)
-            found = spearmanr(depth / whole, ratio)
+            found: Any = spearmanr(depth / whole, ratio)
             dots[f"{method}"] = (100 * depth / whole, 100 * ratio)
             title += f"; {method}: Spearman {found.statistic:+.2f}, p = {found.pvalue:.3f}"
     across = "share of what the coefficient moves that is depth, %"

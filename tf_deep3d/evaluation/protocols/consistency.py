@@ -5,6 +5,7 @@ measured to the shapes of other people: a method is better where the own other h
 """
 
 import csv
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from tf_deep3d.data.preparation import split_of
 from tf_deep3d.data.rendered_people import generator
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
-from tf_deep3d.evaluation.benchmark import Case, read_details, result_folder
-from tf_deep3d.evaluation.measuring import Measurement
+from tf_deep3d.evaluation.benchmark import Case
+from tf_deep3d.evaluation.measuring import Measurement, Prediction
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, whole
+from tf_deep3d.evaluation.report import Results
+from tf_deep3d.evaluation.result_files import read_details, result_folder
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import photos
@@ -28,7 +31,7 @@ PHOTOS = 20  # of a person, at most
 HELD_OUT = 0.1  # share of the people whom trainings keep for validation (`preparation.split_of`)
 
 
-def consistency(folder, list=None, held_out=HELD_OUT):
+def consistency(folder: str | Path, list: str | Path | None = None, held_out: float = HELD_OUT) -> Protocol:
     """The protocol.
 
     Args:
@@ -41,7 +44,7 @@ def consistency(folder, list=None, held_out=HELD_OUT):
 
     Raises:
       FileNotFoundError: if the folder or the list is missing, or nobody has two photos.
-      ValueError: for a list without the columns or a share that is none.
+      InputError: for a list without the columns or a share that is none.
     """
     folder = folder_of(folder, "the folder of people is")
     if not 0 < held_out <= 1:
@@ -55,7 +58,7 @@ def consistency(folder, list=None, held_out=HELD_OUT):
     layout = "NAME/*.jpg for each person, or a --list with such files"
     remark = whole(entries, lacking, folder, layout)
 
-    def make(entry, pictures):
+    def make(entry: tuple[str, int, tuple[Path, ...]], pictures: Path) -> Case:
         name, half, shown = entry
         return Case(f"{name}_{'ab'[half]}", name, None, shown, _measure, (), True)
 
@@ -65,12 +68,12 @@ def consistency(folder, list=None, held_out=HELD_OUT):
     )  # fmt: skip
 
 
-def _half(shown, half):
+def _half(shown: Sequence[Path], half: int) -> tuple[Path, ...]:
     order = generator(SEED, len(shown)).permutation(len(shown))[:PHOTOS]
     return tuple(shown[i] for i in sorted(order[half::2]))
 
 
-def _listed(path, folder):
+def _listed(path: str | Path, folder: Path) -> dict[str, list[Path]]:
     """Name -> photos, of a list."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"the list is a .csv file with the columns identity and file. Received: {path}")
@@ -85,7 +88,7 @@ def _listed(path, folder):
     return found
 
 
-def _in_folders(folder):
+def _in_folders(folder: Path) -> dict[str, list[Path]]:
     return {
         each.name: sorted(path for path in each.iterdir() if path.suffix.lower() in photos.SUFFIXES)
         for each in sorted(folder.iterdir())
@@ -93,25 +96,28 @@ def _in_folders(folder):
     }
 
 
-def _measure(prediction):
+def _measure(prediction: Prediction) -> Measurement:
     """Nothing but a picture: there is no truth."""
     if prediction.neutral is None:
         raise InputError("the method gives no neutral shape. Received: a mesh only")
     return Measurement({}, np.zeros(0), partial(_drawn, prediction))
 
 
-def _drawn(prediction):
-    vertices, triangles = prediction.neutral / MILLIMETRES, prediction.triangles
+def _drawn(prediction: Prediction) -> np.ndarray:
+    vertices, triangles = np.asarray(prediction.neutral) / MILLIMETRES, prediction.triangles
     around = geometry.corners_around(triangles, len(vertices))
     return clay.picture(vertices, triangles, geometry.vertex_normals(vertices[None], triangles, around)[0])
 
 
-def compare(folder, results):
-    """Adds to every result its distances in mm from the person's other half and (mean) from those of other people,
-    their ratio, and whether the own half is the nearest of all."""
+def compare(folder: Path, results: Results) -> None:
+    """Adds to every result how far its shape is from the person's other half and from those of other people.
+
+    Distances in mm (the mean over other people), their ratio, and whether the own half is the nearest of all.
+    """
     for method, rows in results.items():
         rows = [row for row in rows if row["numbers"]]
-        kept = [read_details(result_folder(folder, method), row["picture"]).neutral for row in rows]
+        details = [read_details(result_folder(folder, method), row["picture"]) for row in rows]
+        kept = [each.neutral for each in details if each.neutral is not None]
         people = np.array([row["group"] for row in rows])
         far = metrics.shape_distances(np.stack(kept)) if kept else np.zeros((0, 0))
         for i, row in enumerate(rows):

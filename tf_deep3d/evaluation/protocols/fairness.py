@@ -4,6 +4,8 @@ The crowd of `model_people`, each person from the front and turned, in light of 
 apart, so that the effect of one is not that of the other.
 """
 
+from pathlib import Path
+
 from tf_deep3d.data import rendered_people
 from tf_deep3d.evaluation import model_people, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, open_case
@@ -17,7 +19,7 @@ PEOPLE = 80
 YAWS = (0, 40)  # degrees
 
 
-def fairness(members=PEOPLE):
+def fairness(members: int = PEOPLE) -> Protocol:
     """The protocol.
 
     Args:
@@ -37,7 +39,7 @@ def fairness(members=PEOPLE):
 
     entries.sort(key=lambda entry: list(model_people.SKIN_TONES).index(entry[2]))
 
-    def make(entry, pictures):
+    def make(entry: tuple[open_benchmark.View, str, str], pictures: Path) -> Case:
         view, sex, tone = entry
         path = open_case(view, pictures).photos[0]
         titles = (f"sex: {sex}", f"skin: {tone}")

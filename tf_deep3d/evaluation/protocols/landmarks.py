@@ -12,6 +12,8 @@ Our jaw points lie on the face in three dimensions, those of 300W on its visible
 """
 
 import re
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -20,7 +22,7 @@ from scipy import io as matlab
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 from tf_deep3d.evaluation.benchmark import Case, yaw_section
-from tf_deep3d.evaluation.measuring import Measurement
+from tf_deep3d.evaluation.measuring import Measurement, Prediction
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, whole
 from tf_deep3d.face import geometry
 from tf_deep3d.io import photos
@@ -34,13 +36,13 @@ TRUTH, PREDICTED = (0, 200, 60), (230, 40, 40)
 _PHOTO = tuple(suffix for suffix in photos.SUFFIXES if suffix != ".gif")
 
 
-def aflw2000(folder):
+def aflw2000(folder: str | Path) -> Protocol:
     """AFLW2000-3D."""
     folder = folder_of(folder, "the folder of AFLW2000-3D is")
     entries, lacking = _pairs(folder.glob("*.mat"), folder)
     remark = whole(entries, lacking, folder, "image00002.jpg and image00002.mat")
 
-    def make(entry, folder):
+    def make(entry: tuple[Path, Path], folder: Path) -> Case:
         photo, path = entry
         truth, angles, yaw = read_mat(path)
         return _case(photo.stem, photo, truth, tuple(angles.tolist()), yaw_section(yaw, YAW_BINS), "box")
@@ -48,13 +50,13 @@ def aflw2000(folder):
     return Protocol("AFLW2000-3D, 2", entries, make, remark)
 
 
-def pts(folder):
+def pts(folder: str | Path) -> Protocol:
     """Photos with .pts files beside them, at any depth; the first folder is the section."""
     folder = folder_of(folder, "the folder of photos with landmarks is")
     entries, lacking = _pairs(folder.rglob("*.pts"), folder)
     remark = whole(entries, lacking, folder, "NAME.pts with NAME.png or NAME.jpg beside it")
 
-    def make(entry, _):
+    def make(entry: tuple[Path, Path], _: Path) -> Case:
         photo, path = entry
         below = photo.relative_to(folder)
         section = below.parts[:-1][:1]
@@ -64,7 +66,7 @@ def pts(folder):
     return Protocol("300W landmarks, 2", entries, make, remark)
 
 
-def read_mat(path):
+def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
     """What a file of AFLW2000-3D says.
 
     Returns:
@@ -72,7 +74,7 @@ def read_mat(path):
       which its bins go.
 
     Raises:
-      ValueError: if the file is too large or something else.
+      InputError: if the file is too large or something else.
     """
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path} may have {MAX_BYTES} bytes at most. Received: {path.stat().st_size}")
@@ -91,11 +93,11 @@ def read_mat(path):
     return points[:2].T + FIRST_PIXEL, np.degrees(geometry.angles_of(rotation)[0]), float(np.degrees(pose[1]))
 
 
-def read_pts(path):
+def read_pts(path: Path) -> np.ndarray:
     """Landmarks [68, 2] px, in our convention, of a .pts file.
 
     Raises:
-      ValueError: if the file is something else.
+      InputError: if the file is something else.
     """
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path} may have {MAX_BYTES} bytes at most. Received: {path.stat().st_size}")
@@ -109,7 +111,7 @@ def read_pts(path):
     return points + FIRST_PIXEL
 
 
-def _pairs(files, folder):
+def _pairs(files: Iterable[Path], folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Photos that lie beside `files`, and what lacks."""
     entries, lacking = [], []
     for path in sorted(files):
@@ -121,21 +123,29 @@ def _pairs(files, folder):
     return entries, lacking
 
 
-def _case(title, photo, truth, angles, sections, normalization):
-    def measure(prediction):
-        if prediction.landmarks is None:
+def _case(
+    title: str,
+    photo: Path,
+    truth: np.ndarray,
+    angles: tuple[float, ...] | None,
+    sections: tuple[str, ...],
+    normalization: str,
+) -> Case:
+    def measure(prediction: Prediction) -> Measurement:
+        predicted = prediction.landmarks
+        if predicted is None:
             raise InputError("the method gives no landmarks. Received: a shape only")
-        found = metrics.landmark_nme(prediction.landmarks[None], truth[None], normalization)[0]
+        found = metrics.landmark_nme(predicted[None], truth[None], normalization)[0]
         numbers = {f"nme_{normalization}": float(found)}
         if angles is not None and prediction.angles is not None:
             numbers["pose"] = float(metrics.pose_errors(prediction.angles, angles).mean())
-        return Measurement(numbers, np.zeros(0), lambda: _dots(photos.read_photo(photo), truth, prediction.landmarks))
+        return Measurement(numbers, np.zeros(0), lambda: _dots(photos.read_photo(photo), truth, predicted))
 
     face = tuple(truth.mean(0).tolist())  # others may be in the photo
     return Case(title, title, angles, (photo,), measure, sections, face=face)
 
 
-def _dots(image, truth, predicted):
+def _dots(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """The photo around the face with both sets of landmarks."""
     middle, reach = truth.mean(0), 0.9 * float(np.ptp(truth, axis=0).max())
     low = np.clip(np.floor(middle - reach), 0, np.array(image.shape[1::-1]) - 1).astype(int)

@@ -1,5 +1,9 @@
 """From the name of a benchmark to its `Protocol`."""
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from tf_deep3d import face as faces
@@ -19,12 +23,34 @@ from tf_deep3d.evaluation.protocols import (
     sets,
 )
 from tf_deep3d.face.camera import MILLIMETRES
+from tf_deep3d.face.morphable_model import MorphableModel
 
+RENDERED: dict[str, Callable[..., Protocol]] = {  # people of ours -> function of the options
+    "sets": sets.sets,
+    "robustness": robustness.robustness,
+    "fairness": fairness.fairness,
+}
+PHOTOS: dict[str, Callable[..., Protocol]] = {  # photos without a scan -> function of (folder, options)
+    "consistency": consistency.consistency,
+    "aflw2000": landmarks.aflw2000,
+    "pts": landmarks.pts,
+}
+# Data sets of scans -> function of (folder or file, frame [68, 3] mm, options).
+SCANS: dict[str, Callable[..., Protocol]] = {
+    "facewarehouse": regions.facewarehouse,
+    "realy": regions.realy,
+    "bu3dfe": people.bu3dfe,
+    "stirling": people.stirling,
+    "csv": people.listed,
+    "now": now.now,
+}
 POSITIVE = ("frames", "unit")  # options
 TELLING = ("images", "list", "neutral", "unit")  # options that change what is measured: part of the protocol's name
 
 
-def load(name, data, model, options, limit=None):
+def load(
+    name: str, data: Path | None, model: MorphableModel, options: Mapping[str, Any], limit: int | None = None
+) -> Protocol:
     """The protocol of a benchmark.
 
     Args:
@@ -39,46 +65,41 @@ def load(name, data, model, options, limit=None):
 
     Raises:
       FileNotFoundError: if the data set is not there; the message says what was found and what was expected.
-      ValueError: if it is unusable, or an option is.
+      InputError: if it is unusable, or an option is.
     """
     given = {key: value for key, value in options.items() if value is not None}
     for key in POSITIVE:
         if key in given and not 0 < given[key] < np.inf:
             raise InputError(f"{key} must be positive. Received: {given[key]}")
     frame = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0] * MILLIMETRES
-    if name == "open":
-        benchmark = open_benchmark.load()
-        protocol = Protocol(benchmark.name, benchmark.views, evaluation.open_case)
-    elif name == "sets":
-        protocol = sets.sets(**given)
-    elif name == "robustness":
-        protocol = robustness.robustness(**given)
-    elif name == "fairness":
-        protocol = fairness.fairness(**given)
-    elif name == "confidence":
-        protocol = confidence.confidence(model, data, **given)
-    elif name == "consistency":
-        protocol = consistency.consistency(data, **given)
-    elif name == "micc":
-        kind = people.micc_rendered if given.pop("rendered", False) else people.micc
-        wrong = {"frames"} if kind is people.micc_rendered else {"together"}
-        given = {key: value for key, value in given.items() if key not in wrong}
-        protocol = kind(data, frame, **given)
-    elif name in ("aflw2000", "pts"):
-        protocol = getattr(landmarks, name)(data)
-    else:
-        loaders = {
-            "facewarehouse": regions.facewarehouse,
-            "realy": regions.realy,
-            "bu3dfe": people.bu3dfe,
-            "stirling": people.stirling,
-            "csv": people.listed,
-            "now": now.now,
-        }
-        protocol = loaders[name](data, frame, **given)
+    protocol = _made(name, data, model, frame, given)
     told = [f"{key}={getattr(value, 'name', value)}" for key in TELLING if (value := given.get(key))]
     protocol = protocol._replace(name=", ".join([protocol.name, *told]))
     if limit is not None and limit < len(protocol.entries):
         pick = np.linspace(0, len(protocol.entries) - 1, limit).round().astype(int)
         protocol = protocol._replace(entries=[protocol.entries[i] for i in pick])
     return protocol
+
+
+def _made(
+    name: str, data: Path | None, model: MorphableModel, frame: np.ndarray, given: Mapping[str, Any]
+) -> Protocol:
+    """The protocol of all cases, with the options that are given."""
+    if name == "open":
+        benchmark = open_benchmark.load()
+        return Protocol(benchmark.name, benchmark.views, evaluation.open_case)
+    if name in RENDERED:
+        return RENDERED[name](**given)
+    if name == "confidence":
+        return confidence.confidence(model, data, **given)
+    if data is None:
+        raise InputError(f"the benchmark {name} needs the data set. Received: none")
+    if name == "micc":
+        return _micc(data, frame, **given)
+    return SCANS[name](data, frame, **given) if name in SCANS else PHOTOS[name](data, **given)
+
+
+def _micc(data: Path, frame: np.ndarray, rendered: bool = False, **given: Any) -> Protocol:
+    """Either protocol of MICC Florence, with those of the options that are its own."""
+    wrong, kind = ("frames", people.micc_rendered) if rendered else ("together", people.micc)
+    return kind(data, frame, **{key: value for key, value in given.items() if key != wrong})

@@ -19,7 +19,9 @@ Where a scan has no landmarks they are looked for on a rendering, or read from a
 
 import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,9 +29,16 @@ from PIL import Image
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, yaw_section
-from tf_deep3d.evaluation.measuring import measure_view
+from tf_deep3d.evaluation.measuring import Measurement, Prediction, measure_view
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, whole
-from tf_deep3d.evaluation.protocols.surfaces import challenge_region, face_region, scan_at, to_plane, to_surface
+from tf_deep3d.evaluation.protocols.surfaces import (
+    ScanFile,
+    challenge_region,
+    face_region,
+    scan_at,
+    to_plane,
+    to_surface,
+)
 from tf_deep3d.evaluation.scans import load_scan, nose_tip
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import photos
@@ -46,7 +55,7 @@ COLUMNS = ("photos", "scan", "landmarks", "group", "section")
 _PHOTO = tuple(suffix for suffix in photos.SUFFIXES if suffix != ".gif")
 
 
-def micc(folder, frame, unit=None, frames=FRAMES):
+def micc(folder: str | Path, frame: np.ndarray, unit: float | None = None, frames: int = FRAMES) -> Protocol:
     """MICC Florence: one case for each person and video; the shapes of the frames are averaged."""
     entries, lacking = [], []
     for subject in _subjects(folder):
@@ -61,17 +70,17 @@ def micc(folder, frame, unit=None, frames=FRAMES):
         "subject_NN/Model/frontal1/obj/*.obj and subject_NN/Video/Indoor-Cooperative.*, PTZ-Indoor.*, PTZ-Outdoor.*"
     )
 
-    def make(entry, pictures):
+    def make(entry: tuple[str, str, Path, Path], pictures: Path) -> Case:
         subject, name, scan, clip = entry
         title = f"{subject}_{name}"
         found = _frames(clip, pictures / title, frames)
-        return _case(title, subject, found, scan, frame, unit=unit, sections=(name,))
+        return _case(title, subject, found, ScanFile(scan, frame, unit=unit), (name,))
 
     remark = whole(entries, lacking, folder, layout)
     return Protocol(f"MICC Florence, videos, {frames} frames, 1", entries, make, remark)
 
 
-def micc_rendered(folder, frame, unit=None, together=False):
+def micc_rendered(folder: str | Path, frame: np.ndarray, unit: float | None = None, together: bool = False) -> Protocol:
     """MICC Florence's scans, each rendered in 20 poses; `together`, one case of 20 pictures for each person."""
     scans = [(subject.name, scan) for subject in _subjects(folder) if (scan := _scan_of(subject))]
     layout = "subject_NN/Model/frontal1/obj/*.obj with its texture"
@@ -79,7 +88,7 @@ def micc_rendered(folder, frame, unit=None, together=False):
     poses = len(open_benchmark.GRID_PITCHES) * len(open_benchmark.GRID_YAWS)
     entries = [(i, *scan, view) for i, scan in enumerate(scans) for view in ([None] if together else range(poses))]
 
-    def make(entry, pictures):
+    def make(entry: tuple[int, str, Path, int | None], pictures: Path) -> Case:
         number, name, path, view = entry
         views = _views(number, name, path, frame, unit)
         chosen = views if view is None else views[view : view + 1]
@@ -101,7 +110,7 @@ def micc_rendered(folder, frame, unit=None, together=False):
 _LAST = {}  # the subject whose views were made last
 
 
-def _views(number, name, path, frame, unit):
+def _views(number: int, name: str, path: Path, frame: np.ndarray, unit: float | None) -> list[open_benchmark.View]:
     key = (name, str(path), unit)
     if key not in _LAST:
         scan = load_scan(path, frame, unit=unit, colored=True)
@@ -116,7 +125,7 @@ def _views(number, name, path, frame, unit):
     return _LAST[key]
 
 
-def bu3dfe(folder, frame, unit=None):
+def bu3dfe(folder: str | Path, frame: np.ndarray, unit: float | None = None) -> Protocol:
     """BU-3DFE: the neutral frontal photo of each person against the neutral scan."""
     folder = folder_of(folder, "the folder of BU-3DFE is")
     scans = sorted(folder.glob("[FM][0-9]*/*_NE00??_F3D.wrl"))
@@ -130,15 +139,15 @@ def bu3dfe(folder, frame, unit=None):
             lacking.append(f"{scan.parent.name}/{stem}.bmp")
     remark = whole(entries, lacking, folder, "F0001/F0001_NE00WH_F3D.wrl and F0001/F0001_NE00WH_F2D.bmp")
 
-    def make(entry, pictures):
+    def make(entry: tuple[str, Path, Path], pictures: Path) -> Case:
         person, photo, scan = entry
         sections = (f"sex: {'female' if person.startswith('F') else 'male'}", f"group: {scan.name[-10:-8]}")
-        return _case(person, person, (photo,), scan, frame, unit=unit, sections=sections)
+        return _case(person, person, (photo,), ScanFile(scan, frame, unit=unit), sections)
 
     return Protocol("BU-3DFE, neutral frontal, 1", entries, make, remark)
 
 
-def stirling(folder, frame, unit=None):
+def stirling(folder: str | Path, frame: np.ndarray, unit: float | None = None) -> Protocol:
     """Stirling ESRC: landmarks alone align, the distances are those to the surface, the main number is their RMSE."""
     folder = folder_of(folder, "the folder of Stirling's set is")
     scans = {_number(path): path for path in sorted(folder.glob("[FM]_3D_N/*.obj"))}
@@ -149,21 +158,22 @@ def stirling(folder, frame, unit=None):
             lacking.append(f"photos in {kind}/")
         for photo in shown:
             scan = scans.get(_number(photo))
-            marks = scan and folder / "annotations" / scan.parent.name / f"{scan.stem}.lnd"
-            if scan and marks.is_file():
+            if scan is None:
+                lacking.append(f"[FM]_3D_N/{_number(photo) or photo.stem}*.obj")
+                continue
+            marks = folder / "annotations" / scan.parent.name / f"{scan.stem}.lnd"
+            if marks.is_file():
                 entries.append((kind, photo, scan, marks))
             else:
-                lacking.append(
-                    str(marks.relative_to(folder)) if scan else f"[FM]_3D_N/{_number(photo) or photo.stem}*.obj"
-                )
+                lacking.append(str(marks.relative_to(folder)))
     layout = "F_3D_N/F1001_N.obj, annotations/F_3D_N/F1001_N.lnd, and photos F1001*.jpg in HQ/ and LQ/"
     remark = whole(entries, list(dict.fromkeys(lacking)), folder, layout)
 
-    def make(entry, pictures):
+    def make(entry: tuple[str, Path, Path, Path], pictures: Path) -> Case:
         kind, photo, scan, marks = entry
 
-        def measure(prediction):
-            truth = scan_at(scan, frame, marks, unit)
+        def measure(prediction: Prediction) -> Measurement:
+            truth = scan_at(ScanFile(scan, frame, marks, unit))
             return to_surface(prediction, truth, challenge_region(truth, STIRLING_RADIUS), refine=False)
 
         title = "_".join(photo.relative_to(folder).with_suffix("").parts)
@@ -172,9 +182,12 @@ def stirling(folder, frame, unit=None):
     return Protocol("Stirling, FG 2018, 1", entries, make, remark)
 
 
-def listed(path, frame, unit=None, neutral=False):
-    """Scans of one's own: a .csv with the columns photos (several separated by ;) and scan, and, where wanted,
-    landmarks (of the scan), group (the person, by default whose scan it is) and section. Paths count from the .csv."""
+def listed(path: str | Path, frame: np.ndarray, unit: float | None = None, neutral: bool = False) -> Protocol:
+    """Scans of one's own: a .csv with the columns photos (several separated by ;) and scan.
+
+    And, where wanted, landmarks (of the scan), group (the person, by default whose scan it is) and section. Paths count
+    from the .csv.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"the list is a .csv file with the columns {', '.join(COLUMNS)}. Received: {path}")
@@ -199,42 +212,49 @@ def listed(path, frame, unit=None, neutral=False):
             entries.append((number, shown, path.parent / row["scan"], marks, row.get("group"), row.get("section")))
     remark = whole(entries, lacking, path, "rows whose files exist")
 
-    def make(entry, pictures):
+    def make(entry: tuple[Any, ...], pictures: Path) -> Case:
         number, shown, scan, marks, group, section = entry
         title = f"{number:05d}_{shown[0].stem}"
         sections = (section,) if section else ()
-        return _case(title, group or str(scan), shown, scan, frame, marks, unit, sections, neutral)
+        return _case(title, group or str(scan), shown, ScanFile(scan, frame, marks, unit), sections, neutral)
 
     return Protocol(f"list {path.name}, 1", entries, make, remark)
 
 
-def _case(name, group, shown, scan, frame, marks=None, unit=None, sections=(), neutral=True):
+def _case(
+    name: str,
+    group: str,
+    shown: Sequence[Path],
+    scan: ScanFile,
+    sections: tuple[str, ...] = (),
+    neutral: bool = True,
+) -> Case:
     """A case that is measured as the paper does."""
 
-    def measure(prediction):
-        return to_plane(prediction, scan_at(scan, frame, marks, unit), face_region(scan, frame, marks, unit))
+    def measure(prediction: Prediction) -> Measurement:
+        return to_plane(prediction, scan_at(scan), face_region(scan))
 
     return Case(name, group, None, tuple(shown), measure, sections, neutral)
 
 
-def _subjects(folder):
+def _subjects(folder: str | Path) -> list[Path]:
     folder = folder_of(folder, "the folder of MICC Florence is")
     return sorted(entry for entry in folder.glob("subject_*") if entry.is_dir())
 
 
-def _scan_of(subject):
+def _scan_of(subject: Path) -> Path | None:
     """The first frontal scan of a person of MICC Florence, or None."""
     return next((path for kind in FRONTAL for path in sorted((subject / "Model" / kind).rglob("*.obj"))), None)
 
 
-def _clip(folder, name):
+def _clip(folder: Path, name: str) -> Path | None:
     """A video, or a folder of its frames, or None."""
     if (folder / name).is_dir():
         return folder / name
     return next((path for end in VIDEO_SUFFIXES if (path := folder / f"{name}{end}").is_file()), None)
 
 
-def _frames(clip, folder, count):
+def _frames(clip: Path, folder: Path, count: int) -> list[Path]:
     """Paths of `count` evenly spread frames; those of a video are written into `folder` unless they are there."""
     if clip.is_dir():
         found = sorted(photos.photos_in(clip), key=video.natural_order)
@@ -252,11 +272,11 @@ def _frames(clip, folder, count):
     return sorted(folder.glob("*.png"))
 
 
-def _spread(total, count):
+def _spread(total: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int)).tolist()
 
 
-def _number(path):
+def _number(path: Path) -> str:
     """F1001 of f1001b_N.obj; empty text if a name begins otherwise."""
     match = re.match(r"([FM]\d+)", path.name.upper())
     return match[1] if match else ""

@@ -12,24 +12,28 @@
   with the code. From github.com/czh-98/REALY and programs that read the set. Here all regions together find the scale,
   then each is aligned rigidly by itself, and its points are measured to the surface. The published measure then deforms
   the region onto the mesh to find better correspondences; that step is left out here, so the figures do not compare
-  with published ones."""
+  with published ones.
+"""
 
 import math
 import re
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, registration
 from tf_deep3d.evaluation.benchmark import Case
-from tf_deep3d.evaluation.measuring import ICP_POINTS, Measurement, align, mean, pictures
+from tf_deep3d.evaluation.measuring import ICP_POINTS, Measurement, Prediction, align, mean, pictures
+from tf_deep3d.evaluation.mesh_files import read_mesh, read_points
 from tf_deep3d.evaluation.point_to_surface import surface_distances
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, joined, whole
-from tf_deep3d.evaluation.protocols.surfaces import face_region, plane_distances, scan_at, shown
-from tf_deep3d.evaluation.scans import guessed_unit, read_mesh, read_points
+from tf_deep3d.evaluation.protocols.surfaces import ScanFile, face_region, plane_distances, scan_at, shown
+from tf_deep3d.evaluation.scans import guessed_unit
 from tf_deep3d.face import geometry
-from tf_deep3d.face.landmarks import INNER_FACE
+from tf_deep3d.face.landmarks import COUNT, INNER_FACE
 from tf_deep3d.io.photos import SUFFIXES
 
 SMALL, LARGE = 70.0, metrics.CROP_RADIUS  # mm around the nose tip
@@ -39,7 +43,9 @@ FRONTAL = "crop_image_frontal_512x512"
 KEYPOINTS = 85
 
 
-def facewarehouse(folder, frame, unit=None, people=None):
+def facewarehouse(
+    folder: str | Path, frame: np.ndarray, unit: float | None = None, people: Sequence[int] | None = None
+) -> Protocol:
     """FaceWarehouse; `people` are the numbers of the chosen ones."""
     folder = folder_of(folder, "the folder of FaceWarehouse is")
     there = {int(m[1]): entry for entry in folder.iterdir() if (m := re.fullmatch(r"Tester_(\d+)", entry.name))}
@@ -65,14 +71,15 @@ def facewarehouse(folder, frame, unit=None, people=None):
     shared = folder / "landmarks.txt"
     shared = shared if shared.is_file() else None
 
-    def make(entry, pictures):
+    def make(entry: tuple[int, int, Path, Path], pictures: Path) -> Case:
         person, number, photo, scan = entry
 
-        def measure(prediction):
-            truth = scan_at(scan, frame, shared, unit)
+        def measure(prediction: Prediction) -> Measurement:
+            file = ScanFile(scan, frame, shared, unit)
+            truth = scan_at(file)
             regions = []
             for path, there, radius in zip(files, own, (SMALL, LARGE), strict=True):
-                near = face_region(scan, frame, shared, unit, radius)
+                near = face_region(file, radius)
                 regions.append(_listed(path, len(near)) if there else near)
             small, *_ = plane_distances(prediction, truth, regions[0])
             large, aligned, normals = plane_distances(prediction, truth, regions[1])
@@ -86,8 +93,8 @@ def facewarehouse(folder, frame, unit=None, people=None):
     return Protocol(f"FaceWarehouse, {'own' if all(own) else 'round'} regions, 1", entries, make, remark)
 
 
-def _listed(path, count):
-    index = np.loadtxt(path, dtype=int, ndmin=1).ravel()
+def _listed(path: Path, count: int) -> np.ndarray:
+    index = _numbers(path, int)
     if not len(index) or index.min() < 0 or index.max() >= count:
         raise InputError(f"{path} must hold indices below {count}. Received: {len(index)} of them")
     region = np.zeros(count, bool)
@@ -95,7 +102,15 @@ def _listed(path, count):
     return region
 
 
-def realy(folder, frame, unit=None, images=FRONTAL):
+def _numbers(path: Path, kind: type) -> np.ndarray:
+    """The numbers in a text file: [N]."""
+    try:
+        return np.loadtxt(path, dtype=kind, ndmin=1).ravel()
+    except ValueError as error:
+        raise InputError(f"{path} must hold {'whole ' * (kind is int)}numbers. Received: {error}") from error
+
+
+def realy(folder: str | Path, frame: np.ndarray, unit: float | None = None, images: str = FRONTAL) -> Protocol:
     """REALY; `images` is the folder of photos within REALY_image."""
     folder = folder_of(folder, "the folder of REALY is")
     shown = folder_of(folder / "REALY_image" / images, "the photos of REALY are")
@@ -116,43 +131,54 @@ def realy(folder, frame, unit=None, images=FRONTAL):
     )
     remark = whole(entries, list(dict.fromkeys(lacking)), folder, layout)
     scales = folder / "metrical_scale.txt"
-    known = np.loadtxt(scales, ndmin=1) if scales.is_file() else None
+    known = _numbers(scales, float) if scales.is_file() else None
     remark = joined(
         remark, "Regions are aligned rigidly, without REALY's deformation: not comparable with published figures."
     )
 
-    def make(entry, pictures):
+    def make(entry: tuple[str, str, Path, list[Path]], pictures: Path) -> Case:
         stem, person, photo, files = entry
 
-        def measure(prediction):
+        def measure(prediction: Prediction) -> Measurement:
             scale = unit
             if scale is None and known is not None and int(person) <= len(known):
                 scale = float(known[int(person) - 1])
-            return by_region(prediction, *files, frame, scale)
+            return by_region(prediction, files[0], files[1:], frame, scale)
 
         return Case(stem, person, None, (photo,), measure, neutral=True)
 
     return Protocol("REALY, rigid regions, 1", entries, make, remark)
 
 
-def by_region(prediction, keypoints, nose, mouth, forehead, cheek, frame, unit=None):
-    """`Measurement` of a prediction against the regions of a scan of REALY; paths of its files."""
+def by_region(
+    prediction: Prediction, keypoints: Path, regions: Sequence[Path], frame: np.ndarray, unit: float | None = None
+) -> Measurement:
+    """`Measurement` of a prediction against the regions of a scan of REALY.
+
+    Args:
+      prediction: `Prediction`.
+      keypoints: file of the scan's 85 points.
+      regions: files of the `REGIONS`.
+      frame: [68, 3] mm, the face model's landmarks.
+      unit: of the scan in mm, see `scans.load_scan`.
+    """
     points = read_points(keypoints)
     if len(points) != KEYPOINTS:
         raise InputError(f"{keypoints} must hold {KEYPOINTS} points. Received: {len(points)}")
-    landmarks = points[:68]
+    landmarks = points[:COUNT]
     scale = guessed_unit(landmarks) if unit is None else unit
     move = registration.similarity_from_landmarks(scale * landmarks[INNER_FACE], frame[INNER_FACE], scale=False)
     landmarks = move.apply(scale * landmarks)
     parts, count = [], 0
-    for path in (nose, mouth, forehead, cheek):
+    for path in regions:
         vertices, triangles = read_mesh(path)
         vertices = move.apply(scale * vertices)
         around = geometry.corners_around(triangles, len(vertices))
         parts.append((vertices, triangles + count, geometry.vertex_normals(vertices[None], triangles, around)[0]))
         count += len(vertices)
-    truth = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
-    aligned, turned = align(prediction, truth[0], truth[2], landmarks)
+    everything, triangles, facing = (np.concatenate(each) for each in zip(*parts, strict=True))
+    truth = (everything, triangles, facing)
+    aligned, turned = align(prediction, everything, facing, landmarks)
     numbers, errors = {}, []
     for name, (vertices, _, normals) in zip(REGIONS, parts, strict=True):
         pick = np.linspace(0, len(vertices) - 1, min(ICP_POINTS, len(vertices))).round().astype(int)

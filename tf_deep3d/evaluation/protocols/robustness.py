@@ -3,14 +3,18 @@
 The subjects of `sets`, each in one frontal picture that is spoiled step by step, and turned step by step.
 """
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from tf_deep3d.evaluation import charts, open_benchmark, report
 from tf_deep3d.evaluation.benchmark import Case, open_case
-from tf_deep3d.evaluation.measuring import measure_view
+from tf_deep3d.evaluation.measuring import Measurement, Prediction, measure_view
 from tf_deep3d.evaluation.protocols import Protocol
 from tf_deep3d.evaluation.protocols.sets import people
 from tf_deep3d.evaluation.protocols.spoiled import KINDS, box_of, spoil, title
+from tf_deep3d.evaluation.report import Results, Summaries
 from tf_deep3d.io import photos
 
 VERSION = 2
@@ -27,7 +31,7 @@ LEVELS = {
 NEAR = "face width as rendered"  # the face that is not made smaller
 
 
-def robustness(members=0):
+def robustness(members: int = 0) -> Protocol:
     """The protocol; `members` as of `sets.sets`."""
     subjects = people(members)
     entries = [(i, "yaw", yaw) for i in range(len(subjects)) for yaw in YAWS]
@@ -44,7 +48,7 @@ def robustness(members=0):
         for number, who in subjects
     ]
 
-    def make(entry, pictures):
+    def make(entry: tuple[int, str, float], pictures: Path) -> Case:
         subject, kind, level = entry
         view = views[subject][YAWS.index(level if kind == "yaw" else 0)]
         path, sections, factor = open_case(view, pictures).photos[0], (_title(kind, level),), 1.0
@@ -55,7 +59,7 @@ def robustness(members=0):
             path = spoil(path, box, kind, level, (SEED, *view.seed[1:]), pictures)
             factor = open_benchmark.SIZE / photos.read_photo(path).shape[1]  # whole px: not quite what the level says
 
-        def measure(prediction):
+        def measure(prediction: Prediction) -> Measurement:
             at = prediction.landmarks
             return measure_view(view, prediction._replace(landmarks=None if at is None else at * factor))
 
@@ -68,20 +72,20 @@ def robustness(members=0):
     )  # fmt: skip
 
 
-def _title(kind, level):
+def _title(kind: str, level: float) -> str:
     if kind == "yaw":
         return f"yaw {level:g} degrees"
     return NEAR if kind == "face width" and not level else title(kind, level)
 
 
-def curves(folder, results):
+def curves(folder: Path, results: Results) -> list[charts.Chart]:
     """Charts of the main number and of C-Net's confidence against everything that is varied."""
     table = report.summaries(results)
     names = [name for name in ("plane_rmse", "confidence") if name in report.shown_measures(table["all"])]
     return [_curve(table, name, kind, levels) for name in names for kind, levels in {"yaw": YAWS, **LEVELS}.items()]
 
 
-def _curve(table, name, kind, levels):
+def _curve(table: Summaries, name: str, kind: str, levels: Sequence[float]) -> charts.Chart:
     series = {}
     for method in table["all"]:
         known = [

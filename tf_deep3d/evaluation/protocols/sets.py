@@ -7,13 +7,15 @@ with some of their photos spoiled. Every picture has its own light; the scan kee
 Letters: M photos of a set.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from tf_deep3d.data import rendered_people
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import model_people, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, open_case
-from tf_deep3d.evaluation.measuring import measure_view, remembering
+from tf_deep3d.evaluation.measuring import Measurement, Prediction, measure_view, remembering
 from tf_deep3d.evaluation.protocols import Protocol
 from tf_deep3d.evaluation.protocols.spoiled import box_of, spoil, title
 from tf_deep3d.face import morphable_model
@@ -45,12 +47,12 @@ class PhotoSet(NamedTuple):
     draw: int = 0
 
     @property
-    def title(self):
+    def title(self) -> str:
         """What sets of this kind are called."""
         return f"{len(self.chosen)} photos" + (f", {self.spoiled} {self.kind}" if self.spoiled else "")
 
 
-def sets(members=MEMBERS):
+def sets(members: int = MEMBERS) -> Protocol:
     """The open sets.
 
     Args:
@@ -60,7 +62,7 @@ def sets(members=MEMBERS):
       `Protocol`; its cases are sets of photos, and its name changes with the people.
 
     Raises:
-      open_benchmark.BenchmarkError, ValueError: see `open_benchmark.load`.
+      open_benchmark.BenchmarkError, InputError: see `open_benchmark.load`.
     """
     subjects = people(members)
     views = [
@@ -69,14 +71,14 @@ def sets(members=MEMBERS):
     entries = [each for i in range(len(subjects)) for each in _sets_of(i, subjects[i][0], len(views[i]))]
     remembered = remembering()
 
-    def make(entry, pictures):
+    def make(entry: PhotoSet, pictures: Path) -> Case:
         shown = [views[entry.subject][i] for i in entry.chosen]
         who = shown[0].subject
         paths = [_photo(view, pictures, entry.kind if i < entry.spoiled else "") for i, view in enumerate(shown)]
         kind = f"_{entry.spoiled}{entry.kind}" * bool(entry.spoiled)
         name = f"{who.name}_{len(paths):02d}{kind}_draw{entry.draw}"
 
-        def measure(prediction):
+        def measure(prediction: Prediction) -> Measurement:
             given = prediction._replace(landmarks=None, angles=None, albedo=None)
             found = remembered(who.name, given, lambda: measure_view(shown[0], given))
             return found._replace(picture=None) if entry.spoiled else found
@@ -96,19 +98,22 @@ def sets(members=MEMBERS):
     )  # fmt: skip
 
 
-def people(members):
-    """[(number for the seeds, `open_benchmark.Subject`)] without expression: the open benchmark's, and members of the
-    face model."""
+def people(members: int) -> list[tuple[int, open_benchmark.Subject]]:
+    """Subjects without expression: the open benchmark's, and members of the face model.
+
+    Returns:
+      [(number for the seeds, `open_benchmark.Subject`)].
+    """
     known = {view.subject.name: view.subject for view in open_benchmark.load().views}
     found = [(number, who) for number, who in enumerate(known.values()) if not who.expressive]
     return found + drawn_members(members)
 
 
-def drawn_members(count):
+def drawn_members(count: int) -> list[tuple[int, open_benchmark.Subject]]:
     """The first members of the face model, as of `people`.
 
     Raises:
-      ValueError: for a negative number.
+      InputError: for a negative number.
     """
     if count < 0:
         raise InputError(f"the number of members must not be negative. Received: {count}")
@@ -119,11 +124,11 @@ def drawn_members(count):
     return [(model_people.FIRST + number, who) for number, who in enumerate(drawn)]
 
 
-def _kind(who):
+def _kind(who: open_benchmark.Subject) -> str:
     return "scan" if who.lit else "members" if who.name.startswith(model_people.KIND) else "people"
 
 
-def _sets_of(subject, number, count):
+def _sets_of(subject: int, number: int, count: int) -> Iterator[PhotoSet]:
     """The sets of a subject with `count` pictures."""
     rng = rendered_people.generator(SEED, number)
     for size, draws in ((count, 1), (SMALL, DRAWS)):
@@ -135,7 +140,7 @@ def _sets_of(subject, number, count):
                     yield PhotoSet(subject, chosen, kind, spoiled, draw)
 
 
-def _photo(view, folder, kind):
+def _photo(view: open_benchmark.View, folder: Path, kind: str) -> Path:
     """Path of a view's picture, spoiled as `SPOILS` says."""
     clean = open_case(view, folder).photos[0]
     if not kind:

@@ -1,6 +1,8 @@
 """Pictures that are made bad in known steps (`degradation`), as files that are made once."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -9,6 +11,8 @@ from tf_deep3d.data.rendered_people import generator
 from tf_deep3d.evaluation import degradation
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
+
+Box: TypeAlias = tuple[float, float, float, float]  # x0, y0, x1, y1 in px
 
 
 class Kind(NamedTuple):
@@ -22,7 +26,7 @@ class Kind(NamedTuple):
 
     unit: str
     none: float
-    spoil: object
+    spoil: Callable[[np.ndarray, float, Box, np.random.Generator], np.ndarray]
 
 
 KINDS = {
@@ -34,12 +38,12 @@ KINDS = {
 }
 
 
-def title(kind, level):
+def title(kind: str, level: float) -> str:
     """What pictures are called that are spoiled so far."""
     return f"{kind} {level:g} {KINDS[kind].unit}".strip()
 
 
-def spoil(path, box, kind, level, seed, folder):
+def spoil(path: Path, box: Box, kind: str, level: float, seed: tuple[int, ...], folder: Path) -> Path:
     """Path of a spoiled picture, made in `folder` unless it is there.
 
     Args:
@@ -61,14 +65,14 @@ def spoil(path, box, kind, level, seed, folder):
     return target
 
 
-def box_of(landmarks):
+def box_of(landmarks: np.ndarray) -> Box:
     """(x0, y0, x1, y1) px around landmarks [68, 2]."""
     return (*np.min(landmarks, 0), *np.max(landmarks, 0))
 
 
-def _blur(image, level, box):
+def _blur(image: np.ndarray, level: float, box: Box) -> np.ndarray:
     return degradation.blurred(image, level / 100 * (box[2] - box[0]))
 
 
-def _occlude(image, level, box, rng):
+def _occlude(image: np.ndarray, level: float, box: Box, rng: np.random.Generator) -> np.ndarray:
     return degradation.occluded(image, level / 100, rng, box)

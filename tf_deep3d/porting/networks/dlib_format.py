@@ -7,6 +7,8 @@ innermost first.
 """
 
 import io
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +30,7 @@ class FormatError(InputError):
     """The bytes are not the expected network; the message says what was received."""
 
 
-def read_network(data):
+def read_network(data: bytes) -> tuple[list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]], np.ndarray]:
     """Reads dlib's serialised network.
 
     Args:
@@ -69,7 +71,7 @@ def read_network(data):
     return convolutions, dense
 
 
-def _layers():
+def _layers() -> Iterator[tuple[str, tuple[int, ...]]]:
     """(kind, options) of every layer, from input to output; a convolution's options: filters, kernel, stride."""
     yield "input", recognition.STEM  # the innermost layer carries the input: it is a convolution
     yield from (("affine", ()), ("relu", ()), ("max_pool", ()))
@@ -85,7 +87,9 @@ def _layers():
     yield from (("global_pool", ()), ("fc", ()))
 
 
-def _convolution(stream, channels, filters, kernel, stride):
+def _convolution(
+    stream: io.BytesIO, channels: int, filters: int, kernel: int, stride: int
+) -> tuple[np.ndarray, np.ndarray]:
     _expect(stream, _text, "con_4", "convolution")
     values = _tensor(stream)
     padding = kernel // 2 if stride == 1 else 0
@@ -98,7 +102,7 @@ def _convolution(stream, channels, filters, kernel, stride):
     return values[:-filters].reshape(shape), values[-filters:]
 
 
-def _affine(stream, channels):
+def _affine(stream: io.BytesIO, channels: int) -> tuple[np.ndarray, np.ndarray]:
     _expect(stream, _text, "affine_", "affine layer")
     values = _tensor(stream)
     for name in ("gamma", "beta"):
@@ -108,7 +112,7 @@ def _affine(stream, channels):
     return values[:channels], values[channels:]
 
 
-def _dense(stream, channels):
+def _dense(stream: io.BytesIO, channels: int) -> np.ndarray:
     outputs = recognition.DESCRIPTOR
     _expect(stream, _text, "fc_2", "dense layer")
     _integers(stream, (outputs, channels), "dense layer")
@@ -120,7 +124,7 @@ def _dense(stream, channels):
     return values.reshape(channels, outputs)
 
 
-def _input_layer(stream):
+def _input_layer(stream: io.BytesIO) -> None:
     """The picture's mean and size. They are constants of `models.recognition`, so they must agree."""
     _expect(stream, _text, "input_rgb_image_sized", "input layer")
     for mean in recognition.PIXEL_MEAN:
@@ -128,14 +132,14 @@ def _input_layer(stream):
     _integers(stream, (recognition.INPUT_SIZE,) * 2, "picture size")
 
 
-def _plain_layer(stream, kind):
+def _plain_layer(stream: io.BytesIO, kind: str) -> None:
     """A layer without weights. Pools store window, stride and padding; a window of 0 is the whole picture."""
     name, content = _PLAIN[kind]
     _expect(stream, _text, name, "layer")
     _integers(stream, content, kind)
 
 
-def _state(stream, kind):
+def _state(stream: io.BytesIO, kind: str) -> None:
     """What every layer ends with: three flags and three tensors of training (empty), the first layer one integer."""
     flags = _bytes(stream, 3)
     if set(flags) - set(b"01"):
@@ -146,13 +150,13 @@ def _state(stream, kind):
         _expect(stream, _integer, 1, "sample expansion")
 
 
-def _rates(stream):
+def _rates(stream: io.BytesIO) -> None:
     """Four multipliers of the learning rate and weight decay, which mean nothing here."""
     for _ in range(4):
         _float(stream)
 
 
-def _tensor(stream):
+def _tensor(stream: io.BytesIO) -> np.ndarray:
     _expect(stream, _integer, 2, "version of a tensor")
     shape = [_integer(stream) for _ in range(4)]
     count = int(np.prod(shape, dtype=object))
@@ -164,7 +168,7 @@ def _tensor(stream):
     return values
 
 
-def _integer(stream):
+def _integer(stream: io.BytesIO) -> int:
     header = _bytes(stream, 1)[0]
     count = header & 0x0F
     if not 1 <= count <= 8 or header & 0x70:
@@ -173,38 +177,38 @@ def _integer(stream):
     return -value if header & 0x80 else value
 
 
-def _float(stream):
+def _float(stream: io.BytesIO) -> float:
     mantissa, exponent = _integer(stream), _integer(stream)
     if abs(mantissa) >= 1 << 53 or abs(exponent) > 1000:
         raise FormatError(f"a float is out of range. Received: {mantissa} * 2^{exponent}")
     return float(mantissa) * 2.0**exponent
 
 
-def _text(stream):
+def _text(stream: io.BytesIO) -> str:
     count = _integer(stream)
     if not 0 <= count <= 64:
         raise FormatError(f"a name must have at most 64 bytes. Received: {count}")
     return _bytes(stream, count).decode("ascii", "replace")
 
 
-def _bytes(stream, count):
+def _bytes(stream: io.BytesIO, count: int) -> bytes:
     data = stream.read(count)
     if len(data) != count:
         raise FormatError(f"the file ends early: {count} bytes wanted at its end. Received: {len(data)}")
     return data
 
 
-def _integers(stream, want, what):
+def _integers(stream: io.BytesIO, want: tuple[int, ...], what: str) -> None:
     _expect(stream, lambda source: tuple(_integer(source) for _ in want), want, what)
 
 
-def _expect(stream, read, want, what):
+def _expect(stream: io.BytesIO, read: Callable[[io.BytesIO], Any], want: Any, what: str) -> None:
     position = stream.tell()
     value = read(stream)
     if value != want:
         raise FormatError(f"{what} at byte {position} must be {want!r}. Received: {value!r}")
 
 
-def _size(values, count, what):
+def _size(values: np.ndarray, count: int, what: str) -> None:
     if values.size != count:
         raise FormatError(f"a {what} must hold {count} values. Received: {values.size}")

