@@ -125,6 +125,7 @@ def test_a_gradient_that_is_not_finite_is_told_by_the_loss(folder, model_file):
 
 POISONED = """
 import sys, numpy as np, keras
+from dataclasses import replace
 from keras import ops
 from tests.training.test_objective import *
 from tests.training.test_objective import _settings
@@ -224,7 +225,8 @@ def test_lower_precision_stays_finite(folder, model_file, precision):
 
 
 REPLICAS = """
-import sys, json, numpy as np, keras, tensorflow as tf
+import sys, numpy as np, keras, tensorflow as tf
+from dataclasses import replace
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from tests.training.test_objective import *
