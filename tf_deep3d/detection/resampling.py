@@ -16,7 +16,7 @@ SPLINE_REACH = 16  # px after which that filter has died down: SPLINE_POLE^16 = 
 
 
 def crop(image: np.ndarray, transform: Similarity, size: int) -> np.ndarray:
-    """Resamples a square of `size` pixels: crop(q) = image(transform^-1 q), antialiased.
+    """Cuts a square of `size` pixels out of a photo, antialiased; pixel q of it shows transform^-1 q.
 
     An upright crop is one bicubic resize whose kernel widens as the picture shrinks. A turned one is shrunk to its own
     resolution that way and then sampled by cubic splines. Both keep straight ramps straight, and the identity returns
@@ -131,14 +131,11 @@ def _spline_basis(part: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 
 def _resize(part: np.ndarray, target: list[int], box: list[float]) -> np.ndarray:
     """Antialiased bicubic resize of `box` (x0, y0, x1, y1) to `target` (width, height); float32 in [0, 1]."""
-
-    left, top, right, bottom = box
+    x0, y0, x1, y1 = box
 
     def resized(plane: np.ndarray) -> np.ndarray:
         picture = Image.fromarray(np.ascontiguousarray(plane))
-        return np.asarray(
-            picture.resize(target, Image.Resampling.BICUBIC, box=(left, top, right, bottom), reducing_gap=3.0)
-        )
+        return np.asarray(picture.resize(target, Image.Resampling.BICUBIC, box=(x0, y0, x1, y1), reducing_gap=3.0))
 
     if part.dtype == np.uint8:
         return resized(part).astype(np.float32) / np.float32(255)
