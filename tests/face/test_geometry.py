@@ -72,9 +72,10 @@ def test_normals_of_a_sphere_are_its_positions():
 def test_corners_around_lists_every_corner_once():
     _, triangles = _sphere()
     table = geometry.corners_around(triangles, triangles.max() + 1)
-    for vertex in (0, 17, 100):
-        listed = table[vertex][table[vertex] < triangles.size]
+    for vertex, row in enumerate(table):
+        listed = row[row < triangles.size]
         np.testing.assert_array_equal(listed, np.flatnonzero(triangles.reshape(-1) == vertex))
+        assert (row[len(listed) :] == triangles.size).all()
 
 
 def test_gradient_of_vertex_normals_is_that_of_central_differences():
@@ -96,11 +97,29 @@ def test_gradient_of_vertex_normals_is_that_of_central_differences():
         np.testing.assert_allclose(np.sum(gradient * direction), (ahead - behind) / (2 * step), rtol=1e-5)
 
 
-def test_vertex_without_triangles_has_zero_normal_and_finite_gradient():
-    vertices = np.array([[[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5]]], float)
-    triangles = np.array([[0, 1, 2]], np.int32)
-    normals = geometry.vertex_normals(vertices, triangles, geometry.corners_around(triangles, 4))
-    np.testing.assert_allclose(normals[0], [[0, 0, 1]] * 3 + [[0, 0, 0]], atol=1e-9)
+def test_vertices_without_an_area_have_zero_normals_and_finite_gradients():
+    """One vertex of no triangle, and three of a triangle that is a point."""
+    tf = pytest.importorskip("tensorflow")
+    vertices = np.array([[[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 5, 5], [2, 2, 2], [2, 2, 2], [2, 2, 2]]], float)
+    triangles = np.array([[0, 1, 2], [4, 5, 6]], np.int32)
+    table = geometry.corners_around(triangles, 7)
+    normals = geometry.vertex_normals(vertices, triangles, table)
+    np.testing.assert_allclose(normals[0], [[0, 0, 1]] * 3 + [[0, 0, 0]] * 4, atol=1e-9)
+    variable = tf.Variable(vertices)
+    with tf.GradientTape() as tape:
+        total = ops.sum(geometry.vertex_normals(variable, triangles, table, xp=ops))
+    gradient = tape.gradient(total, variable).numpy()
+    assert np.isfinite(gradient).all()
+    assert np.abs(gradient[0, :3]).max() > 0.1
+    assert not gradient[0, 3].any()
+
+
+def test_triangle_normals_are_those_of_the_right_hand():
+    vertices = np.array([[[0, 0, 0], [2, 0, 0], [0, 3, 0], [0, 0, 4]]], float)
+    triangles = np.array([[0, 1, 2], [0, 2, 1], [0, 2, 3], [1, 2, 3]])
+    found = geometry.triangle_normals(vertices, triangles)[0]
+    slanted = np.array([1 / 2, 1 / 3, 1 / 4]) / np.linalg.norm([1 / 2, 1 / 3, 1 / 4])
+    np.testing.assert_allclose(found, [[0, 0, 1], [0, 0, -1], [1, 0, 0], slanted], atol=1e-9)
 
 
 def test_numpy_and_keras_agree():

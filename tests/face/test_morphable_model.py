@@ -43,6 +43,14 @@ def test_sizes_come_from_the_file(tiny_model):
     assert tiny_model.layout("white").sizes == (6, 4, 5, 3, 9, 3)
 
 
+def test_the_nearest_level_is_picked(model_file):
+    coarse, fine = levels = morphable_model.load_levels(model_file)
+    picked = [morphable_model.pick_level(levels, level) for level in (0, 1, 2, 9, -1, -2, -9)]
+    assert [model.level for model in picked] == [0, 1, 1, 1, 1, 0, 0]
+    assert picked[0] is coarse
+    assert picked[-3] is fine
+
+
 def test_levels_count_from_the_finest_when_negative(model_file):
     assert morphable_model.load(model_file, level=-1).level == 1
     for level in (2, -3):

@@ -3,6 +3,7 @@ import pytest
 from keras import ops
 
 from tf_deep3d import face
+from tf_deep3d.face import lighting
 from tf_deep3d.face.camera import Camera
 
 
@@ -47,7 +48,7 @@ def test_landmarks_are_the_projected_surface_points(tiny_model):
     assert face.reconstruct(tiny_model, _random(tiny_model), landmarks="alignment5").landmarks.shape == (3, 5, 2)
 
 
-def test_normals_turn_with_the_head_and_colours_follow(tiny_model):
+def test_normals_turn_with_the_head(tiny_model):
     still, turned = tiny_model.layout().zeros(1), tiny_model.layout().zeros(1)
     turned.angles[0] = [0.3, -0.5, 0.2]
     a, b = face.reconstruct(tiny_model, still), face.reconstruct(tiny_model, turned)
@@ -55,9 +56,19 @@ def test_normals_turn_with_the_head_and_colours_follow(tiny_model):
     np.testing.assert_allclose(b.normals[0], a.normals[0] @ rotation.T, atol=1e-5)
 
 
-@pytest.mark.parametrize("lighting", ["rgb", "white"])
-def test_numpy_and_keras_build_the_same_face(tiny_model, lighting):
-    layout = tiny_model.layout(lighting)
+def test_colours_are_the_albedo_in_a_light_that_stays_when_the_head_turns(tiny_model):
+    coefficients = _random(tiny_model)
+    turned = coefficients._replace(angles=coefficients.angles + np.float32([0.3, -0.5, 0.2]))
+    still, built = (face.reconstruct(tiny_model, each) for each in (coefficients, turned))
+    expected = built.albedo * lighting.irradiance(built.normals, coefficients.illumination)
+    np.testing.assert_allclose(built.colors, expected, atol=1e-6)
+    np.testing.assert_array_equal(built.albedo, still.albedo)
+    assert np.abs(built.colors - still.colors).max() > 0.05
+
+
+@pytest.mark.parametrize("channels", ["rgb", "white"])
+def test_numpy_and_keras_build_the_same_face(tiny_model, channels):
+    layout = tiny_model.layout(channels)
     vector = np.random.default_rng(5).normal(size=(2, layout.total)).astype("float32") * 0.2
     here = face.reconstruct(tiny_model, layout.split(vector))
     there = face.reconstruct(tiny_model, layout.split(ops.convert_to_tensor(vector), ops), xp=ops)

@@ -3,9 +3,10 @@ import pytest
 from keras import ops
 
 from tf_deep3d import face
-from tf_deep3d.face import geometry, morphable_model
-from tf_deep3d.face.camera import Camera, to_pixels
-from tf_deep3d.fitting import descent
+from tf_deep3d.errors import InputError
+from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import Camera
+from tf_deep3d.fitting import descent, pose
 from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.rendering import renderer
 
@@ -25,23 +26,6 @@ def truth(tiny_model):
     return coefficients, seen, descent.Observation(images, seen.landmarks, attention, dense)
 
 
-@pytest.mark.parametrize("yaw", [-80, -40, 0, 40, 80])
-def test_landmark_pose_recovers_a_known_pose(tiny_model, yaw):
-    points = face.at_landmarks(tiny_model.landmarks["ibug68"], tiny_model.mean_shape[None])[0]
-    pose = np.array([0.2, np.radians(yaw), -0.3, 0.1, -0.2, 0.4])
-    pixels = to_pixels(Camera(), face.pose(points[None], pose[None, :3], pose[None, 3:]))[0][0]
-    found = descent.landmark_pose(points, pixels, np.ones(68))
-    np.testing.assert_allclose(found, pose, atol=1e-4)
-
-
-def test_landmark_pose_survives_one_wild_point(tiny_model):
-    points = face.at_landmarks(tiny_model.landmarks["ibug68"], tiny_model.mean_shape[None])[0]
-    pixels = to_pixels(Camera(), points[None])[0][0].copy()
-    pixels[5] += 60
-    found = descent.landmark_pose(points, pixels, np.ones(68))
-    np.testing.assert_allclose(found[:3], 0, atol=0.02)
-
-
 def test_fit_explains_the_picture(tiny_model, model_file, truth):
     _, seen, observation = truth
     models = morphable_model.load_levels(model_file)
@@ -49,8 +33,7 @@ def test_fit_explains_the_picture(tiny_model, model_file, truth):
     settings = FitSettings(stages)
     steps = []
     fit = descent.fit(models, observation, settings, on_step=lambda: steps.append(1))
-    start = descent.initial_coefficients(tiny_model, observation, settings)
-    begin = face.reconstruct(tiny_model, start)
+    begin = face.reconstruct(tiny_model, pose.initial_coefficients(tiny_model, observation.landmarks, "rgb"))
     end = face.reconstruct(tiny_model, fit.coefficients)
     assert len(steps) == settings.steps == 70
 
@@ -98,21 +81,34 @@ def test_unusable_photo_does_not_spoil_its_neighbour(model_file, truth):
     assert all(np.isfinite(group[1]).all() for group in fit.coefficients)
 
 
-def test_initial_pose_is_in_the_rotation_convention(tiny_model, truth):
-    coefficients, _, observation = truth
-    start = descent.initial_coefficients(tiny_model, observation, FitSettings())
-    difference = geometry.rotation_matrix(start.angles) @ geometry.rotation_matrix(coefficients.angles).swapaxes(1, 2)
-    turned = np.degrees(np.arccos((np.trace(difference, axis1=1, axis2=2) - 1) / 2))
-    assert (turned < 20).all()  # the mean shape is not theirs; a wrong sign would be off by 30 or more
-
-
 def test_landmarks_that_face_away_count_little(tiny_model, truth):
-    model, _, _ = descent._landmark_targets(tiny_model, truth[2], FitSettings())
-    pose = tiny_model.layout().zeros(2)
-    pose = pose._replace(angles=np.array([[0, 1.2, 0], [0, -1.2, 0]], "float32"))
-    left, right = descent._facing(model, pose)
-    assert left.shape == (68 + 478,)
-    assert left.min() == right.min() == 0
-    assert left.max() == right.max() == 1
-    across = face.at_landmarks(model.landmarks["fit"], tiny_model.mean_shape[None])[0, :, 0]
-    assert (np.corrcoef(across, left)[0, 1] < 0) == (np.corrcoef(across, right)[0, 1] > 0)
+    start = tiny_model.layout().zeros(2)
+    start = start._replace(angles=np.array([[0, 1.2, 0], [0, -1.2, 0]], "float32"))
+    settings = FitSettings(hidden=0.25)
+    weights = ops.convert_to_numpy(descent.FaceFitter(tiny_model, truth[2], start, settings).constants.point_weights)
+    model, _, plain = descent._landmark_targets(tiny_model, truth[2], settings)
+    assert weights.shape == (2, 68 + 478)
+    counted = plain > 0  # irises do not count
+    share = weights[:, counted] / plain[counted]
+    np.testing.assert_allclose([share.min(), share.max()], [0.25, 1.0], rtol=1e-5)
+    cosine = pose.facing(model, "fit", start)[:, counted]
+    np.testing.assert_allclose(share[cosine < pose.COSINES[0]], 0.25, rtol=1e-5)
+    np.testing.assert_allclose(share[cosine > pose.COSINES[1]], 1.0, rtol=1e-5)
+
+
+def test_groups_that_are_fixed_stay_and_shared_ones_are_one(model_file, tiny_model, truth):
+    models = morphable_model.load_levels(model_file)[:1]
+    start = pose.initial_coefficients(tiny_model, truth[2].landmarks, "rgb")
+    start = start._replace(identity=np.float32([[0.5] * 6, [-0.1] * 6]))
+    settings = FitSettings((Stage(0, 3, 0.1, False),), shared=("identity",), fixed=("albedo", "angles"))
+    found = descent.fit(models, truth[2], settings, start=start).coefficients
+    np.testing.assert_allclose(found.angles, start.angles, atol=1e-6)
+    np.testing.assert_array_equal(found.albedo, start.albedo)
+    np.testing.assert_array_equal(found.identity[0], found.identity[1])
+    assert np.abs(found.identity - 0.2).max() > 0.01
+    assert np.abs(found.expression[0] - found.expression[1]).max() > 0.01
+
+
+def test_an_unknown_group_is_named():
+    with pytest.raises(InputError, match=r"name groups of .*Received: \('pose',\)"):
+        FitSettings(shared=("pose",))

@@ -35,16 +35,33 @@ def test_a_known_light_is_found(tiny_model, lit, monkeypatch):
     assert shade_error(tiny_model, face, found, truth).max() < 0.02
 
 
-def test_white_light_is_one_channel(tiny_model, lit):
-    face, image, _ = lit
-    grey = np.repeat(image.mean(-1, keepdims=True), 3, -1)
-    even = face._replace(albedo=np.full_like(face.albedo, 0.5))
-    found = relighting.find_light(grey, np.ones((224, 224, 1)), tiny_model, even, np.zeros((1, 9)))
+def test_a_known_white_light_is_found(tiny_model, monkeypatch):
+    monkeypatch.setattr(relighting, "PRIOR", 1e-6)
+    coefficients = tiny_model.layout("white").zeros(1)
+    coefficients.angles[0] = [-0.1, -0.3, 0.1]
+    coefficients.illumination[0, 0, :4] = [-0.2, -0.2, 0.2, -0.25]
+    face = faces.reconstruct(tiny_model, coefficients)
+    image = ops.convert_to_numpy(renderer.render(face, tiny_model.triangles, Camera()).image)[0]
+    found = relighting.find_light(image, np.ones((224, 224, 1)), tiny_model, face, np.zeros((1, 9)))
     assert found.shape == (1, 9)
-    assert np.linalg.norm(found) > 0.1
+    truth = coefficients.illumination[0]
+    assert shade_error(tiny_model, face, found, truth).max() < 0.02
+    assert shade_error(tiny_model, face, 0 * truth, truth).max() > 0.3
 
 
-def test_a_mark_on_the_photo_hardly_changes_the_light(tiny_model, lit):
+def test_where_the_photo_says_little_the_start_wins(tiny_model, lit, monkeypatch):
+    face, image, truth = lit
+    start = truth + 0.3 * np.random.default_rng(0).normal(size=truth.shape)
+    errors = []
+    for prior in (1e-6, 0.02, 1e6):
+        monkeypatch.setattr(relighting, "PRIOR", prior)
+        found = relighting.find_light(image, np.ones((224, 224, 1)), tiny_model, face, start)
+        errors.append(np.linalg.norm(found - start))
+    assert errors[0] > errors[1] > errors[2]
+    assert errors[2] < 1e-3
+
+
+def test_a_mark_on_the_photo_hardly_changes_the_light(tiny_model, lit, monkeypatch):
     """Pixels that no light explains are doubted, and those without skin do not count at all."""
     face, image, truth = lit
     skin = np.ones((224, 224, 1))
@@ -56,10 +73,14 @@ def test_a_mark_on_the_photo_hardly_changes_the_light(tiny_model, lit):
     doubted = relighting.find_light(marked, skin, tiny_model, face, start)
     trusted = np.where(marked.min(-1, keepdims=True) >= 1.0, 0.0, skin)
     ignored = relighting.find_light(marked, trusted, tiny_model, face, start)
-    errors = [shade_error(tiny_model, face, light, truth).max() for light in (clean, ignored, doubted)]
+    monkeypatch.setattr(relighting, "OUTLIER", np.inf)
+    trusting = relighting.find_light(marked, skin, tiny_model, face, start)
+    lights = (clean, ignored, doubted, trusting)
+    errors = [shade_error(tiny_model, face, light, truth).max() for light in lights]
     assert errors[0] < 0.1
     assert errors[1] < errors[0] + 0.05
-    assert errors[2] < errors[0] + 0.15  # 0.5 without the doubt
+    assert errors[2] < errors[0] + 0.15
+    assert errors[3] > errors[0] + 0.3
 
 
 def test_a_face_that_the_photo_does_not_show_keeps_its_light(tiny_model, lit):

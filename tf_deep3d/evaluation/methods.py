@@ -24,7 +24,7 @@ from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.landmarks import COUNT, INNER_FACE
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.fitting import descent
+from tf_deep3d.fitting import pose
 from tf_deep3d.models import rnet
 from tf_deep3d.reconstruction import photo
 from tf_deep3d.rendering import renderer
@@ -67,7 +67,7 @@ def own_method(name: str, models: photo.Models, options: photo.Options, weights:
     def regress(portraits: Sequence[photo.Portrait]) -> Coefficients:
         observation = photo.observe(portraits)
         if kind == "mean":
-            return descent.initial_coefficients(models.levels[-1], observation, settings)
+            return pose.initial_coefficients(models.levels[-1], observation.landmarks, settings.lighting, settings.jaw)
         return photo.solve(observation, options, models).coefficients
 
     def run(cases: Sequence[Case]) -> list[Answer]:

@@ -7,6 +7,7 @@ Letters: B sets, M photos of a set, K identity coefficients.
 
 import numpy as np
 
+from tf_deep3d.arrays import Array, Namespace
 from tf_deep3d.errors import InputError
 
 # How the photos are weighed -> what the paper calls it.
@@ -22,7 +23,13 @@ DEFAULT = "elementwise"
 _LEAST = 1e-12  # of a sum of weights that is divided by
 
 
-def aggregate(identity, confidence=None, present=None, strategy="elementwise", xp=np):
+def aggregate(
+    identity: Array,
+    confidence: Array | None = None,
+    present: Array | None = None,
+    strategy: str = DEFAULT,
+    xp: Namespace = np,
+) -> Array:
     """The identity of each set: a = sum_j w_j a_j / sum_j w_j, over its photos j (Deng et al. 2019, section 4.1).
 
     Args:
@@ -37,14 +44,20 @@ def aggregate(identity, confidence=None, present=None, strategy="elementwise", x
       [B, K]; zeros for a set without photos.
 
     Raises:
-      ValueError: if the strategy is unknown or the confidences do not fit.
+      InputError: if the strategy is unknown or the confidences do not fit.
     """
     weights = photo_weights(identity, confidence, present, strategy, xp)
     identity = xp.where(weights > 0, identity, xp.zeros_like(identity))
     return xp.sum(weights * identity, axis=1) / xp.maximum(xp.sum(weights, axis=1), _LEAST)
 
 
-def photo_weights(identity, confidence=None, present=None, strategy="elementwise", xp=np):
+def photo_weights(
+    identity: Array,
+    confidence: Array | None = None,
+    present: Array | None = None,
+    strategy: str = DEFAULT,
+    xp: Namespace = np,
+) -> Array:
     """The weights [B, M, 1 or K] of `aggregate`, not yet divided by their sum; arguments and errors as there."""
     if strategy not in STRATEGIES:
         raise InputError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {strategy!r}")

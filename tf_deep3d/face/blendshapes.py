@@ -14,11 +14,12 @@ What no weights in [0, 1] can show remains, and is returned.
 Letters: N faces, J units, Ke expression modes.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tf_deep3d.errors import InputError
+from tf_deep3d.face.morphable_model import MorphableModel
 
 RIDGE = 1e-3  # on the weights, over the mean squared size of a unit: settles units that look alike
 STEPS = 100  # of the descent at most; a dozen suffice
@@ -37,36 +38,37 @@ class Units(NamedTuple):
       vertices: number of vertices.
     """
 
-    names: tuple
-    gram: Any
-    response: Any
-    modes: Any
+    names: tuple[str, ...]
+    gram: np.ndarray
+    response: np.ndarray
+    modes: np.ndarray
     ridge: float
     vertices: int
 
 
-def units(model, block=2048):
-    """The `Units` of a `MorphableModel` with blendshapes, of any level of detail.
+def units(model: MorphableModel, block: int = 2048) -> Units:
+    """The `Units` of a `MorphableModel` with blendshapes, of any level of detail; `block` vertices are taken at a time.
 
     Raises:
-      ValueError: if the model has no blendshapes.
+      InputError: if the model has no blendshapes.
     """
     count = len(model.blendshapes)
     if not count:
         raise InputError(f"the face model must have blendshapes. Received: {model.name} without any")
-    products, vertices = 0.0, len(model.mean_shape)
+    modes, vertices = count + len(model.expression_basis), len(model.mean_shape)
+    products = np.zeros((modes, modes))
     for start in range(0, vertices, block):  # in double precision without a double copy of the model
         part = slice(start, start + block)
         fields = np.concatenate([model.blendshapes[:, part], model.expression_basis[:, part]], dtype=np.float64)
         fields = fields.reshape(len(fields), -1)
-        products = products + fields @ fields.T
+        products += fields @ fields.T
     gram = products[:count, :count]
     ridge = RIDGE * np.trace(gram) / count
     gram = gram + ridge * np.eye(count)
     return Units(model.blendshape_names, gram, products[:count, count:], products[count:, count:], ridge, vertices)
 
 
-def weights(known, expressions):
+def weights(known: Units, expressions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights of the units for expressions.
 
     Args:
@@ -84,7 +86,7 @@ def weights(known, expressions):
     return found, np.sqrt(np.maximum(rest, 0.0) / known.vertices)
 
 
-def bounded_least_squares(gram, target, low=0.0, high=1.0):
+def bounded_least_squares(gram: np.ndarray, target: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     """The x in [low, high]^J with the least x^T gram x / 2 - target^T x, for a positive definite `gram`.
 
     D. Bertsekas: Projected Newton Methods for Optimization Problems with Simple Constraints (1982): a Newton step of
@@ -93,6 +95,7 @@ def bounded_least_squares(gram, target, low=0.0, high=1.0):
     Args:
       gram: [J, J] float64, symmetric.
       target: [J] float64.
+      low, high: bounds of every unknown.
 
     Returns:
       [J].
@@ -106,14 +109,15 @@ def bounded_least_squares(gram, target, low=0.0, high=1.0):
             break
         step = np.zeros_like(x)
         step[free] = np.linalg.solve(gram[np.ix_(free, free)], slope[free])
-        for halving in range(40):
-            moved = np.clip(x - step * 0.5**halving, low, high) - x
+        moved = np.clip(x - step, low, high) - x
+        for halving in range(1, 40):
             if slope @ moved + moved @ gram @ moved / 2 <= 1e-4 * (slope @ moved):
                 break
+            moved = np.clip(x - step * 0.5**halving, low, high) - x
         x = x + moved
     return x
 
 
-def _squares(a, products, b):
+def _squares(a: np.ndarray, products: np.ndarray, b: np.ndarray) -> np.ndarray:
     """[N]: a^T products b for each row of `a` and `b`."""
     return np.einsum("nj,jk,nk->n", a, products, b)

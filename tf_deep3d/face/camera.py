@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tf_deep3d.arrays import Array, Namespace
+
 IMAGE_SIZE = 224  # px, side of the aligned photo
 FOCAL = 1015.0  # px at IMAGE_SIZE: a vertical field of view of 12.594 degrees
 CAMERA_DISTANCE = 10.0  # dm from the world's origin
@@ -41,17 +43,18 @@ class Camera:
     distance: float = CAMERA_DISTANCE
 
     @classmethod
-    def for_size(cls, size):
+    def for_size(cls, size: int) -> "Camera":
         """The same view on a square picture of `size` px."""
         return cls(size, size, FOCAL * size / IMAGE_SIZE, (size / 2, size / 2))
 
 
-def to_pixels(camera, points, xp=np):
+def to_pixels(camera: Camera, points: Array, xp: Namespace = np) -> tuple[Array, Array]:
     """Projects points.
 
     Args:
       camera: `Camera`.
       points: [B, N, 3], world, dm.
+      xp: array namespace.
 
     Returns:
       pixels [B, N, 2] in px (y down), and depth [B, N] in dm along the viewing direction (larger is farther).
@@ -63,7 +66,7 @@ def to_pixels(camera, points, xp=np):
     return xp.stack([u, v], axis=-1), depth
 
 
-def to_world(camera, pixels, depth, xp=np):
+def to_world(camera: Camera, pixels: Array, depth: Array, xp: Namespace = np) -> Array:
     """Inverse of `to_pixels`: [B, N, 3] in dm from pixels [B, N, 2] and depth [B, N]."""
     x = (pixels[..., 0] - camera.center[0]) * depth / camera.focal
     y = (camera.center[1] - pixels[..., 1]) * depth / camera.focal

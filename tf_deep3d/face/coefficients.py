@@ -4,11 +4,14 @@ The order is the paper's (Deng et al. 2019, section 3): identity, expression, al
 translation. The sizes of the first three belong to the morphable model and are read from it.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from tf_deep3d.arrays import Array, Namespace
+from tf_deep3d.errors import InputError
 from tf_deep3d.face.lighting import HARMONICS
 
 LIGHTINGS = {"rgb": 3, "white": 1}  # kind of light -> its number of channels
@@ -26,12 +29,12 @@ class Coefficients(NamedTuple):
       translation: [B, 3], dm.
     """
 
-    identity: Any
-    expression: Any
-    albedo: Any
-    angles: Any
-    illumination: Any
-    translation: Any
+    identity: Array
+    expression: Array
+    albedo: Array
+    angles: Array
+    illumination: Array
+    translation: Array
 
 
 GROUPS = Coefficients._fields
@@ -48,7 +51,7 @@ class Layout:
       lighting: "rgb" (27 numbers, the codes) or "white" (9 numbers, the paper).
 
     Raises:
-      ValueError: if `lighting` is neither.
+      InputError: if `lighting` is neither.
     """
 
     identity: int
@@ -56,27 +59,27 @@ class Layout:
     albedo: int
     lighting: str = "rgb"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.lighting not in LIGHTINGS:
-            raise ValueError(f"lighting must be one of {sorted(LIGHTINGS)}. Received: {self.lighting!r}")
+            raise InputError(f"lighting must be one of {sorted(LIGHTINGS)}. Received: {self.lighting!r}")
 
     @property
-    def shapes(self):
+    def shapes(self) -> Coefficients:
         """Group -> shape of one face's coefficients."""
         channels = LIGHTINGS[self.lighting]
         return Coefficients((self.identity,), (self.expression,), (self.albedo,), (3,), (channels, HARMONICS), (3,))
 
     @property
-    def sizes(self):
+    def sizes(self) -> Coefficients:
         """Group -> number of coefficients."""
-        return Coefficients(*(int(np.prod(shape)) for shape in self.shapes))
+        return Coefficients(*(math.prod(shape) for shape in self.shapes))
 
     @property
-    def total(self):
+    def total(self) -> int:
         """K, 257 for the paper's sizes with coloured light and 239 with white."""
         return sum(self.sizes)
 
-    def split(self, vector, xp=np):
+    def split(self, vector: Array, xp: Namespace = np) -> Coefficients:
         """Cuts `vector` [B, K] into `Coefficients`.
 
         Raises:
@@ -87,11 +90,11 @@ class Layout:
         parts = xp.split(vector, np.cumsum(self.sizes)[:-1].tolist(), axis=-1)
         return Coefficients(*(xp.reshape(p, (-1, *s)) for p, s in zip(parts, self.shapes, strict=True)))
 
-    def join(self, coefficients, xp=np):
+    def join(self, coefficients: Coefficients, xp: Namespace = np) -> Array:
         """Inverse of `split`: [B, K]."""
         parts = [xp.reshape(p, (-1, n)) for p, n in zip(coefficients, self.sizes, strict=True)]
         return xp.concatenate(parts, axis=-1)
 
-    def zeros(self, batch, xp=np):
+    def zeros(self, batch: int, xp: Namespace = np) -> Coefficients:
         """The mean face, frontal, at the origin, under ambient light alone."""
         return Coefficients(*(xp.zeros((batch, *shape), "float32") for shape in self.shapes))

@@ -6,6 +6,8 @@ and signs of Deng et al. 2019.
 
 import numpy as np
 
+from tf_deep3d.arrays import Array, Namespace
+
 HARMONICS = 9  # basis functions: 1, 3 and 5 of the bands of degree 0, 1 and 2
 AMBIENT = 0.8  # added to the first coefficient, so that zero illumination is an evenly lit face
 
@@ -14,12 +16,12 @@ _C = (1 / np.sqrt(4 * np.pi), np.sqrt(3) / np.sqrt(4 * np.pi), 3 * np.sqrt(5) / 
 _AC = tuple(float(a * c) for a, c in zip(_A, _C, strict=True))
 
 
-def sh_basis(normals, xp=np):
+def sh_basis(normals: Array, xp: Namespace = np) -> Array:
     """The nine basis functions [B, N, 9] at unit `normals` [B, N, 3] of the world frame."""
     return xp.stack(_sh_basis(normals, xp), axis=-1)
 
 
-def _sh_basis(normals, xp):
+def _sh_basis(normals: Array, xp: Namespace) -> list[Array]:
     """The nine basis functions, [B, N] each."""
     x, y, z = xp.unstack(normals, axis=-1)
     band0, band1, band2 = _AC
@@ -36,12 +38,13 @@ def _sh_basis(normals, xp):
     ]
 
 
-def irradiance(normals, illumination, xp=np):
+def irradiance(normals: Array, illumination: Array, xp: Namespace = np) -> Array:
     """Light that arrives at each normal.
 
     Args:
       normals: [B, N, 3], unit, world frame.
       illumination: [B, C, 9], C = 3 (rgb) or 1 (white); `AMBIENT` is added to band 0 here.
+      xp: array namespace.
 
     Returns:
       [B, N, C], 1 is a white surface that is rendered white; not clipped.
@@ -50,6 +53,6 @@ def irradiance(normals, illumination, xp=np):
     return xp.swapaxes(xp.matmul(illumination, basis) + AMBIENT * basis[:, :1], 1, 2)
 
 
-def shade(albedo, normals, illumination, xp=np):
+def shade(albedo: Array, normals: Array, illumination: Array, xp: Namespace = np) -> Array:
     """Colours [B, N, 3] = albedo [B, N, 3] * irradiance; not clipped, so that gradients survive overexposure."""
     return albedo * irradiance(normals, illumination, xp)

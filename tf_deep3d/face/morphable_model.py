@@ -7,13 +7,15 @@ Letters: V vertices, T triangles, U texture points, L landmarks, N blendshapes, 
 Ki, Ke, Kt the numbers of identity, expression and albedo modes.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from tf_deep3d import assets
+from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.coefficients import Layout
 from tf_deep3d.face.geometry import corners_around
@@ -26,6 +28,7 @@ LANDMARK_SETS = {"ibug68": 68, "alignment5": 5, "mediapipe478": 478}  # the last
 MAX_VERTICES = 1_000_000
 MAX_MODES = 1_000
 _STEP = "subdivision_{}_"  # of the names of its three arrays
+_Arrays: TypeAlias = Mapping[str, np.ndarray]  # of a model file
 
 
 class ModelError(InputError):
@@ -41,8 +44,8 @@ class Landmarks:
       weights: [L, 3] float32, barycentric, sum to 1.
     """
 
-    vertices: Any
-    weights: Any
+    vertices: Array
+    weights: Array
 
 
 @dataclass(frozen=True)
@@ -71,25 +74,25 @@ class MorphableModel:
     name: str
     licence: str
     level: int
-    mean_shape: Any
-    identity_basis: Any
-    expression_basis: Any
-    mean_albedo: Any
-    albedo_basis: Any
-    triangles: Any
-    vertex_corners: Any
-    uv: Any
-    uv_triangles: Any
-    regions: dict
-    landmarks: dict
-    blendshape_names: tuple
-    blendshapes: Any
+    mean_shape: Array
+    identity_basis: Array
+    expression_basis: Array
+    mean_albedo: Array
+    albedo_basis: Array
+    triangles: Array
+    vertex_corners: Array
+    uv: Array
+    uv_triangles: Array
+    regions: dict[str, np.ndarray]
+    landmarks: dict[str, Landmarks]
+    blendshape_names: tuple[str, ...]
+    blendshapes: Array
 
-    def layout(self, lighting="rgb"):
+    def layout(self, lighting: str = "rgb") -> Layout:
         """The `Layout` of this model's coefficients."""
         return Layout(len(self.identity_basis), len(self.expression_basis), len(self.albedo_basis), lighting)
 
-    def on_backend(self, convert):
+    def on_backend(self, convert: Callable[[np.ndarray], Array]) -> "MorphableModel":
         """A copy whose numeric arrays went through `convert`, e.g. `keras.ops.convert_to_tensor`, once and for all."""
         arrays = ("mean_shape", "identity_basis", "expression_basis", "mean_albedo", "albedo_basis", "triangles")
         fields = {name: convert(getattr(self, name)) for name in (*arrays, "vertex_corners")}
@@ -100,7 +103,7 @@ class MorphableModel:
         return replace(self, landmarks=landmarks, **fields)
 
 
-def load(path=None, level=None):
+def load(path: str | Path | None = None, level: int | None = None) -> MorphableModel:
     """Reads a model file at one level of detail.
 
     The file holds, besides `schema` = 1, `name`, `licence` and `source` (text):
@@ -125,21 +128,22 @@ def load(path=None, level=None):
       FileNotFoundError: if there is no such file.
       ModelError: if the file is no model, damaged, or has arrays of wrong shapes, types or values.
     """
-    return _load(path, lambda levels: [levels - 1 if level is None else level + levels * (level < 0)])[0]
+    wanted = -1 if level is None else level
+    return _load(path, lambda levels: [wanted + levels * (wanted < 0)])[0]
 
 
-def load_levels(path=None):
+def load_levels(path: str | Path | None = None) -> tuple[MorphableModel, ...]:
     """Reads all levels of detail of a model file, the coarsest first; arguments and errors as of `load`."""
     return _load(path, range)
 
 
-def pick_level(levels, level):
+def pick_level(levels: Sequence[MorphableModel], level: int) -> MorphableModel:
     """One of the levels of `load_levels`: from 0, the coarsest, or from -1, the finest; the nearest where there are
     fewer."""
     return levels[max(min(level, len(levels) - 1), -len(levels))]
 
 
-def save_level(model, path, half=True, overwrite=False):
+def save_level(model: MorphableModel, path: str | Path, half: bool = True, overwrite: bool = False) -> None:
     """Writes one level of detail as a model file of its own, its only level: small, and read without subdivision.
 
     Args:
@@ -178,7 +182,8 @@ def save_level(model, path, half=True, overwrite=False):
     archive.write_arrays(path, arrays, overwrite)
 
 
-def _load(path, choose):
+def _load(path: str | Path | None, choose: Callable[[int], Iterable[int]]) -> tuple[MorphableModel, ...]:
+    """The levels of detail that `choose` picks, given their number."""
     path = Path(path or OPEN_FACE)
     try:
         arrays = archive.read_arrays(path)
@@ -207,7 +212,8 @@ class _Finest(NamedTuple):
     blendshapes: np.ndarray
 
 
-def _finest(arrays):
+def _finest(arrays: _Arrays) -> _Finest:
+    """Reads what stands on the control mesh, checked, and takes it to the finest level."""
     control = len(_array(arrays, "mean_shape", (None, 3), "f"))
     names = len(_array(arrays, "blendshape_names", (None,), "U"))
     shapes = {"identity_basis": None, "expression_basis": None, "blendshapes": names}
@@ -226,7 +232,8 @@ def _finest(arrays):
     return _Finest(mean[0], *bases)
 
 
-def _at_level(arrays, finest, level):
+def _at_level(arrays: _Arrays, finest: _Finest, level: int) -> MorphableModel:
+    """Reads what belongs to one level, checked."""
     full = len(finest.mean_shape)
     keep = _indices(arrays, f"level{level}_vertices", (None,), full)
     stored = _array(arrays, "albedo_basis", (None, full, 3), "fi").take(keep, axis=1).astype(np.float32)
@@ -257,7 +264,7 @@ def _at_level(arrays, finest, level):
     )
 
 
-def _array(arrays, name, shape, kinds):
+def _array(arrays: _Arrays, name: str, shape: tuple[int | None, ...], kinds: str) -> np.ndarray:
     """The array `name`, of a dtype kind in `kinds` and of `shape`, where None stands for any length above 0."""
     array = arrays[name]
     fits = len(array.shape) == len(shape) and all(
@@ -268,7 +275,7 @@ def _array(arrays, name, shape, kinds):
     return array
 
 
-def _indices(arrays, name, shape, bound):
+def _indices(arrays: _Arrays, name: str, shape: tuple[int | None, ...], bound: int) -> np.ndarray:
     """The index array `name` as int32, all within [0, bound)."""
     array = _array(arrays, name, shape, "iu").astype(np.int64)
     if array.size and not 0 <= array.min() <= array.max() < bound:
@@ -276,7 +283,7 @@ def _indices(arrays, name, shape, bound):
     return array.astype(np.int32)
 
 
-def _subdivide(arrays, fields, full):
+def _subdivide(arrays: _Arrays, fields: np.ndarray, full: int) -> np.ndarray:
     """Applies the subdivision matrices to `fields` [C, F]: [V, F]."""
     step = 0
     while f"{_STEP.format(step)}indptr" in arrays:
@@ -293,7 +300,9 @@ def _subdivide(arrays, fields, full):
     return fields
 
 
-def _sparse_product(indptr, indices, weights, fields, block=2048):
+def _sparse_product(
+    indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, fields: np.ndarray, block: int = 2048
+) -> np.ndarray:
     """CSR matrix times dense `fields`, in blocks of rows that stay in the cache. NumPy only, for the device."""
     product = np.empty((len(indptr) - 1, fields.shape[1]), fields.dtype)
     for start in range(0, len(product), block):
@@ -304,11 +313,13 @@ def _sparse_product(indptr, indices, weights, fields, block=2048):
     return product
 
 
-def _landmark_sets(arrays, level):
+def _landmark_sets(arrays: _Arrays, level: int) -> list[str]:
+    """Names of the landmark sets that a file has."""
     return [s for s in LANDMARK_SETS if s != "mediapipe478" or f"level{level}_landmarks_{s}_vertices" in arrays]
 
 
-def _landmarks(arrays, level, name, vertex_count):
+def _landmarks(arrays: _Arrays, level: int, name: str, vertex_count: int) -> Landmarks:
+    """Reads a landmark set, checked."""
     prefix = f"level{level}_landmarks_{name}_"
     shape = (LANDMARK_SETS[name], 3)
     vertices = _indices(arrays, prefix + "vertices", shape, vertex_count)

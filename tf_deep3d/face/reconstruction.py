@@ -1,12 +1,15 @@
 """From coefficients to a face: the one set of equations of training, fitting, export and the device."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from tf_deep3d.arrays import Array, Namespace
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import Landmarks, MorphableModel
 
 
 class Face(NamedTuple):
@@ -22,50 +25,56 @@ class Face(NamedTuple):
       landmarks: [B, L, 2], px.
     """
 
-    vertices: Any
-    normals: Any
-    albedo: Any
-    colors: Any
-    pixels: Any
-    depth: Any
-    landmarks: Any
+    vertices: Array
+    normals: Array
+    albedo: Array
+    colors: Array
+    pixels: Array
+    depth: Array
+    landmarks: Array
 
 
-def combine(mean, basis, weights, xp=np):
-    """mean [V, 3] + weights [B, K] . basis [K, V, 3] -> [B, V, 3]."""
+def combine(mean: Array, basis: Array, weights: Array, xp: Namespace = np) -> Array:
+    """The linear model: mean [V, 3] + weights [B, K] . basis [K, V, 3], a sum [B, V, 3]."""
     modes, vertices = basis.shape[0], basis.shape[1]
     offset = xp.matmul(weights, xp.reshape(basis, (modes, vertices * 3)))
     return mean + xp.reshape(offset, (-1, vertices, 3))
 
 
-def neutral_shape(model, identity, xp=np):
+def neutral_shape(model: MorphableModel, identity: Array, xp: Namespace = np) -> Array:
     """Unposed shape [B, V, 3] in dm of identity coefficients [B, Ki], without expression."""
     return combine(model.mean_shape, model.identity_basis, identity, xp)
 
 
-def unposed_shape(model, identity, expression, xp=np):
+def unposed_shape(model: MorphableModel, identity: Array, expression: Array, xp: Namespace = np) -> Array:
     """S = S_mean + B_id a + B_exp b (Deng et al., equation 1): [B, V, 3] in dm."""
     return combine(neutral_shape(model, identity, xp), model.expression_basis, expression, xp)
 
 
-def albedo(model, weights, xp=np):
+def albedo(model: MorphableModel, weights: Array, xp: Namespace = np) -> Array:
     """T = T_mean + B_t d (Deng et al., equation 2): [B, V, 3], RGB."""
     return combine(model.mean_albedo, model.albedo_basis, weights, xp)
 
 
-def pose(points, angles, translation, xp=np):
+def pose(points: Array, angles: Array, translation: Array, xp: Namespace = np) -> Array:
     """Rotates `points` [B, N, 3] by `angles` [B, 3] about the world's origin and moves them by `translation` [B, 3]."""
     rotation = geometry.rotation_matrix(angles, xp)
     return xp.matmul(points, xp.swapaxes(rotation, 1, 2)) + xp.expand_dims(translation, 1)
 
 
-def at_landmarks(landmarks, attributes, xp=np):
+def at_landmarks(landmarks: Landmarks, attributes: Array, xp: Namespace = np) -> Array:
     """Values [B, L, C] of vertex `attributes` [B, V, C] at surface points (`morphable_model.Landmarks`)."""
     corners = xp.take(attributes, landmarks.vertices, axis=1)  # [B, L, 3, C]
     return xp.sum(corners * xp.expand_dims(landmarks.weights, -1), axis=2)
 
 
-def reconstruct(model, coefficients, camera=None, xp=np, landmarks="ibug68"):
+def reconstruct(
+    model: MorphableModel,
+    coefficients: Coefficients,
+    camera: Camera | None = None,
+    xp: Namespace = np,
+    landmarks: str = "ibug68",
+) -> Face:
     """Builds the faces of `coefficients`.
 
     Args:

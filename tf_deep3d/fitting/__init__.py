@@ -1,1 +1,1 @@
-"""Coefficients by descent on the hybrid loss, and smooth ones for a clip."""
+"""Coefficients by descent on the hybrid loss; pose, motion and light from what photos show."""

@@ -7,19 +7,22 @@ shared: then they are photos of one person. Nothing is random.
 Letters: B batch, L landmarks.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
-from scipy.optimize import least_squares
 
 from tf_deep3d import face as faces
+from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import geometry, morphable_model
-from tf_deep3d.face.camera import Camera, to_pixels
+from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients
+from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.fitting import pose
 from tf_deep3d.losses import hybrid
 from tf_deep3d.losses.hybrid import LossWeights
 from tf_deep3d.models.recognition import describe
@@ -27,7 +30,6 @@ from tf_deep3d.rendering import renderer
 
 # One photo is all there is, so landmarks and priors weigh more than in training.
 WEIGHTS = LossWeights(photometric=4.0, landmark=1.6e-2, prior=2e-3, prior_albedo=0.05)
-COSINES = (-0.1, 0.2)  # of the angle to the viewing direction, between which a landmark turns from hidden to seen
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class FitSettings:
       hidden: factor of the weight of landmarks on the side turned away, where the detector can only guess.
       shared: names of the groups of coefficients that all faces of a batch have in common.
       fixed: names of the groups that stay as they are.
+
+    Raises:
+      InputError: if there is no such group.
     """
 
     stages: tuple[Stage, ...] = (
@@ -69,19 +74,19 @@ class FitSettings:
     )
     weights: LossWeights = WEIGHTS
     lighting: str = "rgb"
-    emphasis: float = 3.0
-    jaw: float = 0.2
-    dense: float = 0.3
-    hidden: float = 0.1
+    emphasis: float = pose.EMPHASIS
+    jaw: float = pose.JAW
+    dense: float = pose.DENSE
+    hidden: float = pose.HIDDEN
     shared: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not {*self.shared, *self.fixed} <= {*GROUPS}:
             raise InputError(f"shared and fixed name groups of {GROUPS}. Received: {self.shared}, {self.fixed}")
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Steps of all stages together."""
         return sum(stage.steps for stage in self.stages)
 
@@ -96,10 +101,10 @@ class Observation(NamedTuple):
       dense: [B, 478, 2], px, or None.
     """
 
-    images: Any
-    landmarks: Any
-    attention: Any
-    dense: Any = None
+    images: np.ndarray
+    landmarks: np.ndarray
+    attention: np.ndarray
+    dense: np.ndarray | None = None
 
 
 class Fit(NamedTuple):
@@ -112,13 +117,20 @@ class Fit(NamedTuple):
     """
 
     coefficients: Coefficients
-    terms: dict
+    terms: dict[str, np.ndarray]
 
 
 class FaceFitter(keras.Model):
     """Owns the coefficients of B faces as weights; calling it gives the loss terms, training it fits them."""
 
-    def __init__(self, model, observation, start, settings, recognition=None):
+    def __init__(
+        self,
+        model: MorphableModel,
+        observation: Observation,
+        start: Coefficients,
+        settings: FitSettings,
+        recognition: keras.Model | None = None,
+    ) -> None:
         """Prepares the descent.
 
         Args:
@@ -132,32 +144,32 @@ class FaceFitter(keras.Model):
         self.settings = settings
         self.recognition = recognition
         model, points, weights = _landmark_targets(model, observation, settings)
-        weights = weights * (settings.hidden + (1.0 - settings.hidden) * _facing(model, start))
+        weights = weights * pose.trust(pose.facing(model, "fit", start), settings.hidden)
         inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
         self.constants = _Constants(
             model=model.on_backend(ops.convert_to_tensor),
             images=ops.convert_to_tensor(observation.images),
             attention=ops.convert_to_tensor(observation.attention),
             points=ops.convert_to_tensor(points),
-            point_weights=ops.convert_to_tensor(weights),
+            point_weights=ops.convert_to_tensor(weights, "float32"),
             inner_face=ops.convert_to_tensor(inner),
             skin=ops.convert_to_tensor(model.regions["skin"]),
             features=None if recognition is None else describe(recognition, ops.convert_to_tensor(observation.images)),
         )
         self.steps_taken = Coefficients(*map(self._add_group, GROUPS, start, SCALES))
 
-    def _add_group(self, name, start, scale):
+    def _add_group(self, name: str, start: np.ndarray, scale: float) -> keras.Variable:
         start = np.mean(start, axis=0, keepdims=True) if name in self.settings.shared else start
         initial = keras.initializers.Constant(start / scale)
         return self.add_weight(start.shape, initial, name=name, trainable=name not in self.settings.fixed)
 
-    def coefficients(self):
+    def coefficients(self) -> Coefficients:
         """The current `Coefficients` of the B faces, as tensors."""
         faces_count = len(self.constants.images)
         scaled = (weight * scale for weight, scale in zip(self.steps_taken, SCALES, strict=True))
         return Coefficients(*(ops.broadcast_to(group, (faces_count, *group.shape[1:])) for group in scaled))
 
-    def call(self, _):
+    def call(self, _: Array) -> dict[str, Array]:
         """The raw loss terms, name -> [B]; the argument is there because Keras wants one."""
         known = self.constants
         coefficients = self.coefficients()
@@ -175,7 +187,9 @@ class FaceFitter(keras.Model):
             terms["perceptual"] = hybrid.perceptual(features, known.features)
         return terms
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self, x: Array = None, y: Array = None, y_pred: Array = None, sample_weight: Array = None, training: bool = True
+    ) -> Array:
         """The weighted total of the terms."""
         return hybrid.total(y_pred, self.settings.weights)
 
@@ -184,17 +198,24 @@ class FaceFitter(keras.Model):
 class _Constants:
     """Tensors that the fitter reads; a dataclass, because Keras would track a container."""
 
-    model: Any
-    images: Any
-    attention: Any
-    points: Any
-    point_weights: Any
-    inner_face: Any
-    skin: Any
-    features: Any
+    model: MorphableModel
+    images: Array
+    attention: Array
+    points: Array
+    point_weights: Array
+    inner_face: Array
+    skin: Array
+    features: Array | None
 
 
-def fit(models, observation, settings=None, recognition=None, start=None, on_step=None):
+def fit(
+    models: Sequence[MorphableModel],
+    observation: Observation,
+    settings: FitSettings | None = None,
+    recognition: keras.Model | None = None,
+    start: Coefficients | None = None,
+    on_step: Callable[[], object] | None = None,
+) -> Fit:
     """Fits a morphable model to aligned photos.
 
     Args:
@@ -209,7 +230,9 @@ def fit(models, observation, settings=None, recognition=None, start=None, on_ste
       `Fit`. A face whose photo has no solution may have coefficients that are not finite: ask `np.isfinite`.
     """
     settings = settings or FitSettings()
-    coefficients = start or initial_coefficients(models[-1], observation, settings)
+    coefficients = start or pose.initial_coefficients(
+        models[-1], observation.landmarks, settings.lighting, settings.jaw
+    )
     model, nothing = models[-1], np.zeros((1, 1), "float32")
     for stage in settings.stages:
         model = morphable_model.pick_level(models, stage.level)
@@ -229,65 +252,12 @@ def fit(models, observation, settings=None, recognition=None, start=None, on_ste
     return Fit(coefficients, {name: ops.convert_to_numpy(value) for name, value in terms.items()})
 
 
-def initial_coefficients(model, observation, settings):
-    """The mean face in the pose of the 68 landmarks."""
-    start = model.layout(settings.lighting).zeros(len(observation.images))
-    points = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0]
-    weights = hybrid.landmark_weights(emphasis=1.0, jaw=settings.jaw)
-    poses = np.stack([landmark_pose(points, target, weights) for target in observation.landmarks])
-    return start._replace(angles=poses[:, :3].astype("float32"), translation=poses[:, 3:].astype("float32"))
-
-
-def landmark_pose(points, pixels, weights, camera=None):
-    """Pose that projects `points` onto `pixels`: orthographic start, then perspective least squares.
-
-    Args:
-      points: [L, 3], unposed, dm.
-      pixels: [L, 2], px.
-      weights: [L], of the squared distances.
-      camera: `Camera`.
-
-    Returns:
-      [6]: pitch, yaw, roll in radians, translation in dm.
-    """
-    camera = camera or Camera()
-    root = np.sqrt(weights)[:, None]
-    upright = (pixels - np.array(camera.center)) * [1, -1] * camera.distance / camera.focal
-    system = np.concatenate([points, np.ones((len(points), 1))], axis=-1)
-    solution = np.linalg.lstsq(system * root, upright * root, rcond=None)[0].T  # [2, 4]
-    scale = np.mean(np.linalg.norm(solution[:, :3], axis=-1))
-    right, up = solution[:, :3] / np.linalg.norm(solution[:, :3], axis=-1, keepdims=True)
-    u, _, v = np.linalg.svd(np.stack([right, up, np.cross(right, up)]))
-    shift = camera.distance * (1 - 1 / max(scale, 1e-3))
-    start = np.concatenate([geometry.angles_of((u @ v)[None])[0], solution[:, 3] / scale, [shift]])
-
-    def residual(pose):
-        posed = faces.pose(points[None], pose[None, :3], pose[None, 3:])
-        return ((to_pixels(camera, posed)[0][0] - pixels) * root).reshape(-1)
-
-    return least_squares(residual, start, loss="soft_l1", f_scale=4.0).x
-
-
-def _landmark_targets(model, observation, settings):
+def _landmark_targets(
+    model: MorphableModel, observation: Observation, settings: FitSettings
+) -> tuple[MorphableModel, np.ndarray, np.ndarray]:
     """The model with a landmark set "fit", its targets [B, L, 2] and their weights [L], of mean 1."""
     targets, dense = observation.landmarks, 0.0
     if observation.dense is not None and "mediapipe478" in model.landmarks and settings.dense > 0:
         targets, dense = np.concatenate([targets, observation.dense], axis=1), settings.dense
     joint, weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, dense)
     return replace(model, landmarks={"fit": joint}), targets.astype(np.float32), weights / weights.mean()
-
-
-def _facing(model, pose):
-    """How much the landmarks "fit" of the mean face in a pose (`Coefficients`) face the camera: [B, L] in [0, 1]."""
-    normals = geometry.vertex_normals(model.mean_shape[None], model.triangles, model.vertex_corners)
-    points = np.concatenate([model.mean_shape[None], normals], axis=-1)
-    points, normals = np.split(faces.at_landmarks(model.landmarks["fit"], points), 2, axis=-1)
-    toward = np.float32([0, 0, Camera().distance]) - faces.pose(points, pose.angles, pose.translation)
-    turned = faces.pose(normals, pose.angles, np.zeros_like(pose.translation))
-    cosine = np.sum(geometry.normalize(turned) * geometry.normalize(toward), axis=-1)
-    return seen(cosine).astype(np.float32)
-
-
-def seen(cosine):
-    """How much a landmark can be seen, in [0, 1], by the cosine of its normal's angle to the viewing direction."""
-    return np.clip((cosine - COSINES[0]) / (COSINES[1] - COSINES[0]), 0.0, 1.0)

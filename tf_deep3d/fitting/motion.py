@@ -7,23 +7,22 @@ that poses of different frames can be compared and smoothed.
 Letters: N frames, L landmarks, Ki and Ke identity and expression modes.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from tf_deep3d import face as faces
 from tf_deep3d.face import geometry
-from tf_deep3d.face.camera import to_pixels
-from tf_deep3d.fitting import descent
+from tf_deep3d.face.camera import Camera, to_pixels
+from tf_deep3d.face.landmarks import COUNT
+from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.fitting import pose
 from tf_deep3d.losses import hybrid
 
 STEPS = 5  # of Gauss-Newton; more change nothing
 PRIOR = 0.1  # of squared standard deviations against mean squared px; what the photo fit's weights amount to
 OUTLIER = 4.0  # px of the 224 px crop from which a landmark's pull grows no more (Huber)
-DENSE = 0.3  # weight of each of the 478 dense landmarks
-EMPHASIS, JAW = 3.0, 0.2  # weights of nose and inner lips, and of the contour, among the 68
-HIDDEN = 0.1  # factor for landmarks that face away, where the detector guesses
 
 
 class Person(NamedTuple):
@@ -36,10 +35,10 @@ class Person(NamedTuple):
       weights: [L], of the squared distances; mean 1.
     """
 
-    points: Any
-    modes: Any
-    normals: Any
-    weights: Any
+    points: np.ndarray
+    modes: np.ndarray
+    normals: np.ndarray
+    weights: np.ndarray
 
 
 class Motion(NamedTuple):
@@ -51,16 +50,16 @@ class Motion(NamedTuple):
       expression: [N, Ke], standard deviations.
     """
 
-    angles: Any
-    translation: Any
-    expression: Any
+    angles: np.ndarray
+    translation: np.ndarray
+    expression: np.ndarray
 
 
-def person(model, identity):
+def person(model: MorphableModel, identity: np.ndarray) -> Person:
     """The `Person` of a `MorphableModel` with identity coefficients [Ki]."""
     neutral = faces.neutral_shape(model, np.asarray(identity, np.float32)[None])
     normals = geometry.vertex_normals(neutral, model.triangles, model.vertex_corners)
-    joint, weights = hybrid.joint_landmarks(model, EMPHASIS, JAW, DENSE)
+    joint, weights = hybrid.joint_landmarks(model, pose.EMPHASIS, pose.JAW, pose.DENSE)
     return Person(
         points=faces.at_landmarks(joint, neutral)[0].astype(np.float64),
         modes=faces.at_landmarks(joint, model.expression_basis).astype(np.float64),
@@ -69,7 +68,9 @@ def person(model, identity):
     )
 
 
-def solve(known, pixels, camera, steps=STEPS):
+def solve(
+    known: Person, pixels: np.ndarray, camera: Camera, steps: int = STEPS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pose and expression of one frame.
 
     Args:
@@ -81,10 +82,10 @@ def solve(known, pixels, camera, steps=STEPS):
     Returns:
       angles [3], translation [3], expression [Ke].
     """
-    start = descent.landmark_pose(known.points[:68], pixels[:68], known.weights[:68], camera)
+    start = pose.landmark_pose(known.points[:COUNT], pixels[:COUNT], known.weights[:COUNT], camera)
     rotation = geometry.rotation_matrix(start[None, :3])[0]
     translation, expression = start[3:], np.zeros(len(known.modes))
-    weights = known.weights * _facing(known, rotation, translation, camera)
+    weights = known.weights * pose.trust(_facing(known, rotation, translation, camera))
     weights = weights / weights.sum()
     prior = np.concatenate([np.full(6, 1e-9), np.full(len(expression), PRIOR)])
     modes = known.modes.transpose(1, 2, 0)  # [L, 3, Ke]
@@ -108,32 +109,31 @@ def solve(known, pixels, camera, steps=STEPS):
     return geometry.angles_of(rotation[None])[0], translation, expression
 
 
-def project(known, motion, camera):
+def project(known: Person, motion: Motion, camera: Camera) -> np.ndarray:
     """Landmarks [N, L, 2] of a `Person` in a `Motion`, px of `camera`."""
     shape = known.points + np.einsum("nk,klc->nlc", motion.expression, known.modes)
     return to_pixels(camera, faces.pose(shape, motion.angles, motion.translation))[0]
 
 
-def continuous(angles):
+def continuous(angles: np.ndarray) -> np.ndarray:
     """Angles [N, 3] without jumps of a full turn, so that they can be interpolated and smoothed."""
     return np.unwrap(angles, axis=0)
 
 
-def _facing(known, rotation, translation, camera):
-    """Factor [L] of the landmarks' weights: 1 for those that face the camera, `HIDDEN` for those that face away."""
+def _facing(known: Person, rotation: np.ndarray, translation: np.ndarray, camera: Camera) -> np.ndarray:
+    """Cosines [L] of the angles between the landmarks' normals and the viewing directions."""
     toward = geometry.normalize(np.array([0, 0, camera.distance]) - known.points @ rotation.T - translation)
-    cosine = np.sum(known.normals @ rotation.T * toward, axis=-1)
-    return HIDDEN + (1 - HIDDEN) * descent.seen(cosine)
+    return np.sum(known.normals @ rotation.T * toward, axis=-1)
 
 
-def _cross_matrices(vectors):
+def _cross_matrices(vectors: np.ndarray) -> np.ndarray:
     """[L, 3, 3] M with M w = v x w for `vectors` v [L, 3]."""
     x, y, z = vectors.T
     zero = np.zeros_like(x)
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
 
 
-def _projection_jacobian(points, depth, camera):
+def _projection_jacobian(points: np.ndarray, depth: np.ndarray, camera: Camera) -> np.ndarray:
     """Derivative [L, 2, 3] of `to_pixels` by the points [L, 3] at `depth` [L]."""
     x, y, _ = points.T
     zero = np.zeros_like(x)

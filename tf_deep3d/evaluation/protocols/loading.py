@@ -81,9 +81,7 @@ def load(
     return protocol
 
 
-def _made(
-    name: str, data: Path | None, model: MorphableModel, frame: np.ndarray, given: Mapping[str, Any]
-) -> Protocol:
+def _made(name: str, data: Path | None, model: MorphableModel, frame: np.ndarray, given: Mapping[str, Any]) -> Protocol:
     """The protocol of all cases, with the options that are given."""
     if name == "open":
         benchmark = open_benchmark.load()
