@@ -11,8 +11,8 @@ EXAMPLES = """
 examples:
   python -m tf_deep3d.prepare photos/ records
   python -m tf_deep3d.synthetic rendered --count 4000
-  python -m tf_deep3d.train configs/rnet_mobilenet.yaml --set data.records=[records,rendered]
-  python -m tf_deep3d.train configs/rnet_paper.yaml --set data.records=[records] --run runs/fast --set level=0
+  python -m tf_deep3d.train rnet_mobilenet --set data.records=[records,rendered]
+  python -m tf_deep3d.train mine.yaml --set data.records=[records] --run runs/fast --set level=0
   tensorboard --logdir runs
 
 The same command goes on where an interrupted training stopped. All visible GPUs are used; several machines where
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Trains R-Net or C-Net from prepared photos.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="YAML file, see configs/")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="name of a preset, as rnet_mobilenet, or a YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME OF THE CONFIG)")
     parser.add_argument("--overwrite", action="store_true", help="begin anew in a folder that holds another run")

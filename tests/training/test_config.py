@@ -95,3 +95,18 @@ def test_round_trip(tmp_path):
     settings = Outer(Inner(1e-4, ("ä",)), 7, True, None, ())
     config.write(tmp_path / "out.yaml", settings)
     assert config.load(tmp_path / "out.yaml", Outer) == settings
+
+
+def test_presets_are_found_by_name_and_files_come_first(tmp_path, monkeypatch):
+    assert config.find("rnet_paper").read_text().startswith("#")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rnet_paper").write_text("steps: 1")
+    assert config.find("rnet_paper").read_text() == "steps: 1"
+    with pytest.raises(FileNotFoundError, match=r"cnet_mobilenet, .*rnet_sx\): nothing"):
+        config.find("nothing")
+
+
+def test_an_installed_package_carries_its_presets(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text("steps: 2")
+    monkeypatch.setattr(config, "PRESETS", (tmp_path, tmp_path / "missing"))
+    assert config.find("mine") == tmp_path / "mine.yaml"

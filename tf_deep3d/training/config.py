@@ -17,6 +17,8 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 1 << 20  # of a file
+_PACKAGE = Path(__file__).parents[1]
+PRESETS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # of an installed package, of a clone
 T = TypeVar("T")  # a frozen dataclass
 
 
@@ -24,11 +26,26 @@ class ConfigError(InputError):
     """The configuration is not usable; the message names the key and says what was received."""
 
 
+def find(name: str | Path) -> Path:
+    """The configuration file `name`: a path, or the name of a preset of `configs/`.
+
+    Raises:
+      FileNotFoundError: if it is neither; the message names the presets.
+    """
+    known = {path.stem: path for folder in reversed(PRESETS) for path in sorted(folder.glob("*.yaml"))}
+    path = Path(name)
+    if not path.is_file():
+        path = known.get(str(name), path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No such file or preset ({', '.join(sorted(known)) or 'none found'}): {name}")
+    return path
+
+
 def load(path: str | Path, schema: type[T], overrides: Iterable[str] = ()) -> T:
     """Reads a configuration.
 
     Args:
-      path: YAML file of differences from the defaults.
+      path: YAML file of differences from the defaults, see `find`.
       schema: frozen dataclass; its fields are bool, int, float, str, tuples of one of these, a dataclass, or one of
         them or None.
       overrides: texts "key.key=value", the value in YAML, applied in order.
@@ -40,9 +57,7 @@ def load(path: str | Path, schema: type[T], overrides: Iterable[str] = ()) -> T:
       FileNotFoundError: if there is no such file.
       ConfigError: for an unknown key, a value of another type or out of range, or a file that is no YAML mapping.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"No such file: {path}")
+    path = find(path)
     if path.stat().st_size > MAX_BYTES:
         raise ConfigError(f"{path} must have at most {MAX_BYTES} bytes. Received: {path.stat().st_size}")
     try:
