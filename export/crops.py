@@ -52,7 +52,7 @@ def of_records(folder: Path, count: int = COUNT) -> Iterator[np.ndarray]:
 
 def of_photos(paths: Sequence[Path], model: MorphableModel, count: int = COUNT) -> Iterator[np.ndarray]:
     """The largest face of each of `count` photos, evenly spread; those without one are named on standard error."""
-    from tf_deep3d.reconstruction.photo import NoFaceError, portraits_of
+    from tf_deep3d.reconstruction.portraits import NoFaceError, portraits_of
 
     for path in tqdm(paths[:: max(len(paths) // count, 1)][:count], "aligning", disable=None):
         try:

@@ -88,6 +88,19 @@ class MorphableModel:
     blendshape_names: tuple[str, ...]
     blendshapes: Array
 
+    @classmethod
+    def from_preset(cls, preset: str | Path = "open_face", level: int = -1) -> "MorphableModel":
+        """A face model at one level of detail.
+
+        Args:
+          preset: "open_face", the shipped model, which comes before a file of that name; or the path of a model file.
+          level: from 0, the coarsest, or from -1, the finest.
+
+        Raises:
+          FileNotFoundError, ModelError: as of `load`.
+        """
+        return load(None if preset == "open_face" else preset, level)
+
     def layout(self, lighting: str = "rgb") -> Layout:
         """The `Layout` of this model's coefficients."""
         return Layout(len(self.identity_basis), len(self.expression_basis), len(self.albedo_basis), lighting)
