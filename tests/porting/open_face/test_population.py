@@ -98,14 +98,16 @@ def test_read_population_refuses_in_one_line(tmp_path, changes, message):
 
 def test_read_population_names_what_is_missing(tmp_path):
     archive.write_arrays(tmp_path / "p.npz", {"schema": np.int64(1), "mean": np.zeros(5)})
-    with pytest.raises(PopulationError, match="must hold a population.*covariance"):
+    with pytest.raises(PopulationError, match=r"must hold a population.*covariance"):
         read_population(tmp_path / "p.npz")
 
 
 def test_the_figures_of_other_modes_are_refused():
     modes = np.eye(5)[:, :, None] * np.ones(3)
     shapes = people.Shapes(None, None, np.zeros((5, 3)), modes, None, None, None, ())
-    with pytest.raises(PopulationError, match=r"these 5 modes, the first 1\.7321 dm long\. Received: 5, the first 5\.0"):
+    with pytest.raises(
+        PopulationError, match=r"these 5 modes, the first 1\.7321 dm long\. Received: 5, the first 5\.0"
+    ):
         population.calibrated(shapes, some())
 
 

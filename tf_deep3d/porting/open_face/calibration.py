@@ -109,9 +109,7 @@ def surveyed(
     return slopes.T @ moved, np.eye(count) + gain @ (covariance - sculpted) @ gain.T
 
 
-def pool(
-    model: MorphableModel, symmetric: np.ndarray, scanned: MorphableModel
-) -> tuple[np.ndarray, np.ndarray, float]:
+def pool(model: MorphableModel, symmetric: np.ndarray, scanned: MorphableModel) -> tuple[np.ndarray, np.ndarray, float]:
     """Mean [K] and covariance [K, K] of people's coefficients, and what the modes leave of the scanned mean in mm.
 
     Args:

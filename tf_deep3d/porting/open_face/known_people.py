@@ -81,7 +81,8 @@ def build(sources: Sources) -> tuple[dict[str, Array], np.ndarray]:
         "ages": np.array(AGES),
     }
     arrays = {"schema": np.int64(SCHEMA), "version": np.int64(VERSION), **texts, **told}
-    arrays |= {"people_identity": coefficients.astype(np.float16)}
+    counterparts = principal_axes(read_population()).counterparts(coefficients)
+    arrays |= {"people_identity": counterparts.astype(np.float16)}
     return arrays, MILLIMETRES * np.linalg.norm(left, axis=2).mean(1)
 
 

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 
 from tf_deep3d import command_line
 from tf_deep3d.io import files
@@ -22,8 +21,6 @@ from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.models.weights import WeightsError
 from tf_deep3d.porting.open_face.population import Axes, principal_axes, read_population
-
-SCULPTED = "20ce25c4ac521fe4"  # fingerprint of the open face model before its identities were people's
 
 
 def move_rnet(rnet: rnets.RNet, axes: Axes, face_model: str) -> rnets.RNet:
@@ -69,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if not options.overwrite:
         files.refuse_existing(options.out, *(options.cnet or ())[1:])
-    old = rnets.load_rnet(options.rnet, SCULPTED)
+    old = rnets.load_rnet(options.rnet, rnets.SCULPTED)
     judge = cnets.load_cnet(options.cnet[0], old) if options.cnet else None
     axes = principal_axes(read_population())
     rnet = move_rnet(old, axes, rnets.fingerprint())
