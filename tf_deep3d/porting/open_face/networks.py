@@ -14,7 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-
 from tf_deep3d import command_line
 from tf_deep3d.io import files
 from tf_deep3d.models import cnet as cnets
