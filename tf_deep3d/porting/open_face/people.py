@@ -9,6 +9,9 @@ from tf_deep3d.porting.open_face.canvas import canvas
 from tf_deep3d.porting.open_face.mesh import Mesh, subdivide
 from tf_deep3d.porting.open_face.sources import Sources
 
+IDENTITY, EXPRESSION = 80, 64  # modes
+CROWD, EXPRESSIONS = 12_000, 8_000  # samples
+SEED = 20
 SCALE = 1.07  # the base mesh's heads are smaller than people's
 CENTER = (0.0, -0.046, 0.253)  # dm, where the mean of the eyes, nose tip and mouth corners lies, as in BFM 2009
 ARKIT = (
@@ -48,39 +51,32 @@ class Shapes(NamedTuple):
     shares: tuple
 
 
-def build_shapes(sources: Sources, sizes: tuple[int, int], samples: tuple[int, int], seed: int) -> Shapes:
-    """Samples people and expressions and finds their modes: `Shapes`.
-
-    Args:
-      sources: `open_face_sources.Sources`.
-      sizes: numbers of identity and expression modes.
-      samples: numbers of people and expressions to draw.
-      seed: of the random numbers.
-    """
+def build_shapes(sources: Sources) -> Shapes:
+    """Samples sculpted people and expressions and finds their modes: `Shapes`."""
     face = surface.face_surface(sources)
     mesh = subdivide(face, sources.vertices)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     names = shape.identity_targets(sources)
     moves = shape.displacements(sources, face, names)
     skin = np.unique(face.quads[face.parts == surface.FACE])
-    crowd = shape.people(face.control(sources.vertices), moves, shape.sample_people(names, samples[0], rng), skin)
-    mean, identity, share = shape.symmetric_modes(crowd, face.mirror, sizes[0])
+    crowd = shape.people(face.control(sources.vertices), moves, shape.sample_people(names, CROWD, rng), skin)
+    mean, identity, share = shape.symmetric_modes(crowd, face.mirror, IDENTITY)
     del crowd
     names = shape.expression_targets(sources)
     moves = shape.displacements(sources, face, names).reshape(len(names), -1)
-    mixes = shape.sample_expressions(names, samples[1], rng) @ moves
-    mixes = mixes.astype(np.float32).reshape(samples[1], *mean.shape)
-    _, expression, expression_share = shape.symmetric_modes(mixes, face.mirror, sizes[1], center=False)
+    mixes = shape.sample_expressions(names, EXPRESSIONS, rng) @ moves
+    mixes = mixes.astype(np.float32).reshape(EXPRESSIONS, *mean.shape)
+    _, expression, expression_share = shape.symmetric_modes(mixes, face.mirror, EXPRESSION, center=False)
     units = shape.displacements(sources, face, [f"faceunits/{name}" for name in ARKIT])
     units[ARKIT.index("tongueOut")] = shape.tongue_out(face, mean)
-    origin = SCALE * _five_points(face, mean).mean(0) - CENTER
+    origin = SCALE * five_points(face, mean).mean(0) - CENTER
     return Shapes(
         face, mesh, SCALE * mean - origin, SCALE * identity, SCALE * expression, SCALE * units, origin,
         (share, expression_share),
     )  # fmt: skip
 
 
-def _five_points(face: surface.Surface, mean: np.ndarray) -> np.ndarray:
+def five_points(face: surface.Surface, mean: np.ndarray) -> np.ndarray:
     """Fronts of the eyeballs, nose tip and mouth corners among control points [C, 3]: [5, 3]."""
     eyes = np.unique(face.quads[face.parts == surface.EYE])
     fronts = [side[mean[side, 2].argmax()] for side in (eyes[mean[eyes, 0] < 0], eyes[mean[eyes, 0] > 0])]

@@ -1,0 +1,79 @@
+"""Moves networks that were trained with the sculpted identities to people's: `python -m
+tf_deep3d.porting.open_face.networks RNET OUT [--cnet CNET CNET_OUT]`.
+
+R-Net keeps what it sees in a photo, and says it of people: the identity that stood at a place among the sculpted ones
+becomes the one at the same place among people (`population.Axes`), so that a photo that tells it nothing shows the mean
+of people. That is one matrix on its last layer; the shapes change, and training goes on from there.
+
+C-Net's confidences belong to single coefficients. One of the new coefficients mixes the old ones; its confidence mixes
+theirs, before the last nonlinearity, in the shares that they have in its variance. That is no exact translation.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tf_deep3d import command_line
+from tf_deep3d.io import files
+from tf_deep3d.models import cnet as cnets
+from tf_deep3d.models import rnet as rnets
+from tf_deep3d.models.weights import WeightsError
+from tf_deep3d.porting.open_face.population import Axes, principal_axes, read_population
+
+
+def move_rnet(rnet: rnets.RNet, axes: Axes, face_model: str) -> rnets.RNet:
+    """A copy of `rnet` that says identities on the `axes` of the face model with the fingerprint `face_model`.
+
+    Raises:
+      WeightsError: if its identities have another number of coefficients.
+    """
+    if rnet.layout.identity != len(axes.turn):
+        raise WeightsError(f"R-Net must have {len(axes.turn)} identity coefficients. Received: {rnet.layout.identity}")
+    moved = rnets.RNet.from_config({**rnet.get_config(), "face_model": face_model})
+    moved.set_weights(rnet.get_weights())
+    _mix(moved.network.get_layer("identity"), axes.turn)
+    return moved
+
+
+def move_cnet(cnet: cnets.CNet, axes: Axes, rnet: rnets.RNet) -> cnets.CNet:
+    """A copy of `cnet` for the moved `rnet`; one with a single confidence for each photo only changes its R-Net."""
+    moved = cnets.CNet.from_config({**cnet.get_config(), "rnet": rnet.signature()})
+    moved.set_weights(cnet.get_weights())
+    if cnet.confidences > 1:
+        _mix(moved.network.get_layer("confidence"), axes.turn**2)
+    return moved
+
+
+def _mix(layer, matrix):
+    """Makes a dense `layer` with outputs y [K] give `matrix` [K, K] y."""
+    kernel, bias = layer.get_weights()
+    layer.set_weights([kernel @ matrix.T, matrix @ bias])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rnet", type=Path, help=".keras file of R-Net, or the folder of a training")
+    parser.add_argument("out", type=Path, help=".keras file to write")
+    parser.add_argument("--cnet", nargs=2, type=Path, metavar=("CNET", "CNET_OUT"), help="likewise of its C-Net")
+    parser.add_argument("--half", action="store_true", help="store half precision")
+    parser.add_argument("--overwrite", action="store_true", help="replace what exists")
+    return command_line.run(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not options.overwrite:
+        files.refuse_existing(options.out, *(options.cnet or ())[1:])
+    old = rnets.load_rnet(options.rnet, rnets.SCULPTED)
+    judge = cnets.load_cnet(options.cnet[0], old) if options.cnet else None
+    axes = principal_axes(read_population())
+    rnet = move_rnet(old, axes, rnets.fingerprint())
+    rnets.save_rnet(rnet, options.out, options.overwrite, options.half)
+    if judge is not None:
+        cnets.save_cnet(move_cnet(judge, axes, rnet), options.cnet[1], options.overwrite, options.half)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
