@@ -10,10 +10,12 @@ Pixels: x right, y down, centre of pixel (row i, column j) at (j + 0.5, i + 0.5)
 """
 
 import math
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_deep3d.detection import networks
 from tf_deep3d.detection.networks import (  # noqa: F401  the points' indices belong to this module's interface
@@ -26,6 +28,7 @@ from tf_deep3d.detection.networks import (  # noqa: F401  the points' indices be
     NOSE_TIP,
     RIGHT_LIDS,
     SHORT_RANGE,
+    BlazeFace,
     Candidates,
     Folder,
 )
@@ -45,6 +48,8 @@ TILE_FACES = 10  # tile side over the smallest face that is found in it
 EASY_FACE = 0.12  # of a tile: where every face is larger, the photo is not searched in smaller tiles
 QUICK_LEVELS = 3  # halvings of the tiles at most, unless thorough
 SMALLEST_FACE = 24  # px
+
+Proposer: TypeAlias = Callable[[np.ndarray, BlazeFace, Similarity], Candidates]
 
 
 class Detection(NamedTuple):
@@ -105,7 +110,7 @@ def detect(
         raise InputError(f"smallest must be a positive number of pixels. Received: {smallest!r}")
     propose = _proposer(backend, folder)
     height, width = image.shape[:2]
-    found = []
+    found: list[Detection] = []
     for tile, regions in _stages(width, height, thorough, smallest):
         if found and not thorough:
             if tile is None:
@@ -215,7 +220,9 @@ def tile_regions(width: int, height: int, level: int, size: int) -> list[Similar
     return [networks.square_region(np.array([x, y]) + side / 2, side, 0.0, size) for y in starts[1] for x in starts[0]]
 
 
-def _stages(width, height, thorough, smallest):
+def _stages(
+    width: int, height: int, thorough: bool, smallest: float
+) -> Iterator[tuple[float | None, list[tuple[BlazeFace, Similarity]]]]:
     """Yields (tile side or None, [(detector, region)]): tiles ever smaller, and between them what is tried on nothing
     found (None): views for a face that fills the photo, and for faces that lie or hang."""
     full, short, longer = FULL_RANGE.size, SHORT_RANGE.size, max(width, height)
@@ -229,7 +236,7 @@ def _stages(width, height, thorough, smallest):
             yield None, [(FULL_RANGE, whole_region(width, height, full, turn=turn)) for turn in turns]
 
 
-def _as_bytes(image):
+def _as_bytes(image: ArrayLike) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"image must be [H, W, 3] with at least one pixel. Received: {list(image.shape)}")
@@ -240,7 +247,7 @@ def _as_bytes(image):
     raise InputError(f"image must be uint8 or float in [0, 1]. Received: {image.dtype}")
 
 
-def _proposer(backend, folder):
+def _proposer(backend: str, folder: Folder) -> Proposer:
     if backend == "litert":
         return partial(networks.propose, folder=folder)
     if backend == "mediapipe":
@@ -271,7 +278,7 @@ def _landmark(image, score, box, keypoints, folder):
     return refine(image, score * networks.sigmoid(presence), points, folder) if presence >= PRESENCE else None
 
 
-def _passes(image, region, folder):
+def _passes(image: np.ndarray, region: Similarity, folder: Folder) -> tuple[np.ndarray, float]:
     """Quick mesh of a region; of the region of its own points as long as that turns, and once where it is not surely
     upright; four times at most."""
     points, presence = networks.mesh(image, region, folder)
@@ -294,14 +301,14 @@ def _side(box):
     return float(np.sqrt(np.prod(box[2:] - box[:2])))
 
 
-def _same(box, other):
+def _same(box: np.ndarray, other: np.ndarray) -> bool:
     """Whether two boxes are one face: they overlap, or one lies in the other."""
     shared = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None).prod()
     smaller = max(min(np.prod(box[2:] - box[:2]), np.prod(other[2:] - other[:2])), 1e-12)
     return shared / smaller > INSIDE or intersection_over_union(box, other[None])[0] > OVERLAP
 
 
-def _add(found, face):
+def _add(found: list[Detection], face: Detection) -> list[Detection]:
     """`found` with `face`, less those that are the same face with a lower score."""
     rivals = [index for index, other in enumerate(found) if _same(face.box, other.box)]
     if any(found[index].score >= face.score for index in rivals):

@@ -10,7 +10,9 @@ Letters: N candidates, A anchors.
 """
 
 import math
+import os
 from collections import defaultdict, deque
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from os import PathLike
@@ -98,7 +100,8 @@ class BlazeFace(NamedTuple):
 
 FULL_RANGE = BlazeFace("face_detection_full_range.tflite", 192, ((48, 1),))
 SHORT_RANGE = BlazeFace("face_detection_short_range.tflite", 128, ((16, 2), (8, 6)))
-NETWORKS = {  # file: shape of the input, lengths of the outputs, largest first
+# File -> shape of the input, lengths of the outputs, largest first.
+NETWORKS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     FULL_RANGE.file: ((192, 192, 3), (36864, 2304)),
     SHORT_RANGE.file: ((128, 128, 3), (14336, 896)),
     MESH_FILE: ((192, 192, 3), (1404, 1)),
@@ -119,11 +122,12 @@ def model_file(name: str, folder: Folder = None) -> Path:
     return path
 
 
-_idle = defaultdict(deque)  # (file name, folder) -> interpreters nobody uses now; append and pop are atomic
+# (file name, folder) -> interpreters nobody uses now; append and pop are atomic
+_idle: defaultdict[tuple[str, Folder], deque[Any]] = defaultdict(deque)
 
 
 @contextmanager
-def _lend(name, folder):
+def _lend(name: str, folder: Folder) -> Generator[Any]:
     """Lends an interpreter to one thread at a time; kept for the life of the process."""
     try:
         lent = _idle[name, folder].pop()
@@ -135,7 +139,7 @@ def _lend(name, folder):
         _idle[name, folder].append(lent)
 
 
-def _open(path):
+def _open(path: Path) -> Any:
     """An interpreter of the file of one of `NETWORKS`; InputError if it is damaged or another network."""
     from ai_edge_litert.interpreter import Interpreter
 
@@ -168,7 +172,7 @@ def run(name: str, values: np.ndarray, folder: Folder = None) -> list[np.ndarray
 
 
 @lru_cache
-def _anchors(detector):
+def _anchors(detector: BlazeFace) -> np.ndarray:
     """Anchor centres [A, 2] in the detector's input pixels, row by row, map by map."""
     centres = []
     for cells, per_cell in detector.grids:
@@ -247,7 +251,7 @@ def square_region(centre: np.ndarray, side: float, angle: float, size: int) -> S
     return Similarity(turn.scale, turn.rotation, (float(x), float(y)))
 
 
-def _angle(start, end):
+def _angle(start: Sequence[float] | np.ndarray, end: Sequence[float] | np.ndarray) -> float:
     return math.atan2(end[1] - start[1], end[0] - start[0])
 
 

@@ -20,13 +20,17 @@ NEAR = 1.5  # sides of the last box that a face may have moved while it was lost
 
 
 class Frame(Protocol):
-    """A picture of a clip: `image` [H, W, 3] uint8 at `time` in s."""
+    """A picture of a clip."""
 
     @property
-    def image(self) -> np.ndarray: ...
+    def image(self) -> np.ndarray:
+        """[H, W, 3] uint8."""
+        ...
 
     @property
-    def time(self) -> float: ...
+    def time(self) -> float:
+        """When it is shown, s."""
+        ...
 
 
 AnyFrame = TypeVar("AnyFrame", bound=Frame)
