@@ -257,7 +257,9 @@ def _proposer(backend: str, folder: Folder) -> Proposer:
     raise InputError(f"backend must be 'litert' or 'mediapipe'. Received: {backend!r}")
 
 
-def _glance(image, score, box, keypoints, folder):
+def _glance(
+    image: np.ndarray, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder
+) -> Detection | None:
     """The `Detection` of one candidate by the attention mesh alone; None where it is not sure, or turns the crop."""
     region = networks.region_of_box(box, keypoints, networks.ATTENTION_SIZE)
     landmarks478, presence = networks.attention_mesh(image, region, folder)
@@ -266,7 +268,9 @@ def _glance(image, score, box, keypoints, folder):
     return describe(score * networks.sigmoid(presence), landmarks478, networks.blendshapes(landmarks478, folder))
 
 
-def _landmark(image, score, box, keypoints, folder):
+def _landmark(
+    image: np.ndarray, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder
+) -> Detection | None:
     """The `Detection` of one candidate, turned if need be; None where the meshes see no face."""
     region = networks.region_of_box(box, keypoints, networks.MESH_SIZE)
     points, presence = _passes(image, region, folder)
@@ -291,13 +295,13 @@ def _passes(image: np.ndarray, region: Similarity, folder: Folder) -> tuple[np.n
     return points, presence
 
 
-def _turn(region, points):
+def _turn(region: Similarity, points: np.ndarray) -> float:
     """Radians, not negative, from a region to that of the points [468+, 2+] which were found in it."""
     refined = networks.region_of_landmarks(points, networks.MESH_SIZE)
     return abs(math.remainder(refined.rotation - region.rotation, 2 * math.pi))
 
 
-def _side(box):
+def _side(box: np.ndarray) -> float:
     return float(np.sqrt(np.prod(box[2:] - box[:2])))
 
 

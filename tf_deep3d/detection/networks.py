@@ -10,7 +10,6 @@ Letters: N candidates, A anchors.
 """
 
 import math
-import os
 from collections import defaultdict, deque
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
