@@ -224,6 +224,12 @@ def test_the_nearest_face_is_the_largest_one(photo):
     assert np.linalg.norm(found.points5 - expected.points5, axis=-1).max() < 0.05 * eyes
 
 
+@pytest.mark.parametrize("degrees", [0, 20, 45, 90, 180, 270])
+def test_the_nearest_face_may_be_turned(photo, found, degrees):
+    picture, transform = moved(photo, 0.8, math.radians(degrees))
+    assert deviation(detection.nearest(picture), transform, found) < 0.05
+
+
 def test_the_nearest_face_may_be_small_or_missing(photo):
     canvas = np.zeros((2000, 2000, 3), np.uint8)
     canvas[100:612, 300:812] = photo

@@ -56,7 +56,7 @@ class Detection(NamedTuple):
     """One face.
 
     Attributes:
-      score: BlazeFace's probability times the quick mesh's, in [0, 1].
+      score: BlazeFace's probability times the mesh's, in [0, 1].
       box: [4] float32 x0, y0, x1, y1, the upright bounding box of the 468 mesh points, px.
       landmarks478: [478, 3] float32: x, y in px; z in px, smaller towards the camera, zero near the head's centre.
         0..467 the mesh, 468..472 the right iris, 473..477 the left one: centre, then the rim's image-right, top,
