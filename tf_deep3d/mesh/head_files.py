@@ -77,7 +77,7 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
     """Colours [V, 3] in [0, 1] of the head's vertices under the light of the face's texture.
 
     At the face's border they are the texture's own. From there the ratio of texture to albedo, the light of the photo,
-    goes on smoothly over the skin; inside the head it is the mean.
+    goes on smoothly over the skin; inside the head it is the mean, and nothing there is brighter than its albedo.
 
     Args:
       head: `Head`.
@@ -97,7 +97,8 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
     edges = np.concatenate([outside[:, [0, 1]], outside[:, [1, 2]], outside[:, [2, 0]]])
     edges = np.concatenate([edges, edges[:, ::-1]])
     count = np.maximum(np.bincount(edges[:, 0], minlength=len(albedo)), 1)[:, None]
-    offset = np.tile(light.mean(0), (len(albedo), 1))
+    offset = np.tile(np.minimum(light.mean(0), 0), (len(albedo), 1))
+    offset[outside] = light.mean(0)
     for _ in range(SPREADING):
         offset[border] = light
         sums = [np.bincount(edges[:, 0], offset[edges[:, 1], c], len(albedo)) for c in range(3)]
