@@ -16,8 +16,9 @@ from tf_deep3d.arrays import Array
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.morphable_model import REGIONS, SCHEMA
 from tf_deep3d.io import archive
-from tf_deep3d.porting.open_face import albedo, geometry, landmarks, lids, people, shape, surface
+from tf_deep3d.porting.open_face import albedo, geometry, landmarks, people, shape, surface
 from tf_deep3d.porting.open_face.canvas import Canvas, canvas
+from tf_deep3d.porting.open_face.mending import mended
 from tf_deep3d.porting.open_face.mesh import Mesh
 from tf_deep3d.porting.open_face.population import SHIPPED, Population, calibrated, read_population
 from tf_deep3d.porting.open_face.sources import Sources, read_sources
@@ -113,7 +114,7 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
         mesh = shapes.mesh
         bar.update(2)
         mean = mesh.refine(shapes.mean)
-        expression, units = lids.mended(sources, shapes.face, shapes.mean, shapes.expression, shapes.blendshapes)
+        expression, units = mended(sources, shapes.face, shapes.mean, shapes.expression, shapes.blendshapes)
         ground = canvas(sources, mesh)
         rng = np.random.default_rng(people.SEED + 2)
         samples = np.stack(list(albedo.sample_albedos(ground, COMPLEXIONS, rng)))

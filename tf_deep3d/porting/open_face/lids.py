@@ -15,8 +15,7 @@ import scipy.sparse as sparse
 from scipy.sparse.linalg import spsolve
 
 from tf_deep3d.arrays import Array
-from tf_deep3d.porting.open_face import geometry, people, shape, surface
-from tf_deep3d.porting.open_face.sources import Sources
+from tf_deep3d.porting.open_face import geometry, people, surface
 from tf_deep3d.porting.open_face.surface import Surface
 
 BLINKS = {"eyeBlinkLeft": 1, "eyeBlinkRight": -1}  # unit -> side of the face, the person's left is positive
@@ -108,32 +107,6 @@ def closing(face: Surface, mean: np.ndarray, blink: np.ndarray, side: int) -> np
     """What closes the eye of the mean face, added to a blink: displacement [C, 3] dm of its control points."""
     own = lids(face, mean, side)
     return -own.follow @ own.gaps(mean, blink)
-
-
-def mended(
-    sources: Sources, face: Surface, mean: np.ndarray, expression: np.ndarray, units: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Expression modes and units whose blinks close the mean face's eyes; all else about them stays.
-
-    Args:
-      sources: `Sources`.
-      face: `surface.Surface` of the face.
-      mean: [C, 3] dm, the mean face's control points.
-      expression: [Ke, C, 3] dm, modes within the span of `shape.expression_targets`.
-      units: [N, C, 3] dm, the ARKit units.
-
-    Returns:
-      (expression, units).
-    """
-    names = shape.expression_targets(sources)
-    moves = people.SCALE * shape.displacements(sources, face, names).reshape(len(names), -1)
-    mixes = np.linalg.lstsq(moves.T, expression.reshape(len(expression), -1).T, rcond=None)[0].T  # [Ke, targets]
-    expression, units = expression.copy(), units.copy()
-    for name, side in BLINKS.items():
-        change = closing(face, mean, units[people.ARKIT.index(name)], side)
-        expression += mixes[:, names.index(f"faceunits/{name}"), None, None] * change
-        units[people.ARKIT.index(name)] += change
-    return expression, units
 
 
 def closings(face: Surface, arrays: dict[str, Array]) -> dict[str, Array]:
