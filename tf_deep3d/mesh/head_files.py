@@ -6,6 +6,8 @@ targets that move it. Names of morph targets are those of a face's file.
 Letters: V vertices, T triangles, S side of the texture in px.
 """
 
+from pathlib import Path
+
 import numpy as np
 
 from tf_deep3d import face as faces
@@ -20,17 +22,20 @@ from tf_deep3d.mesh.mesh import Mesh
 
 DARKEST = 0.02  # added to colours before the logarithm
 SPREADING = 400  # steps by which the texture's light goes on over the skin
+FACE = 0  # the material with the face's texture
 PAINTED = ("skin", "neck cap", "throat", "sockets")  # parts in colours of their vertices where the face does not reach
 NODES = {"teethUpper": "upper teeth", "teethLower": "lower teeth", "tongue": "tongue"}  # name -> part of the head
 
 
-def build(head: Head, coefficients: Coefficients, texture: np.ndarray, name: str = "head", licence: str = "") -> Gltf:
+def build(
+    head: Head, coefficients: Coefficients, texture: np.ndarray | None, name: str = "head", licence: str = ""
+) -> Gltf:
     """The neutral head of a face with ARKit's units as morph targets, and its photo's expression where there is one.
 
     Args:
       head: `Head`.
       coefficients: `Coefficients` of this one face; its pose and light do not matter.
-      texture: [S, S, 3] float in [0, 1] or uint8, of the face, in its texture coordinates.
+      texture: [S, S, 3] float in [0, 1] or uint8, of the face, in its texture coordinates; None for the albedo alone.
       name: of the file's root node.
       licence: goes to `asset.copyright`.
 
@@ -43,21 +48,18 @@ def build(head: Head, coefficients: Coefficients, texture: np.ndarray, name: str
     if np.any(coefficients.expression):
         expressive = heads.unposed_shape(head, coefficients.identity, coefficients.expression)
         targets[PHOTO_EXPRESSION] = (expressive - neutral)[0]
+    albedo = faces.albedo(whole, coefficients.albedo)[0]
     mesh = Mesh(
         vertices=neutral[0],
         triangles=whole.triangles,
         normals=geometry.vertex_normals(neutral, whole.triangles, whole.vertex_corners)[0],
-        colors=continued(head, faces.albedo(whole, coefficients.albedo)[0], texture),
+        colors=np.clip(albedo, 0, 1) if texture is None else continued(head, albedo, texture),
     )
     textured = np.arange(len(whole.triangles)) < len(whole.uv_triangles)
     eyes = head.parts["eyes"]
     skin = textured & ~eyes
     shown = mesh._replace(
-        triangles=whole.triangles[skin],
-        colors=None,
-        uv=whole.uv,
-        uv_triangles=whole.uv_triangles[skin[textured]],
-        texture=texture,
+        triangles=whole.triangles[skin], uv=whole.uv, uv_triangles=whole.uv_triangles[skin[textured]], texture=texture
     )
     file = gltf.build(shown, *_moving(shown, targets), name, licence)
     outside = np.any([head.parts[part] for part in PAINTED], axis=0) & ~textured
@@ -69,8 +71,15 @@ def build(head: Head, coefficients: Coefficients, texture: np.ndarray, name: str
         if bone.name.startswith("eye"):
             own = eyes & np.isin(whole.triangles, bone.vertices).all(1)
             part = shown._replace(triangles=whole.triangles[own], uv=uv, uv_triangles=uv_triangles[own[eyes]])
-            gltf.add_mesh(file, part, *_moving(part, targets), bone.name, material=0)
+            gltf.add_mesh(file, part, *_moving(part, targets), bone.name, material=FACE)
     return file
+
+
+def write_head(
+    folder: Path, name: str, head: Head, coefficients: Coefficients, texture: np.ndarray | None = None
+) -> None:
+    """Writes head.glb of a face into a folder; the other arguments are those of `build`."""
+    gltf.write_glb(folder / "head.glb", build(head, coefficients, texture, name, head.whole.licence))
 
 
 def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray:

@@ -114,7 +114,7 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
         mesh = shapes.mesh
         bar.update(2)
         mean = mesh.refine(shapes.mean)
-        expression, units = mended(sources, shapes.face, shapes.mean, shapes.expression, shapes.blendshapes)
+        expression, units = mended(sources, shapes.face, real.mean, shapes.expression, shapes.blendshapes)
         ground = canvas(sources, mesh)
         rng = np.random.default_rng(people.SEED + 2)
         samples = np.stack(list(albedo.sample_albedos(ground, COMPLEXIONS, rng)))

@@ -1,7 +1,7 @@
 """What the sources' face units do to eyes and lids, put right: blinks close eyes, and gaze turns eyeballs in place.
 
-The sources' blinks pass over the lower lid, and their gazes shift the eyeballs by up to 2 mm. Only units change, and the
-expression modes as sums of units: their number, order and all else about them stay.
+The sources' blinks pass over the lower lid, and their gazes shift the eyeballs by up to 2 mm. Only units change, and
+the expression modes as sums of units: their number, order and all else about them stay.
 """
 
 import numpy as np
