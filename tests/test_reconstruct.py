@@ -35,9 +35,9 @@ def quick(monkeypatch):
 
 
 def test_demo_writes_everything(tmp_path, quick, capsys):
-    assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--level", "1"]) == 0
+    assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--level", "1", "--head"]) == 0
     folder = tmp_path / "out" / "astronaut"
-    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "head.glb"])
     said = capsys.readouterr().out
     assert "astronaut.png ->" in said
     assert "1 face written to" in said
@@ -62,6 +62,8 @@ def test_demo_writes_everything(tmp_path, quick, capsys):
     names = pygltflib.GLTF2().load(str(folder / "face.glb")).meshes[0].extras["targetNames"]
     assert names == [*model.blendshape_names, face_files.PHOTO_EXPRESSION]
     assert len(model.blendshape_names) == 52
+    nodes = [node.name for node in pygltflib.GLTF2().load(str(folder / "head.glb")).nodes]
+    assert nodes == ["astronaut", "skin", "teethUpper", "teethLower", "tongue", "eyeLeft", "eyeRight"]
     with Image.open(folder / "overlay.png") as picture:
         assert picture.width > 5 * picture.height
 
@@ -165,6 +167,15 @@ def test_unusable_models_are_named_before_any_work(tmp_path, capsys, kind):
     assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--model", str(path)]) == 1
     errors = capsys.readouterr().err
     assert "model.npz" in errors
+    assert "Traceback" not in errors
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_head_needs_the_open_face_model(tmp_path, model_file, capsys):
+    command = ["--demo", "--out", str(tmp_path / "out"), "--model", str(model_file), "--head"]
+    assert reconstruct.main(command) == 1
+    errors = capsys.readouterr().err
+    assert "another face model or level of detail" in errors
     assert "Traceback" not in errors
     assert not list((tmp_path / "out").iterdir())
 

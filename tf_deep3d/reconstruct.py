@@ -24,6 +24,7 @@ examples:
   python -m tf_deep3d.reconstruct me.jpg --out faces           writes faces/me/face.obj, face.glb, overlay.png, ...
   python -m tf_deep3d.reconstruct holiday/ 'more/*.png' --all-faces --out faces
   python -m tf_deep3d.reconstruct me.jpg --out faces --level 1 --overwrite
+  python -m tf_deep3d.reconstruct me.jpg --out faces --head    also head.glb: a closed head with teeth, tongue and eyes
   python -m tf_deep3d.reconstruct --set photos/of/me --out faces       all photos of one person make one face: faces/me
   python -m tf_deep3d.reconstruct --set 'trip/*.jpg' --out faces --strategy average --refine 40 --keep-outliers
 
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add_options(parser)
     text = "steps of the fit after R-Net (default: 20; with --set, of all photos together: 0)"
     parser.add_argument("--refine", type=int, metavar="N", help=text)
+    text = "write the whole head, too: head.glb, closed, with teeth, tongue and eyes"
+    parser.add_argument("--head", action="store_true", help=text)
     parser.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
     text = f"with --set: how the photos are weighed; all but average need a C-Net (default: {aggregation.DEFAULT})"
     parser.add_argument("--strategy", choices=list(aggregation.STRATEGIES), help=text)
@@ -79,7 +82,11 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
     if options.set:
         return _album(paths, options)
     return write_faces(
-        paths, options.out, lambda: load_reconstructor(options, options.refine), options.all_faces, options.overwrite
+        paths,
+        options.out,
+        lambda: load_reconstructor(options, options.refine, options.head),
+        options.all_faces,
+        options.overwrite,
     )
 
 
@@ -91,7 +98,7 @@ def _album(paths: list[Path], options: argparse.Namespace) -> int:
     folder = options.out / album_name(options.set)
     if not options.overwrite:
         refuse_existing(folder)
-    reconstructor = load_reconstructor(options)
+    reconstructor = load_reconstructor(options, head=options.head)
     with command_line.stages() as show:
         fused = reconstructor.fuse(paths, options.strategy, options.keep_outliers, options.refine or 0, show)
         outcome = fused.write(folder, options.overwrite, show)

@@ -20,11 +20,12 @@ from tf_deep3d.detection.detector import Detection
 from tf_deep3d.face import blendshapes
 from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.head import Head
 from tf_deep3d.face.landmarks import nme
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.face.reconstruction import Face
 from tf_deep3d.io.files import writing_folder
-from tf_deep3d.mesh import face_files
+from tf_deep3d.mesh import face_files, head_files
 from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh
 
 NUMBERS = "coefficients.json"  # the file by which a folder of a finished face is known
@@ -70,6 +71,7 @@ class Reconstruction:
       report: how the face was made, as data for JSON: "method", "losses" (name -> number), "versions".
       paint: function of the reconstruction that makes its `Appearance` when that is first asked for; None where there
         is no renderer.
+      head: the `Head` around the model, to be written too, or None.
     """
 
     photo: str
@@ -82,6 +84,7 @@ class Reconstruction:
     units: blendshapes.Units | None = None
     report: Mapping[str, Any] = field(default_factory=dict[str, Any])
     paint: "Callable[[Reconstruction], Appearance] | None" = None
+    head: Head | None = None
 
     @cached_property
     def mesh(self) -> Mesh:
@@ -151,7 +154,8 @@ class Reconstruction:
 
         OBJ and PLY have the photo's expression, GLB is the neutral face with the model's blendshapes and the photo's
         expression as morph targets, coefficients.json has the `numbers`. OBJ and GLB have a texture where there is one;
-        else the vertices have colours: shaded ones in the OBJ, the albedo in the GLB and always in the PLY.
+        else the vertices have colours: shaded ones in the OBJ, the albedo in the GLB and always in the PLY. With a
+        `head`, head.glb is the same neutral person as a closed head.
 
         Args:
           folder: to create, with the folders above it; its name becomes that of the meshes.
@@ -165,6 +169,8 @@ class Reconstruction:
         with writing_folder(folder, overwrite) as temporary:
             name = Path(folder).name
             face_files.write_meshes(temporary, name, self.model, self.coefficients, self.texture, shaded)
+            if self.head is not None:
+                head_files.write_head(temporary, name, self.head, self.coefficients, self.texture)
             for file_name, picture in self.appearance.pictures.items():
                 write_picture(temporary / file_name, picture)
             face_files.write_json(temporary / NUMBERS, self.numbers())

@@ -239,7 +239,7 @@ def _finest(arrays: _Arrays) -> _Finest:
         return _Finest(*(field.astype(np.float32) for field in (arrays["mean_shape"], *bases)))
     fields = np.concatenate([arrays["mean_shape"][None], *bases]).astype(np.float32)
     fields = np.swapaxes(fields, 0, 1).reshape(control, -1)
-    fields = _subdivide(arrays, fields, full)
+    fields = subdivide(arrays, fields, full)
     fields = np.ascontiguousarray(np.swapaxes(fields.reshape(len(fields), -1, 3), 0, 1))
     mean, *bases = np.split(fields, np.cumsum([1, *map(len, bases)])[:-1])
     return _Finest(mean[0], *bases)
@@ -296,7 +296,7 @@ def _indices(arrays: _Arrays, name: str, shape: tuple[int | None, ...], bound: i
     return array.astype(np.int32)
 
 
-def _subdivide(arrays: _Arrays, fields: np.ndarray, full: int) -> np.ndarray:
+def subdivide(arrays: _Arrays, fields: np.ndarray, full: int) -> np.ndarray:
     """Applies the subdivision matrices to `fields` [C, F]: [V, F]."""
     step = 0
     while f"{_STEP.format(step)}indptr" in arrays:

@@ -26,8 +26,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_reconstructor(options: argparse.Namespace, refine: int | None = None) -> "FaceReconstructor":
-    """The `FaceReconstructor` of a command line; `refine` is its number of steps, None for the default."""
+def load_reconstructor(
+    options: argparse.Namespace, refine: int | None = None, head: bool = False
+) -> "FaceReconstructor":
+    """The `FaceReconstructor` of a command line.
+
+    Args:
+      options: of `add_options`.
+      refine: its number of steps, None for the default.
+      head: load the head, too.
+    """
     with command_line.quiet():
         from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
 
@@ -37,5 +45,6 @@ def load_reconstructor(options: argparse.Namespace, refine: int | None = None) -
         "level": options.level,
         "method": options.method or ("fit" if options.model and not options.weights else "rnet"),
         "refine": refine,
+        "head": head,
     }
     return FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})

@@ -15,6 +15,7 @@ from keras import ops
 from tf_deep3d import face as faces
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import blendshapes, morphable_model
+from tf_deep3d.face import head as heads
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.fitting import descent
 from tf_deep3d.io.photos import Photo, photo_name
@@ -49,6 +50,7 @@ class Options:
       method: "rnet" regresses, then refines; "fit" starts from the mean face and needs no preset.
       refine: steps of the fit that start from R-Net's answer.
       settings: of the fit.
+      head: load the whole head, too.
 
     Raises:
       InputError: if `refine` is negative.
@@ -60,6 +62,7 @@ class Options:
     method: str = "rnet"
     refine: int = REFINE
     settings: descent.FitSettings = field(default_factory=descent.FitSettings)
+    head: bool = False
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
@@ -84,6 +87,7 @@ class Models(NamedTuple):
       rnet: `RNet`, or None to fit from the mean face.
       cnet: `CNet` of that R-Net, or None.
       units: `blendshapes.Units` of the face model, or None for one without.
+      head: the `Head` around the face model, or None where none is written.
     """
 
     levels: tuple[morphable_model.MorphableModel, ...]
@@ -93,13 +97,14 @@ class Models(NamedTuple):
     rnet: RNet | None = None
     cnet: CNet | None = None
     units: blendshapes.Units | None = None
+    head: heads.Head | None = None
 
 
 def load_models(options: Options) -> Models:
     """Loads `Models` for `options`.
 
     Raises:
-      morphable_model.ModelError, FileNotFoundError: for an unusable model file.
+      morphable_model.ModelError, FileNotFoundError: for an unusable model file, or one that the head does not fit.
       weights.WeightsError: for unusable weights, or those of another face model.
       InputError: for a level of detail that the model does not have.
     """
@@ -112,7 +117,8 @@ def load_models(options: Options) -> Models:
         network = RNet.from_preset(options.preset, fingerprint(options.model))
         judge = _load_cnet(options.preset, network)
     units = blendshapes.units(levels[0]) if len(levels[0].blendshapes) else None
-    return Models(levels, written, unwrap(written), build_recognition(), network, judge, units)
+    head = heads.load(levels[min(heads.LEVEL, len(levels) - 1)]) if options.head else None
+    return Models(levels, written, unwrap(written), build_recognition(), network, judge, units, head)
 
 
 def _load_cnet(preset: str | Path, network: RNet) -> CNet | None:
@@ -275,4 +281,5 @@ def reconstruction_of(
         units=models.units,
         report=report or {},
         paint=partial(paint, portrait, models.atlas),
+        head=models.head,
     )

@@ -41,6 +41,7 @@ class FaceReconstructor:
         level: int = -1,
         method: str = "rnet",
         refine: int = photo.REFINE,
+        head: bool = False,
     ) -> "FaceReconstructor":
         """Loads networks and a face model that belong together.
 
@@ -50,13 +51,14 @@ class FaceReconstructor:
           level: level of detail of the meshes, from 0, the coarsest, or from -1, the finest.
           method: "rnet", or "fit" to search from the mean face without R-Net, which is slower.
           refine: steps of gradient descent after R-Net, 0 for R-Net alone.
+          head: load the whole head, which is then written with each face.
 
         Raises:
           FileNotFoundError: if there is no such preset or file.
           InputError: if a file is unusable, networks and face model do not belong together, or a number is out of
             range.
         """
-        options = photo.Options(preset=preset, model=model, level=level, method=method, refine=refine)
+        options = photo.Options(preset=preset, model=model, level=level, method=method, refine=refine, head=head)
         return cls(options, photo.load_models(options))
 
     def reconstruct(self, photos: Photo | Sequence[Photo], all_faces: bool = False) -> list[Reconstruction]:

@@ -16,7 +16,7 @@ from tf_deep3d.command_line import counted
 from tf_deep3d.face import aggregation, morphable_model
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.io.files import writing_folder
-from tf_deep3d.mesh import face_files
+from tf_deep3d.mesh import face_files, head_files
 from tf_deep3d.mesh.mesh import Mesh
 from tf_deep3d.reconstructed import NUMBERS, write_picture
 from tf_deep3d.reconstruction import appearance
@@ -145,6 +145,8 @@ def write_album(
         skin = merging.merge(views, faces.albedo(model, coefficients.albedo)[0], models.atlas)
         skin = merging.expose(skin, album.coefficients.illumination, importance(album))
         face_files.write_meshes(temporary, folder.name, model, coefficients, skin.image)
+        if models.head is not None:
+            head_files.write_head(temporary, folder.name, models.head, coefficients, skin.image)
         portraits = album_pictures.turned_views(model, coefficients.identity[0], skin.image)
         picture = album_pictures.confidence_picture(folder.name, _lines(album), portraits, _rows(album))
         write_picture(temporary / "confidence.png", picture)
