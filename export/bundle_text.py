@@ -81,9 +81,7 @@ def notice(subject: "Subject") -> str:
     """NOTICE.md of a bundle of `subject` (`bundle.Subject`)."""
     parts = [
         "# NOTICE\n\nOf the code in `python/` and `client.py`: Copyright 2026 the tf_deep3d authors, Apache License "
-        "2.0, http://www.apache.org/licenses/LICENSE-2.0.",
-        "`detector/`: MediaPipe's face detection, face mesh and iris networks, Copyright Google, Apache License 2.0, "
-        "unchanged.",
+        "2.0, http://www.apache.org/licenses/LICENSE-2.0. `detector/` holds the MediaPipe networks.",
     ]
     face_model = subject.face_model or morphable_model.OPEN_FACE
     open_face = rnets.fingerprint(face_model) == rnets.fingerprint()
@@ -91,7 +89,7 @@ def notice(subject: "Subject") -> str:
         parts.append(f"`face.npz` and `saved_model/`: {subject.model.name}, licence: {subject.model.licence}.")
     if not subject.shipped:
         parts.append(f"The weights in `saved_model/` and in the `.tflite` files: licence: {THEIRS}.")
-    names = ["open_face"] if open_face else []
+    names = ["mediapipe", *(["open_face"] if open_face else [])]
     names += [rnets.SHIPPED.stem] if subject.shipped else []
     shipped_cnet = subject.networks.cnet is not None and subject.shipped
     names += [cnets.SHIPPED.stem] if shipped_cnet else []

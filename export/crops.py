@@ -14,7 +14,7 @@ from tf_deep3d import command_line
 from tf_deep3d.data import records, tfrecord
 from tf_deep3d.data.records import MARGIN
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import morphable_model
+from tf_deep3d.face import head, morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import photos
@@ -29,7 +29,7 @@ def rendered(count: int = COUNT) -> Iterator[np.ndarray]:
     """`count` crops of random rendered people, iterable of [224, 224, 3] uint8."""
     from tf_deep3d.data import rendered, rendered_people
 
-    model = morphable_model.load(level=rendered.LEVEL)
+    model = morphable_model.load(level=head.LEVEL)
     made = rendered.render_people(rendered.Settings(count, SEED), model, rendered_people.load_head(model), count)
     for record in tqdm(made, "rendering", count, disable=None):
         yield _center(record["image"])
@@ -52,7 +52,7 @@ def of_records(folder: Path, count: int = COUNT) -> Iterator[np.ndarray]:
 
 def of_photos(paths: Sequence[Path], model: MorphableModel, count: int = COUNT) -> Iterator[np.ndarray]:
     """The largest face of each of `count` photos, evenly spread; those without one are named on standard error."""
-    from tf_deep3d.reconstruction.photo import NoFaceError, portraits_of
+    from tf_deep3d.reconstruction.portraits import NoFaceError, portraits_of
 
     for path in tqdm(paths[:: max(len(paths) // count, 1)][:count], "aligning", disable=None):
         try:

@@ -7,75 +7,62 @@ face model at one level of detail. Everything else is the code of training: dete
 
     runtime = device.load("bundle")
     for face in runtime.reconstruct("me.jpg"):
-        face.face.vertices, face.face.colors, face.landmarks, runtime.arkit(face)["jawOpen"]
+        face.mesh.vertices, face.mesh.colors, face.landmarks, face.arkit["jawOpen"]
+        face.write("faces/me")
+
+A face is the `Reconstruction` of `tf_deep3d.FaceReconstructor`, less the texture, which needs a renderer.
 
 A `Runtime` serves one thread at a time, as LiteRT's interpreters do.
 
 Letters: B batch, M photos of one person, Ki identity modes, L landmarks.
 """
 
+import argparse
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from export.device_bundle import CONFIDENCE, QUANTIZATION, open_bundle
-from tf_deep3d import command_line
+from tf_deep3d import __version__, command_line
 from tf_deep3d import face as faces
-from tf_deep3d.detection import alignment
-from tf_deep3d.detection import detector as detection
+from tf_deep3d.command_line import counted
+from tf_deep3d.detection import alignment, detector
+from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import aggregation, blendshapes, morphable_model
+from tf_deep3d.face import aggregation, blendshapes
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import photos
-from tf_deep3d.io.files import face_folder, folder_names, refuse_existing, writing_folder
-from tf_deep3d.mesh import face_files, gltf
-from tf_deep3d.mesh.obj import write_obj
+from tf_deep3d.io.files import face_folder, folder_names
+from tf_deep3d.io.photos import Photo
+from tf_deep3d.reconstructed import Reconstruction, is_finished
 
 # What a bundle carries, so that this module runs where the project is not installed.
 ROOMS = ("io", "face", "mesh", "detection")  # of `tf_deep3d`: NumPy, Pillow and LiteRT are all they need
 ROOT = Path(__file__).parent.parent
 SOURCES = (
     *("export/__init__.py", "export/device.py", "export/device_bundle.py"),
-    *(f"tf_deep3d/{name}.py" for name in ("__init__", "arrays", "assets", "command_line", "errors")),
+    *(f"tf_deep3d/{name}.py" for name in ("__init__", "arrays", "assets", "command_line", "errors", "reconstructed")),
     *(path.relative_to(ROOT).as_posix() for room in ROOMS for path in sorted((ROOT / "tf_deep3d" / room).glob("*.py"))),
 )
 
 EXAMPLES = """
 examples:
-  python -m export.device bundle me.jpg --out faces                     writes faces/me/face.obj, face.glb, face.json
+  python -m export.device bundle me.jpg --out faces                     writes faces/me/face.obj, face.glb, ..
   python -m export.device bundle holiday/ --all-faces --out faces
   python -m export.device bundle me1.jpg me2.jpg --one-person --out me  both photos give one shape
 
-exit status: 0 if at least one face was written, 1 if none, 2 for a wrong command line.
+exit status: 0 if at least one face was written or is there already, 1 if none, 2 for a wrong command line.
 """
 
 
-class DeviceFace(NamedTuple):
-    """One face of a photo.
-
-    Attributes:
-      detected: `detection.Detection`, photo px.
-      crop: `alignment.Crop`; its transform maps photo px to crop px.
-      coefficients: `Coefficients`, B = 1.
-      confidence: [1, Ki] of C-Net, or None.
-      face: `face.Face`, B = 1: vertices, normals, albedo, shaded colours, and landmarks in crop px.
-      landmarks: [68, 2], of the mesh, photo px.
-    """
-
-    detected: detection.Detection
-    crop: alignment.Crop
-    coefficients: Coefficients
-    confidence: Any
-    face: faces.Face
-    landmarks: np.ndarray
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Runtime:
     """What `load` has read of a bundle.
 
@@ -88,14 +75,14 @@ class Runtime:
       points5: [5, 3] dm, the model's alignment points.
     """
 
-    model: morphable_model.MorphableModel
+    model: MorphableModel
     network: Any
     bytes_in: bool
     units: blendshapes.Units | None
     detector: Path
     points5: np.ndarray
 
-    def regress(self, crops):
+    def regress(self, crops: np.ndarray) -> tuple[Coefficients, np.ndarray | None]:
         """What the networks say of aligned photos.
 
         Args:
@@ -105,7 +92,7 @@ class Runtime:
           (`Coefficients` of B faces, confidence [B, Ki] of C-Net or None).
 
         Raises:
-          ValueError: for pictures of another size.
+          InputError: for pictures of another size.
         """
         crops = np.asarray(crops, np.float32)
         if crops.shape[1:] != (IMAGE_SIZE, IMAGE_SIZE, 3):
@@ -117,68 +104,64 @@ class Runtime:
         confidence = groups.pop(CONFIDENCE, None)
         return Coefficients(**groups), confidence
 
-    def face(self, coefficients):
-        """The `Face` of `Coefficients`."""
-        return faces.reconstruct(self.model, coefficients)
-
-    def reconstruct(self, photo, all_faces=False):
+    def reconstruct(self, photo: Photo, all_faces: bool = False) -> list[Reconstruction]:
         """Reconstructs the faces of a photo.
 
         Args:
           photo: path, bytes of a file, or [H, W, 3] RGB, uint8 or float in [0, 1].
-          all_faces: every face, else the largest (`detection.nearest`).
+          all_faces: every face, else the largest (`detector.nearest`).
 
         Returns:
-          List of `DeviceFace`, largest first; empty if there is no face.
+          List of `Reconstruction`, largest first; empty if there is no face.
 
         Raises:
           photos.PhotoError, OSError: if the photo cannot be read.
-          ValueError: for an array of another shape or type.
         """
-        image = photo if isinstance(photo, np.ndarray) else photos.read_photo(photo)
+        image = photos.as_pixels(photo)
         if all_faces:
-            found = detection.detect(image, folder=self.detector)
+            found = detector.detect(image, folder=self.detector)
         else:
-            found = filter(None, [detection.nearest(image, folder=self.detector)])
-        return [self._reconstruct(image, detected) for detected in found]
+            found = [face for face in [detector.nearest(image, folder=self.detector)] if face is not None]
+        return [self._reconstruct(photos.photo_name(photo), image, detected) for detected in found]
 
-    def arkit(self, portrait):
-        """Weights in [0, 1] of the ARKit units of a `DeviceFace`, by name; empty for a face model without units."""
-        if self.units is None:
-            return {}
-        weights = blendshapes.weights(self.units, portrait.coefficients.expression)[0][0]
-        return dict(zip(self.units.names, weights.tolist(), strict=True))
-
-    def together(self, portraits):
+    def together(self, apart: Sequence[Reconstruction]) -> list[Reconstruction]:
         """The same faces with one shape, where the photos show one person.
 
         Args:
-          portraits: list of `DeviceFace`, of M photos.
+          apart: of M photos.
 
         Returns:
-          List of `DeviceFace` with a shared identity: weighed by the confidences, or else their mean.
+          List of `Reconstruction` with a shared identity: weighed by the confidences, or else their mean.
         """
-        identity = np.stack([one.coefficients.identity[0] for one in portraits])[None]
-        confidence, strategy = None, "average"
-        if all(one.confidence is not None for one in portraits):
-            confidence, strategy = np.stack([one.confidence[0] for one in portraits])[None], "elementwise"
-        shared = aggregation.aggregate(identity, confidence, strategy=strategy).astype(np.float32)
-        return [
-            self._build(one.detected, one.crop, one.coefficients._replace(identity=shared), one.confidence)
-            for one in portraits
-        ]
+        identity = np.stack([one.coefficients.identity[0] for one in apart])[None]
+        known = [one.confidence for one in apart if one.confidence is not None]
+        if len(known) == len(apart):
+            shared = aggregation.aggregate(identity, np.stack(known)[None], strategy="elementwise")
+        else:
+            shared = aggregation.aggregate(identity, None, strategy="average")
+        return [self._with_identity(one, shared.astype(np.float32)) for one in apart]
 
-    def _reconstruct(self, image, detected):
+    def _with_identity(self, one: Reconstruction, identity: np.ndarray) -> Reconstruction:
+        coefficients = one.coefficients._replace(identity=identity)
+        return replace(one, coefficients=coefficients, face=faces.reconstruct(self.model, coefficients))
+
+    def _reconstruct(self, name: str, image: np.ndarray, detected: Detection) -> Reconstruction:
         crop = alignment.align(image, detected.points5, self.points5)
-        return self._build(detected, crop, *self.regress(crop.image[None]))
+        coefficients, confidence = self.regress(crop.image[None])
+        return Reconstruction(
+            photo=name,
+            model=self.model,
+            coefficients=coefficients,
+            face=faces.reconstruct(self.model, coefficients),
+            detected=detected,
+            crop=crop,
+            confidence=None if confidence is None else confidence[0],
+            units=self.units,
+            report={"method": "rnet", "versions": {"tf_deep3d": __version__, "numpy": np.__version__}},
+        )
 
-    def _build(self, detected, crop, coefficients, confidence):
-        face = self.face(coefficients)
-        landmarks = crop.transform.inverse().apply(face.landmarks[0])
-        return DeviceFace(detected, crop, coefficients, confidence, face, landmarks)
 
-
-def load(bundle, quantization=None, confidence=False, threads=1):
+def load(bundle: str | Path, quantization: str | None = None, confidence: bool = False, threads: int = 1) -> Runtime:
     """Reads a bundle.
 
     Args:
@@ -208,47 +191,14 @@ def load(bundle, quantization=None, confidence=False, threads=1):
     )
 
 
-def write_face(folder, photo, portrait, runtime, overwrite=False):
-    """Writes one face into `folder`, which appears whole or not at all.
-
-    face.obj has the photo's expression and its light (shaded colours of the vertices); face.glb is the neutral face in
-    unlit colours, with the blendshapes and the photo's expression as morph targets; face.json has the numbers.
-
-    Args:
-      folder: to create.
-      photo: name of the photo.
-      portrait: `DeviceFace`.
-      runtime: `Runtime` that made it.
-      overwrite: replace an existing folder.
-
-    Raises:
-      FileExistsError: if the folder exists and `overwrite` is false.
-    """
-    model = runtime.model
-    meshes = face_files.meshes(model, portrait.coefficients)
-    shaded, albedo = (np.clip(colors[0], 0, 1) for colors in (portrait.face.colors, portrait.face.albedo))
-    expressive, still = (
-        mesh._replace(uv=None, uv_triangles=None, colors=colors)
-        for mesh, colors in zip(meshes[:2], (shaded, albedo), strict=True)
-    )
-    record = face_files.describe(photo, portrait, model, portrait.coefficients, portrait.face)
-    record["arkit"] = {name: round(weight, 6) for name, weight in runtime.arkit(portrait).items()}
-    name = Path(folder).name
-    with writing_folder(folder, overwrite) as temporary:
-        write_obj(temporary / "face.obj", expressive, name, model.licence)
-        weights = {face_files.PHOTO_EXPRESSION: 1.0}
-        gltf.write_glb(temporary / "face.glb", gltf.build(still, meshes[2], weights, name, model.licence))
-        face_files.write_json(temporary / "face.json", record)
-
-
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     return command_line.run(
         _run, _parser().parse_args(arguments), interrupted="Interrupted; what was written is complete."
     )
 
 
-def _parser():
+def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser(
         prog="python -m export.device",
         description="Reconstructs the faces of photos with an exported bundle, without TensorFlow.",
@@ -266,52 +216,52 @@ def _parser():
     return parser
 
 
-def _run(options):
+def _run(options: argparse.Namespace) -> int:
     if options.threads < 1:
         raise InputError(f"threads must be positive. Received: {options.threads}")
     paths = photos.find_photos(options.photos, leave_out=options.out)
     with command_line.quiet():
         runtime = load(options.bundle, options.quantization, options.one_person, options.threads)
-    names = folder_names(paths)
-    waiting, failed, written = [], 0, 0
-    for path, name in zip(paths, names, strict=True):
+    waiting: list[tuple[Path, Path, Reconstruction]] = []  # (photo, folder, face)
+    there = failed = written = 0
+    for path, name in zip(paths, folder_names(paths), strict=True):
+        if not options.overwrite and not options.one_person and is_finished(options.out / name):
+            there += 1
+            continue
         try:
-            if not options.overwrite:
-                refuse_existing(options.out / name)
             begin = time.perf_counter()
-            with command_line.quiet():
-                found = runtime.reconstruct(path, options.all_faces)
+            found = runtime.reconstruct(path, options.all_faces)
             if not found:
                 raise InputError("no face found")
-        except (ValueError, OSError) as error:
+        except (InputError, OSError) as error:
             failed += 1
             print(f"{path}: {error}", file=sys.stderr)
             continue
-        folders = [face_folder(name, number) for number in range(1, len(found) + 1)]
-        print(f"{path}: {len(found)} face{'s' * (len(found) > 1)} in {1e3 * (time.perf_counter() - begin):.0f} ms")
-        waiting += [(options.out / folder, path, face) for folder, face in zip(folders, found, strict=True)]
+        print(f"{path}: {counted(len(found), 'face')} in {1e3 * (time.perf_counter() - begin):.0f} ms")
+        waiting += [(path, options.out / face_folder(name, number), face) for number, face in enumerate(found, 1)]
         if not options.one_person:
-            written += _write(waiting, runtime, options)
+            written += _write(waiting, options.overwrite)
             waiting = []
     if waiting:
-        shared = runtime.together([face for _, _, face in waiting])
-        waiting = [(folder, path, face) for (folder, path, _), face in zip(waiting, shared, strict=True)]
-        written += _write(waiting, runtime, options)
+        shared = runtime.together([face for *_, face in waiting])
+        waiting = [(path, folder, face) for (path, folder, _), face in zip(waiting, shared, strict=True)]
+        written += _write(waiting, options.overwrite)
     print(
-        f"{written} face{'s' * (written != 1)} written to {options.out}"
-        + (f", {failed} photos without one" if failed else "")
+        f"{counted(written, 'face')} written to {options.out}"
+        + f", {counted(failed, 'photo')} without one" * bool(failed)
+        + f"; {counted(there, 'photo')} already there, pass --overwrite to make them again" * bool(there)
     )
-    return 0 if written else 1
+    return 0 if written or there else 1
 
 
-def _write(waiting, runtime, options):
+def _write(waiting: Sequence[tuple[Path, Path, Reconstruction]], overwrite: bool) -> int:
     """Number of faces that could be written; why others could not is said."""
     written = 0
-    for folder, path, face in waiting:
+    for path, folder, face in waiting:
         try:
-            write_face(folder, path.name, face, runtime, options.overwrite)
+            face.write(folder, overwrite)
             written += 1
-        except (ValueError, OSError) as error:
+        except OSError as error:
             print(f"{path}: {error}", file=sys.stderr)
     return written
 

@@ -5,14 +5,15 @@ A bundle comes from anywhere: it is read within bounds, and nothing outside its 
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingTypeStubs]
 
 from tf_deep3d.command_line import muted
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.coefficients import LIGHTINGS, Layout
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -42,7 +43,9 @@ class Bundle(NamedTuple):
     detector: Path
 
 
-def open_bundle(bundle, quantization=None, confidence=False, threads=1):
+def open_bundle(
+    bundle: str | Path, quantization: str | None = None, confidence: bool = False, threads: int = 1
+) -> Bundle:
     """Reads a `Bundle`; arguments and errors as of `device.load`."""
     bundle = Path(bundle)
     manifest = read_manifest(bundle)
@@ -51,13 +54,16 @@ def open_bundle(bundle, quantization=None, confidence=False, threads=1):
         network, face = _inside(bundle, chosen["file"]), _inside(bundle, manifest["face"]["file"])
         detector = _inside(bundle, manifest["detector"]["files"][0]).parent
         lighting = manifest["lighting"]
+        known = lighting in LIGHTINGS
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise BundleError(f"{bundle / MANIFEST} lacks an entry. Received: {type(error).__name__}: {error}") from error
+    if not known:
+        raise BundleError(f"{bundle / MANIFEST} must have a lighting of {sorted(LIGHTINGS)}. Received: {lighting!r}")
     model = morphable_model.load(face)
     return Bundle(model, *_open_network(network, model.layout(lighting), threads), detector)
 
 
-def read_manifest(bundle):
+def read_manifest(bundle: Path) -> dict[str, Any]:
     """The manifest of a bundle as a dict; BundleError if it is missing, too large, damaged or of another schema."""
     path = bundle / MANIFEST
     if not path.is_file():
@@ -65,16 +71,18 @@ def read_manifest(bundle):
     if path.stat().st_size > MAX_MANIFEST:
         raise BundleError(f"{path} may have {MAX_MANIFEST} bytes. Received: {path.stat().st_size}")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is no JSON. Received: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        found = manifest.get("schema") if isinstance(manifest, dict) else type(manifest).__name__
-        raise BundleError(f"{path} must have schema {SCHEMA}. Received: {found!r}")
-    return manifest
+    if not isinstance(manifest, dict):
+        raise BundleError(f"{path} must have schema {SCHEMA}. Received: {type(manifest).__name__!r}")
+    entries = cast(dict[str, Any], manifest)
+    if entries.get("schema") != SCHEMA:
+        raise BundleError(f"{path} must have schema {SCHEMA}. Received: {entries.get('schema')!r}")
+    return entries
 
 
-def _choose(listed, quantization, confidence):
+def _choose(listed: list[dict[str, str]], quantization: str | None, confidence: bool) -> dict[str, str]:
     """The manifest's entry of the network to run."""
     fit = [entry for entry in listed if quantization in (None, entry["quantization"])]
     if not fit:
@@ -84,7 +92,7 @@ def _choose(listed, quantization, confidence):
     return min(fit, key=lambda entry: (entry["network"] != wanted, entry["quantization"] != QUANTIZATION))
 
 
-def _inside(bundle, name):
+def _inside(bundle: Path, name: str) -> Path:
     """Path of a file that the manifest names; never one outside the bundle."""
     path = (bundle / name).resolve()
     if not path.is_relative_to(bundle.resolve()):
@@ -94,15 +102,15 @@ def _inside(bundle, name):
     return path
 
 
-def _open_network(path, layout, threads):
+def _open_network(path: Path, layout: Layout, threads: int) -> tuple[Any, bool]:
     """(Runner of the network's signature, whether its pictures are uint8)."""
     if path.stat().st_size > MAX_NETWORK:
         raise BundleError(f"{path} may have {MAX_NETWORK} bytes. Received: {path.stat().st_size}")
     try:
         with muted():  # XNNPACK says that it is there
-            interpreter = Interpreter(str(path), num_threads=threads)
+            interpreter: Any = Interpreter(str(path), num_threads=threads)
             interpreter.allocate_tensors()
-        runner = interpreter.get_signature_runner()
+        runner: Any = interpreter.get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"{path} is no network with one signature. Received: {error}") from error
     picture = runner.get_input_details().get("images")

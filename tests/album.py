@@ -9,7 +9,7 @@ from tf_deep3d.detection import detector
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.mesh.mesh import to_uint8
-from tf_deep3d.reconstruction import photo
+from tf_deep3d.reconstruction import photo, portraits
 from tf_deep3d.reconstruction.album import sightings
 from tf_deep3d.rendering import renderer
 from tf_deep3d.texture.atlas import unwrap
@@ -57,12 +57,13 @@ def synthetic_sightings(folder, models, truth, **change):
         points = face.landmarks[i]
         box = np.concatenate([points.min(0), points.max(0)])
         mesh = np.pad(dense[i], ((0, 0), (0, 1)))
-        detected = detector.Detection(1.0, box, mesh, points, five[i])
-        portrait = photo.portrait_of(path, np.asarray(Image.open(path)), detected, model)
+        detected = detector.Detection(1.0, box, mesh, points, five[i], np.zeros(51))
+        portrait = portraits.portrait_of(path, np.asarray(Image.open(path)), detected, model)
         seen = truth._replace(**change)
         found.append(
             sightings.Sighting(
                 photo=path,
+                file=path.name,
                 name=path.stem,
                 detected=detected,
                 scale=portrait.crop.transform.scale,

@@ -19,7 +19,8 @@ from tf_deep3d.fitting import descent
 from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.io import archive
 from tf_deep3d.mesh import face_files
-from tf_deep3d.reconstruction import results
+
+FILES = ["coefficients.json", "face.glb", "face.mtl", "face.obj", "face.ply", "overlay.png", "texture.png"]
 
 
 @pytest.fixture
@@ -34,10 +35,12 @@ def quick(monkeypatch):
 
 
 def test_demo_writes_everything(tmp_path, quick, capsys):
-    assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--level", "1"]) == 0
+    assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--level", "1", "--head"]) == 0
     folder = tmp_path / "out" / "astronaut"
-    assert sorted(path.name for path in folder.iterdir()) == sorted(results.FILES)
-    assert "astronaut.png ->" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "head.glb"])
+    said = capsys.readouterr().out
+    assert "astronaut.png ->" in said
+    assert "1 face written to" in said
 
     model = morphable_model.load(level=1)
     record = json.loads((folder / "coefficients.json").read_text(encoding="utf-8"))
@@ -45,6 +48,7 @@ def test_demo_writes_everything(tmp_path, quick, capsys):
     distance = np.subtract(record["landmarks68_photo_px"], record["detected_landmarks68_photo_px"])
     assert np.linalg.norm(distance[17:], axis=-1).mean() < 10  # both in px of the photo
     assert record["method"] == "rnet"
+    assert list(record["arkit"]) == list(model.blendshape_names)
     assert record["pose"]["yaw_degrees"] == pytest.approx(np.degrees(record["coefficients"]["angles"][1]), abs=1e-3)
 
     obj = trimesh.load(folder / "face.obj", process=False)
@@ -58,6 +62,8 @@ def test_demo_writes_everything(tmp_path, quick, capsys):
     names = pygltflib.GLTF2().load(str(folder / "face.glb")).meshes[0].extras["targetNames"]
     assert names == [*model.blendshape_names, face_files.PHOTO_EXPRESSION]
     assert len(model.blendshape_names) == 52
+    nodes = [node.name for node in pygltflib.GLTF2().load(str(folder / "head.glb")).nodes]
+    assert nodes == ["astronaut", "skin", "teethUpper", "teethLower", "tongue", "eyeLeft", "eyeRight"]
     with Image.open(folder / "overlay.png") as picture:
         assert picture.width > 5 * picture.height
 
@@ -72,6 +78,26 @@ def test_existing_results_are_kept_unless_told(tmp_path, quick, capsys):
     assert reconstruct.main(["--demo", "--out", str(tmp_path), "--overwrite", "--level", "0"]) == 0
     assert not kept.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["astronaut"]
+
+
+def test_a_rerun_goes_on_where_it_ended(tmp_path, quick, capsys, monkeypatch):
+    """Finished photos are done: they are neither failures nor made again, and nothing is loaded for them."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    (photos / "sub").mkdir(parents=True)
+    Image.fromarray(data.astronaut()).save(photos / "a.png")
+    command = [str(photos), "--out", str(out), "--level", "0"]
+    assert reconstruct.main(command) == 0
+    before = (out / "a" / "face.ply").stat().st_mtime_ns
+    Image.fromarray(data.astronaut()[:, ::-1]).save(photos / "sub" / "b.png")
+    capsys.readouterr()
+    assert reconstruct.main(command) == 0
+    said = capsys.readouterr()
+    assert f"1 face written to {out}; 1 photo already there, pass --overwrite to make them again" in said.out
+    assert not said.err
+    monkeypatch.setattr(reconstruct, "load_reconstructor", None)
+    assert reconstruct.main(command) == 0
+    assert capsys.readouterr().out.startswith(f"0 faces written to {out}; 2 photos already there")
+    assert (out / "a" / "face.ply").stat().st_mtime_ns == before
 
 
 def test_one_good_photo_among_bad_ones(tmp_path, quick, capsys):
@@ -141,6 +167,15 @@ def test_unusable_models_are_named_before_any_work(tmp_path, capsys, kind):
     assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--model", str(path)]) == 1
     errors = capsys.readouterr().err
     assert "model.npz" in errors
+    assert "Traceback" not in errors
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_head_needs_the_open_face_model(tmp_path, model_file, capsys):
+    command = ["--demo", "--out", str(tmp_path / "out"), "--model", str(model_file), "--head"]
+    assert reconstruct.main(command) == 1
+    errors = capsys.readouterr().err
+    assert "another face model or level of detail" in errors
     assert "Traceback" not in errors
     assert not list((tmp_path / "out").iterdir())
 

@@ -36,12 +36,13 @@ def _run(options: argparse.Namespace) -> int:
 
         from tf_deep3d.data import rendered
         from tf_deep3d.data.rendered_people import load_head
+        from tf_deep3d.face import head as heads
         from tf_deep3d.face import morphable_model
 
     rendered.refuse_existing(options.out, options.overwrite)
     backgrounds = rendered.find_pictures(options.backgrounds)
     settings = rendered.Settings(options.count, options.seed, options.photos_each, backgrounds, options.validation)
-    model = morphable_model.load(level=rendered.LEVEL)
+    model = morphable_model.load(level=heads.LEVEL)
     head = load_head(model, options.head)
     counts = rendered.write_dataset(options.out, settings, model, head, options.overwrite)
     if options.show > 0:

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Trains R-Net or C-Net from prepared photos.",
         epilog=EXAMPLES,
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="name of a preset, as rnet_mobilenet, or a YAML file")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a preset, as rnet_mobilenet, or a YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     parser.add_argument("--run", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME OF THE CONFIG)")
     parser.add_argument("--overwrite", action="store_true", help="begin anew in a folder that holds another run")

@@ -25,12 +25,14 @@ def main():
     repeat = parser.parse_args().repeat
     photo = data.astronaut()
     face = detector.detect(photo)[0]
-    region = networks.region_of_landmarks(face.landmarks478)
+    quick = networks.region_of_landmarks(face.landmarks478, networks.MESH_SIZE)
+    fine = networks.region_of_landmarks(face.landmarks478, networks.ATTENTION_SIZE)
     rows = [
         ("full range, whole photo", lambda: networks.propose(photo, networks.FULL_RANGE, whole(photo, 192))),
         ("short range, whole photo", lambda: networks.propose(photo, networks.SHORT_RANGE, whole(photo, 128))),
-        ("mesh, one pass", lambda: networks.mesh(photo, region)),
-        ("irises, both", lambda: networks.irises(photo, face.landmarks478[:468])),
+        ("mesh", lambda: networks.mesh(photo, quick)),
+        ("attention mesh", lambda: networks.attention_mesh(photo, fine)),
+        ("blendshapes", lambda: networks.blendshapes(face.landmarks478)),
         ("align 224, upright", lambda: alignment.align(photo, face.points5, MODEL5)),
         ("align 224, turned", lambda: alignment.align(photo, face.points5, MODEL5, roll_limit=0.0)),
     ]

@@ -23,6 +23,7 @@ import json, resource, sys
 import numpy as np
 from export import device
 from tf_deep3d.detection import alignment, detector
+from tf_deep3d.face import blendshapes, reconstruct
 from tf_deep3d.io import photos
 bundle, photo, quantization, threads, repeat = sys.argv[1:]
 runtime = device.load(bundle, quantization, threads=int(threads))
@@ -45,8 +46,8 @@ print(json.dumps({
     "detect": min(times(lambda: detector.nearest(image, runtime.detector))),
     "align": min(times(lambda: alignment.align(image, face.detected.points5, runtime.points5))),
     "network": min(times(lambda: runtime.regress(crop))),
-    "mesh": min(times(lambda: runtime.face(face.coefficients))),
-    "arkit": min(times(lambda: runtime.arkit(face))),
+    "mesh": min(times(lambda: reconstruct(runtime.model, face.coefficients))),
+    "arkit": min(times(lambda: blendshapes.weights(runtime.units, face.coefficients.expression))),
     "whole": min(whole), "median": float(np.median(whole)), "start_up_s": started, "peak_mb": peak,
 }))
 """

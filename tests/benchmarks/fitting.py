@@ -25,6 +25,7 @@ def main():
     from PIL import Image
     from skimage import data
 
+    from tf_deep3d.reconstructed import Reconstruction
     from tf_deep3d.reconstruction import photo
 
     options = photo.Options()
@@ -37,9 +38,12 @@ def main():
             for path in paths:
                 Image.fromarray(data.astronaut()).save(path)
             start = time.perf_counter()
-            outcomes = list(photo.reconstruct_photos(paths, Path(folder) / "out", options, models))
+            found = list(photo.reconstruct_photos(paths, options, models))
+            failed = [each for each in found if isinstance(each.face, Exception)]
+            for each in found:
+                if isinstance(each.face, Reconstruction):
+                    each.face.write(Path(folder) / "out" / f"{count}-{each.photo}")
             seconds = time.perf_counter() - start
-            failed = [outcome for outcome in outcomes if isinstance(outcome, photo.Failure)]
             if failed:
                 raise RuntimeError(f"every photo must succeed. Received: {failed}")
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -16,7 +16,7 @@ from tf_deep3d.detection import detector, resampling, skin
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.io import photos
-from tf_deep3d.reconstruction import photo as pipeline
+from tf_deep3d.reconstruction.portraits import portraits_of
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def by_source(listed):
 
 def test_record_is_the_portrait_with_a_margin(tmp_path, astronaut, made):
     Image.fromarray(astronaut).save(tmp_path / "photo.png")
-    [portrait] = pipeline.portraits_of(tmp_path / "photo.png", morphable_model.load())
+    [portrait] = portraits_of(tmp_path / "photo.png", morphable_model.load())
     inner = slice(records.MARGIN, records.MARGIN + 224)
     assert made["image"].shape == (320, 320, 3)
     difference = np.abs(made["image"][inner, inner].astype(int) - portrait.crop.image * 255)

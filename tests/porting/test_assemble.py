@@ -121,6 +121,7 @@ def test_plain_albedo(tmp_path):
         ({"identity": HEAD.identity[:, 1:]}, r"identity must have the shape \(None, 4182, 3\)"),
         ({"expression": HEAD.expression[:0]}, "expression must have 1 to 1000 modes. Received: 0"),
         ({"albedo": HEAD.albedo * np.nan}, "albedo must be finite"),
+        ({"albedo_basis": None}, "must have albedo modes. Received: none"),
         ({"triangles": HEAD.triangles + 1}, "triangles must lie in"),
         ({"uv": HEAD.uv[:5], "uv_triangles": HEAD.triangles}, "uv_triangles must lie in"),
         ({"vertices": HEAD.vertices[:0]}, "vertices. Received: 0"),

@@ -155,7 +155,8 @@ unknown = [name for name, value in bad.items() if not np.isfinite(float(value))]
 assert unknown == ([] if settings.precision == "mixed_float16" else ["loss"]), bad
 for old, new in zip(before, after, strict=True):
     np.testing.assert_array_equal(old, new)
-assert any((ops.convert_to_numpy(weight) != old).any() for weight, old in zip(built.rnet.trainable_weights, after))
+moved = any((ops.convert_to_numpy(weight) != old).any() for weight, old in zip(built.rnet.trainable_weights, after))
+assert moved or settings.precision == "mixed_float16"  # whose scale has not come down yet
 """
 
 

@@ -1,12 +1,13 @@
 """Pictures of random people with exact coefficients, as records (`records`).
 
 People (`rendered_people`) stand before random backgrounds, as a camera might see them. Hair and clothes are colours and
-bulges of the head beyond the face; the face itself is exactly what its coefficients say.
+bulges of the head beyond the face; the face itself is exactly what its coefficients say, but for eyeballs that turn
+rigidly. Open lips show teeth and tongue.
 """
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from tf_deep3d.data import records, tfrecord
 from tf_deep3d.data.rendered_people import Head, generator, sample_one
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import Face, lighting
+from tf_deep3d.face import head as heads
 from tf_deep3d.face.camera import FOCAL, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import files, photos
 from tf_deep3d.rendering import pictures, renderer
 
-LEVEL = 1  # of detail, the head's
 SIZE = records.RECORD_SIZE
 BATCH = 16  # pictures rendered at once
 SMOOTHING = 0.5  # px, least blur of a picture, in place of antialiasing
@@ -137,11 +138,11 @@ def pose_head(head: Head, person: Coefficients, rng: np.random.Generator) -> Fac
       person: `Coefficients` without the batch dimension.
       rng: random generator of hair and clothes.
     """
-    whole, person = head.whole, _batched(person)
+    person, rest = _batched(person), head.face
     bulge, cover, paint = _dress(head, rng)
-    rest = head.face
-    dressed = replace(whole, mean_shape=np.concatenate([whole.mean_shape[:rest], whole.mean_shape[rest:] + bulge]))
-    face = faces.reconstruct(dressed, person, camera())
+    shape = heads.unposed_shape(head.anatomy, person.identity, person.expression)
+    shape[:, rest:] += bulge
+    face = faces.reconstruct(head.whole, person, camera(), shape=shape)
     albedo = face.albedo.copy()
     albedo[:, rest:] += cover * (paint - albedo[:, rest:])
     light = lighting.irradiance(face.normals, person.illumination)
@@ -149,9 +150,9 @@ def pose_head(head: Head, person: Coefficients, rng: np.random.Generator) -> Fac
 
 
 def _dress(head: Head, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hair and clothes of the rest of the head: offsets [R, 3] dm, opacity [R, 1], colours [R, 3]."""
-    face = head.face
-    place, scalp, clothes = head.whole.mean_shape[face:], head.scalp[face:, None], head.clothes[face:, None]
+    """Hair, clothes and teeth of the rest of the head: offsets [R, 3] dm, opacity [R, 1], colours [R, 3]."""
+    face, anatomy = head.face, head.anatomy
+    place, scalp, clothes = head.whole.mean_shape[face:], anatomy.scalp[face:, None], anatomy.clothes[face:, None]
     style = rng.choice(["bald", "short", "thick"], p=[0.2, 0.5, 0.3])
     smooth, fine = _waves(place, 3, rng)[:, None], _waves(place, 25, rng)[:, None]
     color = HAIR[rng.choice(len(HAIR), p=HAIR_SHARES)] * np.exp(rng.normal(0, 0.2))
@@ -164,6 +165,9 @@ def _dress(head: Head, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray
     cloth = rng.uniform(0.02, 0.9) * rng.uniform(0.3, 1, 3) * (1 + 0.1 * fine)
     paint = np.where(clothes > 0.5, cloth, color * np.exp(0.35 * fine + 0.2 * smooth))
     cover = np.maximum(hair, clothes * (rng.uniform() < 0.85))
+    teeth = np.unique(head.whole.triangles[anatomy.parts["upper teeth"] | anatomy.parts["lower teeth"]]) - face
+    tone = rng.uniform(0.7, 1.1) * np.array([1.0, 1.0, rng.uniform(0.85, 1.05)])
+    paint[teeth], cover[teeth] = head.whole.mean_albedo[face:][teeth] * tone, 1
     return bulge.astype(np.float32), cover.astype(np.float32), np.clip(paint, 0, 1).astype(np.float32)
 
 

@@ -1,28 +1,24 @@
 """Random people with exact coefficients: the full head around the open face model, faces, poses and light.
 
-A head is a `MorphableModel` whose first vertices are those of the face model, so that the face that is rendered is
-exactly the one that its coefficients describe. Every person is drawn from a random generator of its own.
+The first vertices of a head are those of the face model, so that the face that is rendered is the one that its
+coefficients describe, vertex for vertex but for the eyeballs, which turn rigidly. Every person is drawn from a random
+generator of its own.
 """
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sparse
 from scipy.spatial import KDTree
 
-from tf_deep3d import assets
 from tf_deep3d import face as faces
 from tf_deep3d.detection import alignment
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry, lighting
+from tf_deep3d.face import head as heads
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.face.morphable_model import ModelError, MorphableModel
-from tf_deep3d.io import archive
+from tf_deep3d.face.morphable_model import MorphableModel
 
-OPEN_HEAD = assets.find("open_head.npz")
-SCHEMA = 1
 POINT_NOISE = 1.3  # px, standard deviation of the five points that the alignment goes by
 HAIRLINE = 0.45  # dm, within which hair rises to its full thickness
 LUMINANCE = np.array([0.299, 0.587, 0.114])
@@ -31,59 +27,34 @@ _STEPS, _TOLERANCE = 20, 1e-4  # of the alignment, px
 
 
 class Head(NamedTuple):
-    """The face model with the rest of the head.
+    """A head that plays random people.
 
     Attributes:
-      whole: `MorphableModel` of the head. Its first vertices and triangles are the face's, and so are its landmarks
-        and regions; it has no blendshapes, and texture coordinates for the face's triangles only.
-      face: number of its vertices that are the face's.
-      scalp: [V] in [0, 1], where hair grows.
+      anatomy: `face.head.Head` with shoulders.
       volume: [V] in [0, 1], share of its thickness that hair has, 0 at the hairline.
-      clothes: [V] in [0, 1], what clothes cover.
-      complexions: [n, Kt], albedo coefficients of random people.
       units: name of an ARKit unit -> expression coefficients [Ke] that come nearest to it.
       five: (mean [5, 3], identity [Ki, 5, 3], expression [Ke, 5, 3]) of the alignment's five points, dm.
     """
 
-    whole: MorphableModel
-    face: int
-    scalp: np.ndarray
+    anatomy: heads.Head
     volume: np.ndarray
-    clothes: np.ndarray
-    complexions: np.ndarray
     units: dict[str, np.ndarray]
     five: tuple[np.ndarray, np.ndarray, np.ndarray]
 
+    @property
+    def whole(self) -> MorphableModel:
+        """`MorphableModel` of the head; its first vertices are the face's."""
+        return self.anatomy.whole
+
+    @property
+    def face(self) -> int:
+        """Number of its vertices that are the face's."""
+        return self.anatomy.face
+
 
 def load_head(model: MorphableModel, path: str | Path | None = None) -> Head:
-    """Puts the rest of the head around the face model.
-
-    Args:
-      model: the open face model at the level of detail the head was made for, 1.
-      path: file of `porting.open_head`, by default the shipped one.
-
-    Returns:
-      `Head`.
-
-    Raises:
-      FileNotFoundError: if there is no such file.
-      ModelError: if the file is no head, or belongs to another face model or level of detail.
-    """
-    path = Path(path or OPEN_HEAD)
-    try:
-        arrays = archive.read_arrays(path)
-        if int(arrays["schema"]) != SCHEMA or "border_vertices" not in arrays:
-            raise ModelError(f"{path} is no head of schema {SCHEMA}. Received: {arrays['schema']}")
-        vertices, border = len(model.mean_shape), arrays["border_vertices"]
-        fits = vertices == int(arrays["face_vertices"]) and model.level == int(arrays["level"])
-        if not fits or np.abs(model.mean_shape[border] - arrays["border_positions"]).max() > 1e-3:
-            received = f"{model.name}, level {model.level}, {vertices} vertices"
-            raise ModelError(f"{path} belongs to another face model or level of detail. Received: {received}")
-        whole = _join(model, arrays)
-        scalp, clothes = (np.pad(arrays[name] / np.float32(255), (vertices, 0)) for name in ("scalp", "clothes"))
-        complexions = arrays["complexions"].astype(np.float32)
-    except (archive.ArchiveError, KeyError) as error:
-        raise ModelError(f"{path} is no usable head. Received: {error}") from error
+    """Puts a head with shoulders around the face model; arguments and errors as of `face.head.load`."""
+    anatomy = heads.load(model, path, shoulders=True)
     flat = model.expression_basis.reshape(len(model.expression_basis), -1).astype(np.float64)
     nearest = np.linalg.solve(flat @ flat.T, flat @ model.blendshapes.reshape(len(model.blendshapes), -1).T).T
     five = tuple(
@@ -91,40 +62,10 @@ def load_head(model: MorphableModel, path: str | Path | None = None) -> Head:
         for each in (model.mean_shape[None], model.identity_basis, model.expression_basis)
     )
     units = dict(zip(model.blendshape_names, nearest, strict=True))
-    bare = whole.mean_shape[scalp < 0.1]
-    share = np.clip(KDTree(bare).query(whole.mean_shape)[0] / HAIRLINE, 0, 1)
+    place, scalp = anatomy.whole.mean_shape, anatomy.scalp
+    share = np.clip(KDTree(place[scalp < 0.1]).query(place)[0] / HAIRLINE, 0, 1)
     volume = scalp * (share * share * (3 - 2 * share)).astype(np.float32)
-    return Head(whole, vertices, scalp, volume, clothes, complexions, units, (five[0][0], *five[1:]))
-
-
-def _join(model: MorphableModel, arrays: dict[str, np.ndarray]) -> MorphableModel:
-    """The `MorphableModel` of face and rest."""
-    control = len(arrays["mean_shape"])
-    triplet = (arrays[f"subdivision_{name}"] for name in ("weights", "indices", "indptr"))
-    matrix = sparse.csr_matrix(tuple(triplet), (len(arrays["mean_albedo"]), control))
-
-    def around(name: str) -> np.ndarray:
-        values = arrays[name].astype(np.float32).reshape(-1, control, 3)
-        rest = np.stack([matrix @ each for each in values]).astype(np.float32)
-        return np.concatenate([getattr(model, name).reshape(len(values), -1, 3), rest], 1)
-
-    triangles = np.concatenate([model.triangles, arrays["triangles"].astype(np.int32)])
-    rest_albedo = arrays["albedo_basis"] * arrays["albedo_scale"][:, None, None]
-    mean_shape = around("mean_shape")[0]
-    padding = (0, len(mean_shape) - len(model.mean_shape))
-    return replace(
-        model,
-        mean_shape=mean_shape,
-        identity_basis=around("identity_basis"),
-        expression_basis=around("expression_basis"),
-        mean_albedo=np.concatenate([model.mean_albedo, arrays["mean_albedo"]]),
-        albedo_basis=np.concatenate([model.albedo_basis, rest_albedo.astype(np.float32)], 1),
-        triangles=triangles,
-        vertex_corners=geometry.corners_around(triangles, len(mean_shape)),
-        regions={name: np.pad(region, padding) for name, region in model.regions.items()},
-        blendshape_names=(),
-        blendshapes=np.zeros((0, *mean_shape.shape), np.float32),
-    )
+    return Head(anatomy, volume, units, (five[0][0], *five[1:]))
 
 
 def sample(
@@ -163,7 +104,7 @@ def sample_one(
     if they are given."""
     identity = np.clip(rng.normal(size=len(model.identity_basis)), -3, 3)
     expression = sample_expression(head.units, rng)
-    first, second = head.complexions[rng.integers(0, len(head.complexions), 2)]
+    first, second = head.anatomy.complexions[rng.integers(0, len(head.anatomy.complexions), 2)]
     share = rng.uniform(0, 0.4)
     albedo = (1 - share) * first + share * second + 0.1 * rng.normal(size=len(first))
     if person is not None:

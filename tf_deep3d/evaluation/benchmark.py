@@ -29,7 +29,7 @@ from tf_deep3d.evaluation.result_files import Details, read_result
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
-from tf_deep3d.reconstruction import photo
+from tf_deep3d.reconstruction.portraits import BATCH, NoFaceError, Portrait, portraits_of
 
 PORTRAITS = 128  # in memory, for cases that share photos
 
@@ -48,7 +48,7 @@ class Case(NamedTuple):
       measure: `Prediction` -> `Measurement`.
       sections: titles of the tables, besides that of all cases, which the case counts in.
       neutral: the truth has no expression: a method that can leaves the expression out.
-      portraits: tuple of `photo.Portrait`, of the photos with a face; empty too if nobody looked yet.
+      portraits: tuple of `Portrait`, of the photos with a face; empty too if nobody looked yet.
       face: (x, y) px in the photos where the face is that has the truth, or None for the largest.
       unusable: why there is nothing to measure, e.g. a damaged file; empty text for a whole case.
     """
@@ -60,7 +60,7 @@ class Case(NamedTuple):
     measure: Callable[[Prediction], Measurement]
     sections: tuple[str, ...] = ()
     neutral: bool = False
-    portraits: tuple[photo.Portrait, ...] = ()
+    portraits: tuple[Portrait, ...] = ()
     face: tuple[float, float] | None = None
     unusable: str = ""
 
@@ -150,7 +150,7 @@ def run(
         for method in methods
     }
     results: Results = {method.name: [] for method in methods}
-    seen: dict[tuple, photo.Portrait | None] = {}
+    seen: dict[tuple, Portrait | None] = {}
     for batch in _batches(cases):
         missing = {m.name: [case for case in batch if not _is_done(m, folders[m.name], case)] for m in methods}
         wanted = {case.name for method in methods if method.detects for case in missing[method.name]}
@@ -177,11 +177,11 @@ def run(
 
 
 def _batches(cases: Iterable[Case]) -> Iterator[list[Case]]:
-    """Lists of cases with about `photo.BATCH` photos."""
+    """Lists of cases with about `BATCH` photos."""
     batch = []
     for case in cases:
         batch.append(case)
-        if sum(len(each.photos) for each in batch) >= photo.BATCH:
+        if sum(len(each.photos) for each in batch) >= BATCH:
             yield batch
             batch = []
     if batch:
@@ -206,9 +206,7 @@ def _is_done(method: Method, folder: Path, case: Case) -> bool:
     return found is not None and not (method.retries and found["numbers"] is None)
 
 
-def _portraits(
-    case: Case, model: MorphableModel, seen: dict[tuple, photo.Portrait | None]
-) -> tuple[photo.Portrait, ...]:
+def _portraits(case: Case, model: MorphableModel, seen: dict[tuple, Portrait | None]) -> tuple[Portrait, ...]:
     """The portraits of a case; `seen` keeps them without windows, (path, place) -> portrait or None."""
     keys = [(path, case.face) for path in case.photos]
     if len(seen) + len(keys) > PORTRAITS:
@@ -216,14 +214,14 @@ def _portraits(
     for path, place in keys:
         if (path, place) not in seen:
             seen[path, place] = None
-            with contextlib.suppress(photo.NoFaceError, photos.PhotoError):
+            with contextlib.suppress(NoFaceError, photos.PhotoError):
                 seen[path, place] = _portrait(path, model, place)._replace(window=None)
     return tuple(portrait for key in keys if (portrait := seen[key]) is not None)
 
 
-def _portrait(path: Path, model: MorphableModel, place: tuple[float, float] | None) -> photo.Portrait:
+def _portrait(path: Path, model: MorphableModel, place: tuple[float, float] | None) -> Portrait:
     """The face of a photo that is nearest to a place (x, y), or the largest."""
-    found = photo.portraits_of(path, model, all_faces=place is not None)
+    found = portraits_of(path, model, all_faces=place is not None)
     if place is None:
         return found[0]
     return min(found, key=lambda portrait: np.linalg.norm(portrait.detected.landmarks68.mean(0) - place))

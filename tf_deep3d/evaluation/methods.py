@@ -27,6 +27,7 @@ from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import pose
 from tf_deep3d.models import rnet
 from tf_deep3d.reconstruction import photo
+from tf_deep3d.reconstruction.portraits import BATCH, Portrait, observe
 from tf_deep3d.rendering import renderer
 
 SINGLE = "single"  # method beside the strategies: every photo of a set for itself
@@ -34,7 +35,7 @@ KEPT = 4096  # faces whose coefficients are in memory
 NO_FACE, DIVERGED = "no face found", "the fit of the face diverged"
 
 # `Portrait`s [M] -> their `Coefficients`, and C-Net's name -> confidences [M, K or 1].
-Regressor: TypeAlias = Callable[[Sequence[photo.Portrait]], tuple[Coefficients, dict[str, np.ndarray]]]
+Regressor: TypeAlias = Callable[[Sequence[Portrait]], tuple[Coefficients, dict[str, np.ndarray]]]
 
 
 def own_method(name: str, models: photo.Models, options: photo.Options, weights: str | None = None) -> Method:
@@ -64,8 +65,8 @@ def own_method(name: str, models: photo.Models, options: photo.Options, weights:
     if kind == "mean":
         settings = replace(settings, stages=())
 
-    def regress(portraits: Sequence[photo.Portrait]) -> Coefficients:
-        observation = photo.observe(portraits)
+    def regress(portraits: Sequence[Portrait]) -> Coefficients:
+        observation = observe(portraits)
         if kind == "mean":
             return pose.initial_coefficients(models.levels[-1], observation.landmarks, settings.lighting, settings.jaw)
         return photo.solve(observation, options, models).coefficients
@@ -74,7 +75,7 @@ def own_method(name: str, models: photo.Models, options: photo.Options, weights:
         portraits = [portrait for case in cases for portrait in case.portraits]
         if not portraits:
             return [NO_FACE] * len(cases)
-        batches = [portraits[i : i + photo.BATCH] for i in range(0, len(portraits), photo.BATCH)]
+        batches = [portraits[i : i + BATCH] for i in range(0, len(portraits), BATCH)]
         parts = [Coefficients(*map(np.asarray, regress(batch))) for batch in batches]
         rows = Coefficients(*(np.concatenate(group) for group in zip(*parts, strict=True)))
         ends = np.cumsum([len(case.portraits) for case in cases])
@@ -98,15 +99,15 @@ def regressor(network: Any, judges: Mapping[str, Any]) -> Regressor:
     """
     known: dict[tuple[Path, bytes], tuple[np.ndarray, ...]] = {}
 
-    def regress(portraits: Sequence[photo.Portrait]) -> tuple[Coefficients, dict[str, np.ndarray]]:
+    def regress(portraits: Sequence[Portrait]) -> tuple[Coefficients, dict[str, np.ndarray]]:
         keys = [_key(portrait) for portrait in portraits]
         new = {key: portrait for key, portrait in zip(keys, portraits, strict=True) if key not in known}
         if len(known) + len(new) > KEPT:
             known.clear()
             new = dict(zip(keys, portraits, strict=True))
         wanted = list(new.items())
-        for start in range(0, len(wanted), photo.BATCH):
-            batch = wanted[start : start + photo.BATCH]
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
             coefficients, features = network.regress(np.stack([portrait.crop.image for _, portrait in batch]))
             found = (*coefficients, *(judge(features) for judge in judges.values()))
             rows = zip(*(ops.convert_to_numpy(each) for each in found), strict=True)
@@ -118,7 +119,7 @@ def regressor(network: Any, judges: Mapping[str, Any]) -> Regressor:
     return regress
 
 
-def _key(portrait: photo.Portrait) -> tuple[Path, bytes]:
+def _key(portrait: Portrait) -> tuple[Path, bytes]:
     """Which face of which photo a portrait shows: a photo may have several."""
     return portrait.photo, np.asarray(portrait.detected.landmarks68).tobytes()
 
@@ -163,7 +164,7 @@ def set_method(name: str, model: MorphableModel, regress: Regressor, identity: M
 def prediction(
     model: MorphableModel,
     coefficients: Coefficients,
-    portraits: Sequence[photo.Portrait],
+    portraits: Sequence[Portrait],
     neutral: bool = False,
     identity: np.ndarray | None = None,
 ) -> Prediction | str:
@@ -172,7 +173,7 @@ def prediction(
     Args:
       model: `MorphableModel`.
       coefficients: `Coefficients` [M], NumPy; photos whose coefficients are not finite do not count.
-      portraits: M `photo.Portrait`s.
+      portraits: M `Portrait`s.
       neutral: leave the expression out of the shape.
       identity: [K], by default the mean over the photos. Expression and albedo are means too.
 

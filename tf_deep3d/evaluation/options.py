@@ -115,9 +115,8 @@ def parser(program: str, examples: str, foreign: Sequence[ForeignMethods]) -> ar
         description="Measures reconstruction methods against known truth: geometry, landmarks, pose, colours.",
         epilog=examples,
     )
-    benchmarks = found.add_subparsers(
-        dest="benchmark", required=True, metavar="BENCHMARK", parser_class=command_line.parser
-    )
+    made: Any = command_line.parser  # a function, where argparse's types want a class
+    benchmarks = found.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK", parser_class=made)
     for name, (text, own) in BENCHMARKS.items():
         sub = benchmarks.add_parser(name, help=text, description=text, epilog=examples)
         if name not in WITHOUT_DATA:

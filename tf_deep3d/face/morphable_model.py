@@ -88,6 +88,19 @@ class MorphableModel:
     blendshape_names: tuple[str, ...]
     blendshapes: Array
 
+    @classmethod
+    def from_preset(cls, preset: str | Path = "open_face", level: int = -1) -> "MorphableModel":
+        """A face model at one level of detail.
+
+        Args:
+          preset: "open_face", the shipped model, which comes before a file of that name; or the path of a model file.
+          level: from 0, the coarsest, or from -1, the finest.
+
+        Raises:
+          FileNotFoundError, ModelError: as of `load`.
+        """
+        return load(None if preset == "open_face" else preset, level)
+
     def layout(self, lighting: str = "rgb") -> Layout:
         """The `Layout` of this model's coefficients."""
         return Layout(len(self.identity_basis), len(self.expression_basis), len(self.albedo_basis), lighting)
@@ -226,7 +239,7 @@ def _finest(arrays: _Arrays) -> _Finest:
         return _Finest(*(field.astype(np.float32) for field in (arrays["mean_shape"], *bases)))
     fields = np.concatenate([arrays["mean_shape"][None], *bases]).astype(np.float32)
     fields = np.swapaxes(fields, 0, 1).reshape(control, -1)
-    fields = _subdivide(arrays, fields, full)
+    fields = subdivide(arrays, fields, full)
     fields = np.ascontiguousarray(np.swapaxes(fields.reshape(len(fields), -1, 3), 0, 1))
     mean, *bases = np.split(fields, np.cumsum([1, *map(len, bases)])[:-1])
     return _Finest(mean[0], *bases)
@@ -283,7 +296,7 @@ def _indices(arrays: _Arrays, name: str, shape: tuple[int | None, ...], bound: i
     return array.astype(np.int32)
 
 
-def _subdivide(arrays: _Arrays, fields: np.ndarray, full: int) -> np.ndarray:
+def subdivide(arrays: _Arrays, fields: np.ndarray, full: int) -> np.ndarray:
     """Applies the subdivision matrices to `fields` [C, F]: [V, F]."""
     step = 0
     while f"{_STEP.format(step)}indptr" in arrays:

@@ -74,6 +74,7 @@ def reconstruct(
     camera: Camera | None = None,
     xp: Namespace = np,
     landmarks: str = "ibug68",
+    shape: Array | None = None,
 ) -> Face:
     """Builds the faces of `coefficients`.
 
@@ -83,6 +84,7 @@ def reconstruct(
       camera: `Camera`, by default that of the aligned 224 px photo.
       xp: array namespace.
       landmarks: name of the model's landmark set.
+      shape: [B, V, 3] dm, unposed, in place of that of the coefficients.
 
     Returns:
       `Face`.
@@ -91,7 +93,8 @@ def reconstruct(
       KeyError: if the model has no such landmark set.
     """
     camera = camera or Camera()
-    shape = unposed_shape(model, coefficients.identity, coefficients.expression, xp)
+    if shape is None:
+        shape = unposed_shape(model, coefficients.identity, coefficients.expression, xp)
     vertices = pose(shape, coefficients.angles, coefficients.translation, xp)
     normals = geometry.vertex_normals(vertices, model.triangles, model.vertex_corners, xp)
     reflectance = albedo(model, coefficients.albedo, xp)

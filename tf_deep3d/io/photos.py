@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -222,3 +223,30 @@ def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if rows:
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
+
+
+# Path of a file, its bytes, or [H, W, 3] RGB, uint8 or float in [0, 1].
+Photo: TypeAlias = str | os.PathLike[str] | bytes | np.ndarray
+
+
+def as_pixels(photo: Photo) -> np.ndarray:
+    """The pixels [H, W, 3] uint8 of a photo that may be an array already.
+
+    Raises:
+      PhotoError: for an array of another shape or type; else as of `read_photo`.
+      OSError: the file cannot be opened.
+    """
+    if not isinstance(photo, np.ndarray):
+        return read_photo(photo)
+    if photo.ndim != 3 or photo.shape[2] != 3 or 0 in photo.shape:
+        raise PhotoError(f"a photo must be [H, W, 3] with at least one pixel. Received: {list(photo.shape)}")
+    if photo.dtype == np.uint8:
+        return photo
+    if not np.issubdtype(photo.dtype, np.floating):
+        raise PhotoError(f"a photo must be uint8 or float in [0, 1]. Received: {photo.dtype}")
+    return np.round(np.clip(np.nan_to_num(photo), 0, 1) * 255).astype(np.uint8)
+
+
+def photo_name(photo: Photo, unnamed: str = "") -> str:
+    """The file name of a photo, or `unnamed` if it has none."""
+    return Path(photo).name if isinstance(photo, str | os.PathLike) else unnamed

@@ -1,4 +1,4 @@
-"""What is written about a face by every runtime: its meshes in two expressions, and its numbers.
+"""The meshes of a face in two expressions, as every runtime writes them.
 
 Letters: V vertices.
 """
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tf_deep3d import face as faces
-from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import vertex_normals
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.face.reconstruction import Face
+from tf_deep3d.mesh import gltf
 from tf_deep3d.mesh.mesh import Mesh
+from tf_deep3d.mesh.obj import write_obj
+from tf_deep3d.mesh.ply import write_ply
 
 PHOTO_EXPRESSION = "photoExpression"  # the morph target that turns the neutral mesh into the photo's expression
 
@@ -52,39 +53,40 @@ def meshes(
     return expressive, still, targets | {PHOTO_EXPRESSION: (shape - neutral)[0]}
 
 
-def describe(
-    photo: str, portrait: Any, model: MorphableModel, coefficients: Coefficients, face: Face
-) -> dict[str, Any]:
-    """A face in numbers that JSON can hold.
+def write_meshes(
+    folder: Path,
+    name: str,
+    model: MorphableModel,
+    coefficients: Coefficients,
+    texture: np.ndarray | None = None,
+    colors: np.ndarray | None = None,
+) -> None:
+    """Writes face.obj, face.ply and face.glb of a face, facing the viewer.
+
+    OBJ and PLY have its expression. GLB is neutral, with the blendshapes, and the expression where there is one, as
+    morph targets. Without a texture OBJ and GLB have colours of the vertices, as the PLY always has.
 
     Args:
-      photo: name of the photo.
-      portrait: has `detected`, a `detection.Detection`, and `crop`, an `alignment.Crop`.
+      folder: to write into; a texture becomes texture.png beside the OBJ.
+      name: of the face.
       model: `MorphableModel`.
-      coefficients: `Coefficients` of this one face.
-      face: `Face` of them.
-
-    Returns:
-      Dict; angles in degrees say so, lengths are px of the photo or dm.
+      coefficients: `Coefficients` of this one face; its pose and light do not matter.
+      texture: [S, S, 3] in the model's texture coordinates, or None.
+      colors: [V, 3] in [0, 1] of the OBJ without a texture; by default the albedo, as in PLY and GLB.
     """
-    transform = portrait.crop.transform
-    pitch, yaw, roll = (float(angle) for angle in np.degrees(coefficients.angles[0]))
-    return {
-        "photo": photo,
-        "box": numbers(portrait.detected.box),
-        "coefficients": {name: numbers(group[0]) for name, group in coefficients._asdict().items()},
-        "pose": {"pitch_degrees": pitch, "yaw_degrees": yaw, "roll_degrees": roll},
-        "camera": {"size_px": IMAGE_SIZE, "focal_px": FOCAL, "distance_dm": CAMERA_DISTANCE},
-        "crop_from_photo": {
-            "scale": transform.scale,
-            "rotation_radians": transform.rotation,
-            "translation_px": list(transform.translation),
-            "share_outside_photo": float(portrait.crop.outside),
-        },
-        "landmarks68_photo_px": numbers(transform.inverse().apply(face.landmarks[0])),
-        "detected_landmarks68_photo_px": numbers(portrait.detected.landmarks68),
-        "model": {"name": model.name, "level": model.level, "licence": model.licence},
-    }
+    expressive, still, targets = meshes(model, coefficients, texture)
+    reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
+    bare = expressive._replace(texture=None, uv=None, uv_triangles=None, colors=reflectance)
+    if texture is None:
+        expressive = bare if colors is None else bare._replace(colors=colors)
+        still = still._replace(uv=None, uv_triangles=None, colors=reflectance)
+    write_obj(folder / "face.obj", expressive, name, model.licence, texture_name="texture.png")
+    write_ply(folder / "face.ply", bare, name, model.licence)
+    weights = {PHOTO_EXPRESSION: 1.0}
+    if not np.any(coefficients.expression):
+        targets.pop(PHOTO_EXPRESSION)
+        weights = {}
+    gltf.write_glb(folder / "face.glb", gltf.build(still, targets, weights, name, model.licence))
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -48,23 +48,56 @@ def build(
     extras: Mapping[str, Any] | None = None,
     image_format: str = "png",
 ) -> Gltf:
-    """Builds one mesh with a matt material, an embedded texture and named morph targets; its node is `HEAD`.
-
-    glTF knows one index per corner: a vertex with several texture points is split. Morph targets that move less than
-    half of the mesh are stored sparsely. The material is double-sided, because a face model is an open surface.
-    Colours of the vertices are written only where there is no texture, since glTF would multiply the two.
+    """Builds a file with one mesh, see `add_mesh`; its node is `HEAD`.
 
     Args:
+      mesh, morph_targets, weights, name, image_format: of the mesh.
+      licence: goes to `asset.copyright`.
+      extras: JSON values by name, go to `asset.extras`.
+
+    Returns:
+      `Gltf`, for `write_glb`.
+
+    Raises:
+      ValueError: for arrays of wrong shapes or values, or another image format.
+    """
+    asset: dict[str, Any] = {"version": "2.0", "generator": "tf_deep3d"}
+    asset |= {"copyright": licence} if licence else {}
+    asset |= {"extras": dict(extras)} if extras else {}
+    lists: dict[str, Any] = {name: [] for name in ("nodes", "meshes", "materials", "accessors", "bufferViews")}
+    tree = {"asset": asset, "scene": 0, "scenes": [{"nodes": [HEAD]}], **lists}
+    gltf = Gltf(tree, bytearray())
+    add_mesh(gltf, mesh, morph_targets, weights, name, image_format)
+    return gltf
+
+
+def add_mesh(
+    gltf: Gltf,
+    mesh: Mesh,
+    morph_targets: Mapping[str, ArrayLike] | None = None,
+    weights: Mapping[str, float] | None = None,
+    name: str = "face",
+    image_format: str = "png",
+    material: int | None = None,
+) -> int:
+    """Appends one mesh with a matt material, an embedded texture and named morph targets.
+
+    Its node is the scene's first, `HEAD`, or else a child of it, which moves along. glTF knows one index per corner: a
+    vertex with several texture points is split. Morph targets that move less than half of the mesh are stored sparsely.
+    The material is double-sided, because a face model is an open surface. Colours of the vertices are written only
+    where there is no texture, since glTF would multiply the two.
+
+    Args:
+      gltf: `Gltf`, which is changed.
       mesh: `Mesh`; written in metres.
       morph_targets: name -> displacements [V, 3] in dm at full weight.
       weights: name -> weight that a morph target is shown with when the file is opened, else 0.
       name: of the mesh and its node.
-      licence: goes to `asset.copyright`.
-      extras: JSON values by name, go to `asset.extras`.
       image_format: of the texture, "png" (lossless) or "jpeg" (smaller).
+      material: of an earlier mesh that shows the same texture, instead of a new one.
 
     Returns:
-      `Gltf`, for `write_glb`.
+      The number of its material.
 
     Raises:
       ValueError: for arrays of wrong shapes or values, or another image format.
@@ -79,34 +112,34 @@ def build(
     weights = weights or {}
     if not weights.keys() <= targets.keys():
         raise ValueError(f"weights must name morph targets. Received: {sorted(weights)}")
-    asset: dict[str, Any] = {"version": "2.0", "generator": "tf_deep3d"}
-    asset |= {"copyright": licence} if licence else {}
-    asset |= {"extras": dict(extras)} if extras else {}
-    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
-    tree: dict[str, Any] = {
-        "asset": asset,
-        "scene": 0,
-        "scenes": [{"nodes": [HEAD]}],
-        "nodes": [{"name": name, "mesh": 0}],
-        "materials": [{"name": "face", "doubleSided": True, "pbrMetallicRoughness": surface}],
-        "accessors": [],
-        "bufferViews": [],
-    }
-    gltf = Gltf(tree, bytearray())
+    tree = gltf.tree
     owner, primitive = _add_primitive(gltf, mesh)
-    shape: dict[str, Any] = {"name": name, "primitives": [primitive]}
+    entry: dict[str, Any] = {"name": name, "primitives": [primitive]}
     if targets:
         primitive["targets"] = [{"POSITION": _add_displacements(gltf, d[owner])} for d in targets.values()]
         shown = [float(weights.get(target, 0.0)) for target in targets]
-        shape |= {"weights": shown, "extras": {"targetNames": list(targets)}}
-    tree["meshes"] = [shape]
-    if mesh.texture is not None:
-        view = _add_view(gltf, encode(mesh.texture, image_format))
-        surface["baseColorTexture"] = {"index": 0}
-        tree["images"] = [{"name": "texture", "bufferView": view, "mimeType": IMAGE_FORMATS[image_format]}]
+        entry |= {"weights": shown, "extras": {"targetNames": list(targets)}}
+    primitive["material"] = _add_material(gltf, name, mesh.texture, image_format) if material is None else material
+    tree["nodes"].append({"name": name, "mesh": len(tree["meshes"])})
+    tree["meshes"].append(entry)
+    if len(tree["nodes"]) > 1:
+        tree["nodes"][HEAD].setdefault("children", []).append(len(tree["nodes"]) - 1)
+    return primitive["material"]
+
+
+def _add_material(gltf: Gltf, name: str, texture: np.ndarray | None, image_format: str) -> int:
+    """Appends a matt material, with a texture [S, S, 3] uint8 or without, and returns its number."""
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
+    tree = gltf.tree
+    if texture is not None:
+        view = _add_view(gltf, encode(texture, image_format))
+        images, textures = tree.setdefault("images", []), tree.setdefault("textures", [])
         tree["samplers"] = [{"magFilter": _LINEAR, "minFilter": _MIPMAPS, "wrapS": _CLAMP, "wrapT": _CLAMP}]
-        tree["textures"] = [{"sampler": 0, "source": 0}]
-    return gltf
+        surface["baseColorTexture"] = {"index": len(textures)}
+        textures.append({"sampler": 0, "source": len(images)})
+        images.append({"name": "texture", "bufferView": view, "mimeType": IMAGE_FORMATS[image_format]})
+    tree["materials"].append({"name": name, "doubleSided": True, "pbrMetallicRoughness": surface})
+    return len(tree["materials"]) - 1
 
 
 def write_glb(path: str | os.PathLike[str], gltf: Gltf, overwrite: bool = False) -> None:
@@ -181,7 +214,7 @@ def _add_primitive(gltf: Gltf, mesh: Mesh) -> tuple[np.ndarray, dict[str, Any]]:
         for name, (values, bounds) in attributes.items()
     }
     corners = add_accessor(gltf, _narrow(indices.reshape(-1)), _INDEX_BUFFER)
-    return owner, {"attributes": accessors, "indices": corners, "material": 0}
+    return owner, {"attributes": accessors, "indices": corners}
 
 
 def _add_view(gltf: Gltf, data: bytes, target: int | None = None) -> int:

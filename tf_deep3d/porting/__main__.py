@@ -15,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from tf_deep3d import command_line
 from tf_deep3d.face import morphable_model
@@ -28,10 +29,12 @@ PROGRAM = "python -m tf_deep3d.porting"
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_line.parser(PROGRAM, __doc__)
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND", parser_class=command_line.parser)
+    made: Any = command_line.parser  # a function, where argparse's types want a class
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND", parser_class=made)
 
     def add(kind: str, module: ModuleType, file: str, **counts: int) -> argparse.ArgumentParser:
-        sub = kinds.add_parser(kind, help=module.__doc__.splitlines()[0], description=module.__doc__)
+        text = str(module.__doc__)
+        sub = kinds.add_parser(kind, help=text.splitlines()[0], description=text)
         sub.add_argument("file", type=Path, metavar="FILE", help=file)
         sub.add_argument("out", type=Path, metavar="OUT", help=".npz to write")
         sub.add_argument("--overwrite", action="store_true", help="replace OUT")

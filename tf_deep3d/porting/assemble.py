@@ -155,6 +155,8 @@ def model_arrays(source: Source) -> dict[str, Array]:
     albedo, albedo_basis = source.albedo, source.albedo_basis
     if albedo is None:
         albedo, albedo_basis = plain_albedo(regions)
+    if albedo_basis is None:
+        raise PortingError("a model with an albedo must have albedo modes. Received: none")
     blendshapes = np.zeros((0, len(vertices), 3)) if source.blendshapes is None else source.blendshapes
     arrays = {
         "schema": np.int64(SCHEMA),

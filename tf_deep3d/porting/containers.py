@@ -136,7 +136,7 @@ def read_hdf5(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    node = file
+    node: Any = file
     for part in name.split("/"):
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
@@ -184,7 +184,7 @@ def read_obj(path: str | Path) -> Polygons:
     lines, name = _lines(path), Path(path).name
     vertices = _rows(lines, b"v ", 3, name)
     uv = _rows(lines, b"vt ", 2, name) if any(line.startswith(b"vt ") for line in lines) else None
-    corners, materials, material = [], [], ""
+    corners, materials, material, line = [], [], "", b""
     try:
         for line in lines:
             if line.startswith(b"usemtl "):
@@ -199,9 +199,10 @@ def read_obj(path: str | Path) -> Polygons:
         raise PortingError(f"{name}: a polygon cannot be read. Received: {line[:80]!r}") from error
     corners = np.array(corners, np.int64).reshape(-1, 3, 2)
     triangles = _resolve(corners[..., 0], len(vertices), f"{name}: the polygons' vertices")
-    textured = uv is not None and corners[..., 1].all()
-    uv_triangles = _resolve(corners[..., 1], len(uv), f"{name}: the polygons' texture points") if textured else None
-    return Polygons(vertices, triangles, uv if textured else None, uv_triangles, np.array(materials))
+    if uv is None or not corners[..., 1].all():
+        return Polygons(vertices, triangles, None, None, np.array(materials))
+    uv_triangles = _resolve(corners[..., 1], len(uv), f"{name}: the polygons' texture points")
+    return Polygons(vertices, triangles, uv, uv_triangles, np.array(materials))
 
 
 def _lines(path: str | Path) -> list[bytes]:

@@ -166,7 +166,12 @@ def _landmarks(
     content = _embedding(path)
     if content is None:
         return landmarks.read_landmarks(path, vertices * METRES, triangles)
-    places, weights = _points(content, ("full_lmk", "lmk", "static_lmk"), path.name)
+    found = _points(content, ("full_lmk", "lmk", "static_lmk"), path.name)
+    if found is None:
+        raise PortingError(
+            f"{path.name} must hold landmarks' triangles and weights. Received: {sorted(map(str, content))}"
+        )
+    places, weights = found
     if len(places) == 51:
         if contour_path is not None:
             content = _embedding(checked_file(contour_path, MAX_PICKLE)) or {}
@@ -200,7 +205,7 @@ def _embedding(path: Path) -> Mapping[Any, Any] | None:
 def _points(
     content: Mapping[Any, Any], prefixes: Sequence[str], name: str, rows: bool = False
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Triangles [L] and barycentrics [L, 3] under the first of `prefixes` that is there; of several rows the first."""
+    """Triangles [L] and barycentrics [L, 3] under the first of `prefixes` that is there, or None; of rows the first."""
     for prefix in prefixes:
         for place, weight in (("faces_idx", "bary_coords"), ("face_idx", "b_coords")):
             keys = f"{prefix}_{place}", f"{prefix}_{weight}"
@@ -211,9 +216,7 @@ def _points(
                 places, weights = (array[0] for array in found) if rows else found
                 places = numbers(places.reshape(-1), f"{name}: {keys[0]}", (None,))
                 return places, numbers(weights.reshape(-1, 3), f"{name}: {keys[1]}", (len(places), 3))
-    if rows:
-        return None
-    raise PortingError(f"{name} must hold landmarks' triangles and weights. Received: {sorted(map(str, content))}")
+    return None
 
 
 def _plain(value: Any, name: str) -> np.ndarray:
@@ -226,7 +229,7 @@ def _texture_map(
     """Texture points [U, 2] and triangles in them [T, 3], of the OBJ or else the texture model, or None."""
     if uv_file is not None:
         mesh = read_obj(uv_file)
-        if mesh.uv is None or not np.array_equal(mesh.triangles, triangles):
+        if mesh.uv is None or mesh.uv_triangles is None or not np.array_equal(mesh.triangles, triangles):
             raise PortingError(f"the OBJ must have texture points on FLAME's own triangles. Received: {uv_file}")
         return mesh.uv, mesh.uv_triangles
     if texture_file is None:

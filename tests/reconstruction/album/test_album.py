@@ -8,13 +8,15 @@ import pytest
 
 from tests.album import synthetic_models, synthetic_sightings, synthetic_truth
 from tf_deep3d import face as faces
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import aggregation, lighting
 from tf_deep3d.fitting import descent
-from tf_deep3d.reconstruction import photo
+from tf_deep3d.reconstruction import photo, portraits
 from tf_deep3d.reconstruction.album import album as albums
 from tf_deep3d.reconstruction.album.album import AlbumSettings
+from tf_deep3d.reconstruction.album.sightings import Failure
 
-OPTIONS = photo.Options(method="fit", refine=0)
+OPTIONS = photo.Options(method="fit")
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +34,10 @@ def seen(models, truth, tmp_path_factory):
     return synthetic_sightings(tmp_path_factory.mktemp("photos"), models, truth)
 
 
-def assembled(monkeypatch, seen, models, settings=None, options=OPTIONS, **named):
+def assembled(monkeypatch, seen, models, settings=None, **named):
     """`albums.assemble` of sightings."""
     monkeypatch.setattr(albums, "look_through", lambda *arguments: (list(seen), []))
-    return albums.assemble([each.photo for each in seen], settings or AlbumSettings(), options, models, **named)
+    return albums.assemble([each.photo for each in seen], settings or AlbumSettings(), OPTIONS, models, **named)
 
 
 @pytest.mark.parametrize(
@@ -79,32 +81,19 @@ def test_strategy(monkeypatch, default, asked, cnet, expected):
 
 @pytest.mark.parametrize(("asked", "cnet"), [("elementwise", None), ("scalar", ELEMENTWISE), ("elementwise", SCALAR)])
 def test_a_strategy_without_its_network_is_an_error(asked, cnet):
-    with pytest.raises(ValueError, match=rf"C-Net.*average.*Received: '{asked}'"):
+    with pytest.raises(InputError, match=rf"C-Net.*average.*Received: '{asked}'"):
         albums.choose_strategy(AlbumSettings(asked), cnet)
 
 
-def test_an_unknown_strategy_is_an_error():
-    with pytest.raises(ValueError, match=r"one of average, .*Received: 'median'"):
+def test_settings_out_of_range_are_errors():
+    with pytest.raises(InputError, match=r"one of average, .*Received: 'median'"):
         AlbumSettings("median")
+    with pytest.raises(InputError, match=r"refine must not be negative\. Received: -1"):
+        AlbumSettings(refine=-1)
 
 
 def test_the_default_strategy_is_one():
     assert aggregation.DEFAULT in aggregation.STRATEGIES
-
-
-def test_the_cnet_beside_its_rnet_is_taken(tmp_path, models, monkeypatch):
-    monkeypatch.setattr(albums.cnets, "load_cnet", lambda path, rnet: (path, rnet))
-    monkeypatch.setattr(albums.cnets, "SHIPPED", tmp_path / "shipped.keras")
-    withal = models._replace(rnet="R")
-    run = photo.Options(weights=tmp_path)
-    assert albums.load_cnet(run, withal) is None
-    assert albums.load_cnet(photo.Options(), withal) is None
-    for name in ("cnet.keras", "shipped.keras"):
-        (tmp_path / name).write_bytes(b"")
-    assert albums.load_cnet(run, withal) == (tmp_path / "cnet.keras", "R")
-    assert albums.load_cnet(photo.Options(), withal) == (tmp_path / "shipped.keras", "R")
-    assert albums.load_cnet(photo.Options(weights=tmp_path / "r.keras"), withal) is None
-    assert albums.load_cnet(photo.Options(), models) is None  # fitted from the mean face
 
 
 @pytest.fixture
@@ -178,9 +167,9 @@ def test_strangers_are_left_out_unless_kept(monkeypatch, models, seen):
 
 
 def test_an_album_without_faces_is_an_error(monkeypatch, models):
-    failure = photo.Failure(Path("x/a.jpg"), "no face found in 9 x 9 px")
+    failure = Failure("a.jpg", "a", "no face found in 9 x 9 px")
     monkeypatch.setattr(albums, "look_through", lambda *arguments: ([], [failure]))
-    with pytest.raises(photo.NoFaceError, match=r"no face found in 3 photos; the first: a\.jpg: no face"):
+    with pytest.raises(portraits.NoFaceError, match=r"no face found in 3 photos; the first: a\.jpg: no face"):
         albums.assemble([Path("a"), Path("b"), Path("c")], AlbumSettings(), OPTIONS, models)
 
 
@@ -192,7 +181,7 @@ def test_spread_takes_the_best_from_all_around(seen, truth):
 
 def test_joint_fit_improves_one_shared_identity(monkeypatch, models, tmp_path):
     """From a wrong identity: nearer to the photos and to the truth, and the same in all photos and batches."""
-    monkeypatch.setattr(photo, "BATCH", 2)  # the third photo follows
+    monkeypatch.setattr(albums, "BATCH", 2)  # the third photo follows
     truth = synthetic_truth(models.levels[-1], (-0.4, 0.0, 0.4))
     rng = np.random.default_rng(5)
     wrong = truth.identity + rng.normal(size=truth.identity[:1].shape).astype(np.float32)
@@ -201,8 +190,8 @@ def test_joint_fit_improves_one_shared_identity(monkeypatch, models, tmp_path):
     steps = []
 
     def make(refine):
-        options = photo.Options(method="fit", refine=refine)
-        return assembled(monkeypatch, seen, coarse, options=options, on_progress=lambda *step: steps.append(step))
+        settings = AlbumSettings(refine=refine)
+        return assembled(monkeypatch, seen, coarse, settings, on_progress=lambda *step: steps.append(step))
 
     start, end = (make(refine).coefficients for refine in (0, 12))
     assert steps[-1] == ("refining", 24, 24)
@@ -223,6 +212,5 @@ def test_a_joint_fit_that_diverges_is_an_error(monkeypatch, models, seen):
         return descent.Fit(start._replace(identity=np.full_like(start.identity, np.nan)), {})
 
     monkeypatch.setattr(descent, "fit", spoiled)
-    options = photo.Options(method="fit", refine=1)
-    with pytest.raises(ValueError, match=r"diverged.*Received: 2 photos"):
-        assembled(monkeypatch, seen[:2], models, options=options)
+    with pytest.raises(InputError, match=r"diverged.*Received: 2 photos"):
+        assembled(monkeypatch, seen[:2], models, AlbumSettings(refine=1))

@@ -15,8 +15,9 @@ from tf_deep3d.mesh import gltf
 from tf_deep3d.reconstruction import photo as pipeline
 from tf_deep3d.reconstruction.album import album as albums
 from tf_deep3d.reconstruction.album import results
+from tf_deep3d.reconstruction.album.sightings import Failure
 
-OPTIONS = pipeline.Options(method="fit", refine=0)
+OPTIONS = pipeline.Options(method="fit")
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +34,19 @@ def album(models, tmp_path_factory):
     confidence = np.linspace(0.2, 0.8, len(seen))[:, None] * np.ones(truth.identity.shape)
     seen = [each._replace(confidence=c) for each, c in zip(seen, confidence, strict=True)]
     seen[4] = seen[4]._replace(descriptor=np.eye(4)[1])
-    failure = pipeline.Failure(photos / "empty.png", "no face found in 9 x 9 px")
+    failure = Failure("empty.png", "empty", "no face found in 9 x 9 px")
     settings = albums.AlbumSettings("elementwise")
     cnet = SimpleNamespace(confidences=truth.identity.shape[1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(albums, "look_through", lambda *arguments: (seen, [failure]))
-        return albums.assemble([each.photo for each in seen], settings, OPTIONS, models, cnet)
+        return albums.assemble([each.photo for each in seen], settings, OPTIONS, models._replace(cnet=cnet))
 
 
 @pytest.fixture(scope="module")
 def written(album, models, tmp_path_factory):
     said = []
     folder = tmp_path_factory.mktemp("out") / "Jane Doe"
-    return results.write_album(folder, album, OPTIONS, models, lambda *step: said.append(step)), said
+    return results.FusedFace(album, OPTIONS, models).write(folder, on_progress=lambda *step: said.append(step)), said
 
 
 def test_everything_is_there(written, album):
@@ -55,7 +56,7 @@ def test_everything_is_there(written, album):
     assert overlays == [f"photo{i}.png" for i in range(4)]
     assert [path.name for path in outcome.folder.parent.iterdir()] == ["Jane Doe"]
     assert said[-1] == ("writing", 4, 4)
-    assert [path.name for path, _ in outcome.left_out()] == ["photo4.png", "empty.png"]
+    assert [name for name, _ in outcome.left_out()] == ["photo4.png", "empty.png"]
     assert "4 photos" in outcome.summary()
     assert "elementwise" in outcome.summary()
 
@@ -65,6 +66,9 @@ def test_the_meshes_are_the_fused_neutral_face(written, album, models):
     shape = faces.neutral_shape(models.written, album.coefficients.identity[:1])[0]
     ply = trimesh.load(outcome.folder / "face.ply", process=False)
     np.testing.assert_allclose(np.asarray(ply.vertices), 100 * shape, atol=0.01)  # mm
+    mesh = results.FusedFace(album, OPTIONS, models).mesh
+    np.testing.assert_allclose(mesh.vertices, shape, atol=1e-6)
+    np.testing.assert_allclose(mesh.colors, np.asarray(ply.visual.vertex_colors)[:, :3] / 255, atol=1 / 255)
     gltf = pygltflib.GLTF2().load(str(outcome.folder / "face.glb"))
     assert gltf.meshes[0].extras["targetNames"] == list(models.written.blendshape_names)  # and no expression of a photo
     with Image.open(outcome.folder / "texture.png") as texture:
@@ -123,9 +127,7 @@ def test_existing_results_are_kept_unless_told(written, album, models, monkeypat
     outcome, _ = written
     before = (outcome.folder / "face.ply").stat().st_mtime_ns
     with pytest.raises(FileExistsError, match="Jane Doe"):
-        results.write_album(outcome.folder, album, OPTIONS, models)
-    with pytest.raises(FileExistsError, match="Jane Doe"):
-        results.reconstruct_album([], outcome.folder, albums.AlbumSettings(), OPTIONS)
+        results.FusedFace(album, OPTIONS, models).write(outcome.folder)
     assert (outcome.folder / "face.ply").stat().st_mtime_ns == before
 
 
@@ -135,21 +137,21 @@ def test_a_failure_leaves_nothing(album, models, tmp_path, monkeypatch):
 
     monkeypatch.setattr(gltf, "write_glb", full)
     with pytest.raises(OSError, match="No space"):
-        results.write_album(tmp_path / "me", album, OPTIONS, models)
+        results.FusedFace(album, OPTIONS, models).write(tmp_path / "me")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_long_album_takes_its_texture_from_some(album, models, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "TEXTURED", 2)
     merged = []
-    merge = results.texture_merging.merge
+    merge = results.merging.merge
 
     def counted(views, *arguments):
         merged.extend(views)
         return merge(merged, *arguments)
 
-    monkeypatch.setattr(results.texture_merging, "merge", counted)
-    outcome = results.write_album(tmp_path / "me", album, OPTIONS, models)
+    monkeypatch.setattr(results.merging, "merge", counted)
+    outcome = results.FusedFace(album, OPTIONS, models).write(tmp_path / "me")
     assert len(merged) == 2
     assert len(list((outcome.folder / "overlays").iterdir())) == 4
 

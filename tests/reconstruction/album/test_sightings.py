@@ -10,6 +10,7 @@ from skimage import data
 from tests.album import synthetic_models
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.reconstruction import photo as pipeline
+from tf_deep3d.reconstruction import portraits
 from tf_deep3d.reconstruction.album import sightings
 
 
@@ -81,7 +82,8 @@ def networks(model_file, tiny_model, monkeypatch):
 
 
 def test_of_two_people_in_a_photo_the_albums_is_taken(tmp_path, networks, monkeypatch):
-    monkeypatch.setattr(pipeline, "BATCH", 2)
+    monkeypatch.setattr(portraits, "BATCH", 2)
+    monkeypatch.setattr(sightings, "BATCH", 2)
     natural = data.astronaut()[:250, 100:340]
     strange = natural[..., ::-1]  # RGB as BGR: blue skin
     pictures = {
@@ -97,9 +99,10 @@ def test_of_two_people_in_a_photo_the_albums_is_taken(tmp_path, networks, monkey
     paths = sorted(tmp_path.iterdir())
     said = []
     cnet = lambda images: images.mean((1, 2))  # noqa: E731
-    seen, failures = sightings.look_through(paths, pipeline.Options(), networks, cnet, lambda *step: said.append(step))
+    networks = networks._replace(cnet=cnet)
+    seen, failures = sightings.look_through(paths, pipeline.Options(), networks, lambda *step: said.append(step))
     assert [each.name for each in seen] == ["1 both", "1 both", "2 alone", "3 mirrored", "4 stranger"]
-    assert [failure.photo.name for failure in failures] == ["5 nobody.png", "6 damaged.png"]
+    assert [failure.file for failure in failures] == ["5 nobody.png", "6 damaged.png"]
     assert said == [("looking", number, 6) for number in range(1, 7)]
 
     names = {name: place for place, name in enumerate(dict.fromkeys(each.name for each in seen))}
@@ -131,6 +134,6 @@ def test_a_face_that_cannot_be_regressed_is_reported(tmp_path, networks, monkeyp
     networks = networks._replace(rnet=SimpleNamespace(regress=spoiled))
     seen, (failure,) = sightings.look_through([path], pipeline.Options(), networks)
     assert not seen
-    assert failure.photo == path
+    assert failure.file == path.name
     assert "diverged" in failure.reason
-    assert waiting[0].window is None, "of a large photo it would be most of the memory"
+    assert waiting[0][1].window.size == 0, "of a large photo it would be most of the memory"

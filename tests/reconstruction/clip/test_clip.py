@@ -7,13 +7,14 @@ from skimage import data
 
 from tf_deep3d import face as faces
 from tf_deep3d.detection import detector, resampling
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import to_pixels
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting import motion
-from tf_deep3d.reconstruction import photo as pipeline
 from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import curves
+from tf_deep3d.reconstruction.portraits import NoFaceError
 
 FRAMES = 20
 HIDDEN = (8, 9)  # frames without a face
@@ -103,7 +104,7 @@ def test_motion_of_a_glide(track, model):
 def test_clip_without_a_face(tmp_path, model):
     for i in range(2):
         Image.new("RGB", (64, 48), "grey").save(tmp_path / f"{i}.png")
-    with pytest.raises(pipeline.NoFaceError, match="no face found in 2 frames of 64 x 48 px"):
+    with pytest.raises(NoFaceError, match="no face found in 2 frames of 64 x 48 px"):
         clips.follow_clip(tmp_path, clips.ClipSettings(), model)
 
 
@@ -116,5 +117,5 @@ def test_weighted_median():
 
 @pytest.mark.parametrize("change", [{"max_frames": 0}, {"smooth": -0.1}, {"smooth": float("nan")}])
 def test_senseless_settings(change):
-    with pytest.raises(ValueError, match="Received"):
+    with pytest.raises(InputError, match="Received"):
         clips.ClipSettings(**change)

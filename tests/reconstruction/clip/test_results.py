@@ -51,7 +51,7 @@ def written(clip, options, models, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "new"
     said = []
     outcome = results.reconstruct_clip(
-        clip, out, clips.ClipSettings(), options, models, lambda *step: said.append(step)
+        clip, out, clips.ClipSettings(), options, models, on_progress=lambda *step: said.append(step)
     )
     return outcome, out, said
 
@@ -134,7 +134,9 @@ def test_models_without_blendshapes_move_by_their_modes(tiny_model, models):
 
     from tf_deep3d.fitting.motion import Motion
 
-    bare = models._replace(written=replace(tiny_model, blendshape_names=(), blendshapes=tiny_model.blendshapes[:0]))
+    bare = models._replace(
+        units=None, written=replace(tiny_model, blendshape_names=(), blendshapes=tiny_model.blendshapes[:0])
+    )
     expression = np.arange(8.0).reshape(2, 4)
     targets, residual = results.shown_targets(bare, Motion(None, None, expression))
     assert residual is None

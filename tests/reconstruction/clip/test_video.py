@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tf_deep3d.errors import InputError
 from tf_deep3d.io import photos
 from tf_deep3d.reconstruction.clip import video
 from tf_deep3d.reconstruction.clip.video import Frame
@@ -135,13 +136,13 @@ def test_too_large_frames_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, 1e9, float("nan")])
 def test_frame_rates(tmp_path, rate):
-    with pytest.raises(ValueError, match="frame rate"):
+    with pytest.raises(InputError, match="frame rate"):
         list(video.read_frames(tmp_path, frame_rate=rate))
 
 
 def test_frame_rate_of_a_video_is_its_own(tmp_path):
     _write(tmp_path / "a.mp4", [0.0])
-    with pytest.raises(ValueError, match="Received: 30"):
+    with pytest.raises(InputError, match="Received: 30"):
         list(video.read_frames(tmp_path / "a.mp4", frame_rate=30.0))
 
 

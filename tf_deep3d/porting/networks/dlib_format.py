@@ -46,11 +46,13 @@ def read_network(data: bytes) -> tuple[list[tuple[np.ndarray, np.ndarray, np.nda
     stream = io.BytesIO(data)
     _expect(stream, _integer, 1, "version of the loss layer")
     _expect(stream, _text, "loss_metric_2", "loss layer")
-    _float(stream), _float(stream)  # margin and distance threshold of training
+    for _ in range(2):  # margin and distance threshold of training
+        _float(stream)
     layers = list(_layers())
     for kind, _ in reversed(layers):
         _expect(stream, _integer, _VERSIONS.get(kind, 2), f"version of a {kind} layer")
-    convolutions, dense, source_channels = [], None, 3
+    convolutions, source_channels = [], 3
+    filters = bias = dense = np.zeros(0, np.float32)
     _input_layer(stream)
     for kind, options in layers:
         if kind in ("tag", "skip"):
@@ -98,7 +100,7 @@ def _convolution(
     _integers(stream, (1, 1, filters, 1, 1), "shape of the bias")
     _rates(stream)
     shape = (filters, channels, kernel, kernel)
-    _size(values, np.prod(shape) + filters, "convolution")
+    _size(values, int(np.prod(shape)) + filters, "convolution")
     return values[:-filters].reshape(shape), values[-filters:]
 
 

@@ -17,7 +17,7 @@ import tarfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from PIL import Image
@@ -87,7 +87,7 @@ def read_source(path: str | Path) -> bytes:
             return _read(file, MAX_BYTES, path)
         try:
             with gzip.open(file) as unpacked:
-                tar = io.BytesIO(_read(unpacked, MAX_UNPACKED, path))
+                tar = io.BytesIO(_read(cast(BinaryIO, unpacked), MAX_UNPACKED, path))
             with tarfile.open(fileobj=tar, mode="r:") as members:
                 found = [member for member in members if member.isfile() and member.name.endswith(f"/{DAT}")]
                 if len(found) == 1:

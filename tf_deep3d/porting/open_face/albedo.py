@@ -7,9 +7,9 @@ import numpy as np
 from tf_deep3d.porting.open_face.canvas import HAEMOGLOBIN, Canvas, soft
 
 _TONES = np.array([[0.93, 0.79, 0.70], [0.86, 0.69, 0.58], [0.75, 0.56, 0.44], [0.55, 0.38, 0.28], [0.34, 0.21, 0.15]])
-_WHITE, _VEIN = np.array([0.86, 0.83, 0.80]), np.array([0.75, 0.50, 0.45])
-_CAVITY, _TEETH = np.array([0.16, 0.05, 0.05]), np.array([0.85, 0.80, 0.72])
-_TONGUE = np.array([0.55, 0.25, 0.24])
+_WHITE, VEIN = np.array([0.86, 0.83, 0.80]), np.array([0.75, 0.50, 0.45])
+CAVITY, TEETH = np.array([0.16, 0.05, 0.05]), np.array([0.85, 0.80, 0.72])
+TONGUE = np.array([0.55, 0.25, 0.24])
 _IRISES = np.array([[0.20, 0.11, 0.06], [0.13, 0.08, 0.05], [0.36, 0.23, 0.11], [0.30, 0.42, 0.52], [0.38, 0.42, 0.28],
                     [0.42, 0.46, 0.48]])  # fmt: skip
 _IRIS_SHARES = np.array([0.35, 0.25, 0.12, 0.13, 0.08, 0.07])  # the last four get rare in dark skins
@@ -73,9 +73,9 @@ def _layer_weights(names: Sequence[str], rng: np.random.Generator) -> np.ndarray
 def _mouth(canvas: Canvas, lips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Albedo [M, 3] inside the mouth, which begins in the colour of the lips."""
     depth, teeth = canvas.mouth_depth[:, None], rng.uniform() * canvas.teeth[:, None]
-    cavity, enamel = _CAVITY * rng.uniform(0.5, 1.6), _TEETH * rng.uniform(0.85, 1.05)
+    cavity, enamel = CAVITY * rng.uniform(0.5, 1.6), TEETH * rng.uniform(0.85, 1.05)
     tongue = rng.uniform(0, 0.8) * canvas.tongue[:, None]
-    inner = cavity * (1 - tongue) + _TONGUE * tongue
+    inner = cavity * (1 - tongue) + TONGUE * tongue
     return (lips * [0.85, 0.7, 0.7] * (1 - depth) + inner * depth) * (1 - teeth) + enamel * teeth
 
 
@@ -86,7 +86,7 @@ def _eyes(canvas: Canvas, share: float, rng: np.random.Generator) -> np.ndarray:
     iris = _IRISES[rng.choice(len(_IRISES), p=shares / shares.sum())]
     iris = iris * np.exp(rng.normal(0, 0.2)) + rng.normal(0, 0.006, 3)
     white = _WHITE * rng.uniform(0.85, 1.08)
-    white = white + (_VEIN - white) * np.clip((radius - 0.34) * 2.5, 0, 0.7)
+    white = white + (VEIN - white) * np.clip((radius - 0.34) * 2.5, 0, 0.7)
     inner = np.clip(iris * (0.75 + 0.5 * np.clip(1 - radius / _LIMBUS, 0, 1)), 0.01, 1)
     inner = inner * (1 - 0.55 * np.exp(-(((radius - _LIMBUS) / 0.028) ** 2)))
     pupil, outside = soft((_PUPIL - radius) / 0.011), soft((radius - _LIMBUS) / 0.014)

@@ -143,7 +143,8 @@ def _brows(sources: Sources, place: np.ndarray, skin: np.ndarray) -> np.ndarray:
         total = np.zeros(len(place))
         for side in (-1, 1):
             own = points[:, 0] * side > 0
-            near = skin & (place[:, 0] * side > 0) & (np.abs(place[:, 1] - points[own, 1].mean()) < 0.3)
+            front = place[:, 2] > 0  # the back of a whole head has none
+            near = skin & front & (place[:, 0] * side > 0) & (np.abs(place[:, 1] - points[own, 1].mean()) < 0.3)
             at = LinearNDInterpolator(points[own, :2], card.uv[own])(place[near, :2])
             inside = np.isfinite(at[:, 0])
             values = np.zeros(len(at))

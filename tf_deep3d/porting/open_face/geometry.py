@@ -173,6 +173,17 @@ def catmull_clark(quads: np.ndarray, count: int) -> tuple[Sparse, np.ndarray]:
     return matrix, finer.reshape(-1, 4)
 
 
+def subdivided(quads: np.ndarray, count: int) -> tuple[Sparse, np.ndarray]:
+    """Quads subdivided once, with the places that their vertices have after a second subdivision.
+
+    Returns:
+      (matrix [C + E + F, C] sparse, see `catmull_clark`; quads [4 F, 4]).
+    """
+    first, finer = catmull_clark(quads, count)
+    second, _ = catmull_clark(finer, first.shape[0])
+    return (second[: first.shape[0]] @ first).tocsr(), finer
+
+
 def split_linear(quads: np.ndarray, count: int) -> tuple[Sparse, np.ndarray]:
     """One step of linear subdivision in the same order as `catmull_clark`, for texture points: (matrix, quads)."""
     matrix, finer = catmull_clark(quads, count)

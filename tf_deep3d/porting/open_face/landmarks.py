@@ -5,6 +5,7 @@ off the mean face. The robust mean over all pictures, made symmetric, is snapped
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -94,7 +95,8 @@ def observe(
     iris = np.arange(478) >= MESH_POINTS
     for part, own in ((FACE, ~iris), (EYE, iris)):
         wanted = (seen >= 0) & (parts[np.maximum(seen, 0)] == part)
-        distance, (rows, columns) = distance_transform_edt(~wanted, return_indices=True)
+        nearest: Any = distance_transform_edt(~wanted, return_indices=True)
+        distance, (rows, columns) = nearest
         at = rows[row, column], columns[row, column]
         place = (mean[triangles[seen[at]]] * weights[at][..., None]).sum(-2)
         places[own] = np.where(distance[row, column][:, None] <= REACH, place, np.nan)[own]

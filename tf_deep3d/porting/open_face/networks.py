@@ -14,6 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import keras
+import numpy as np
+
 from tf_deep3d import command_line
 from tf_deep3d.io import files
 from tf_deep3d.models import cnet as cnets
@@ -45,7 +48,7 @@ def move_cnet(cnet: cnets.CNet, axes: Axes, rnet: rnets.RNet) -> cnets.CNet:
     return moved
 
 
-def _mix(layer, matrix):
+def _mix(layer: keras.layers.Layer, matrix: np.ndarray) -> None:
     """Makes a dense `layer` with outputs y [K] give `matrix` [K, K] y."""
     kernel, bias = layer.get_weights()
     layer.set_weights([kernel @ matrix.T, matrix @ bias])

@@ -89,12 +89,20 @@ def register(model: MorphableModel, other: MorphableModel) -> Registration:
     return Registration(coefficients, modes, metrics.root_mean_square(pairs.gap))
 
 
-def _landmarks(model, vertices):
+def _landmarks(model: MorphableModel, vertices: np.ndarray) -> np.ndarray:
     """The 68 points [68, 3] on `vertices` [V, 3]."""
     return faces.at_landmarks(model.landmarks["ibug68"], vertices[None])[0]
 
 
-def _pair(model, mean, basis, coefficients, motion, points, normals):
+def _pair(
+    model: MorphableModel,
+    mean: np.ndarray,
+    basis: np.ndarray,
+    coefficients: np.ndarray,
+    motion: registration.Similarity3D,
+    points: np.ndarray,
+    normals: np.ndarray,
+) -> _Pairs:
     """Pairs points [P, 3] with the nearest vertices of the bent and moved face: `_Pairs`.
 
     As in `registration.icp`, pairs whose normals disagree, the farthest few and the face's border do not count.
@@ -114,7 +122,7 @@ def _pair(model, mean, basis, coefficients, motion, points, normals):
     return _Pairs(np.flatnonzero(paired), along, np.concatenate([turn, along, bend], 1), gap, center)
 
 
-def _solve(pairs, gap, coefficients):
+def _solve(pairs: _Pairs, gap: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
     """The motion and change of the modes that close `gap` [P] or [P, N] best, where `coefficients` [K] or [K, N] are
     to stay small: [RIGID + K] or [RIGID + K, N]."""
     weight = INDEPENDENT / (len(pairs.points) * RESIDUAL**2)

@@ -47,19 +47,23 @@ def expression_targets(sources: Sources) -> tuple[str, ...]:
 
 
 def displacements(sources: Sources, surface: Surface, names: Sequence[str]) -> np.ndarray:
-    """Displacements of a surface's control points by targets: [K, C, 3] dm.
+    """Displacements of a surface's control points by targets: [K, C, 3] dm."""
+    return np.stack([surface.points @ _moved(sources, name) for name in names])
 
-    The base mesh's expression units exist once per race; their mean is taken.
-    """
-    result = np.zeros((len(names), *surface.offset.shape))
-    for index, name in enumerate(names):
-        variants = [name.replace("/caucasian/", f"/{race}/") for race in _RACES] if name.startswith(_UNITS) else [name]
-        moved = np.zeros_like(sources.vertices)
-        for variant in variants:
-            vertices, offsets = sources.target(variant)
-            np.add.at(moved, vertices, offsets / len(variants))
-        result[index] = surface.points @ moved
-    return result
+
+def vertex_displacements(sources: Sources, vertices: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Displacements of `vertices` [P] of the base mesh by targets: [K, P, 3] dm."""
+    return np.stack([_moved(sources, name)[vertices] for name in names])
+
+
+def _moved(sources: Sources, name: str) -> np.ndarray:
+    """Displacements [N, 3] by one target; expression units exist once per race, and their mean is taken."""
+    variants = [name.replace("/caucasian/", f"/{race}/") for race in _RACES] if name.startswith(_UNITS) else [name]
+    moved = np.zeros_like(sources.vertices)
+    for variant in variants:
+        vertices, offsets = sources.target(variant)
+        np.add.at(moved, vertices, offsets / len(variants))
+    return moved
 
 
 def sample_people(names: Sequence[str], count: int, rng: np.random.Generator) -> np.ndarray:

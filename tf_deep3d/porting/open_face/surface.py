@@ -36,6 +36,7 @@ class Surface(NamedTuple):
       uv_quads: [F, 4] int, into `uv`.
       paint: [U, 2], where a texture point lies on the sources' textures; meaningful for FACE.
       mirror: [C] int, the control point on the other side.
+      vertices: [C] int, the base mesh's vertex that each control point is, -1 for those of our own.
     """
 
     points: geometry.Sparse
@@ -46,6 +47,7 @@ class Surface(NamedTuple):
     uv_quads: np.ndarray
     paint: np.ndarray
     mirror: np.ndarray
+    vertices: np.ndarray
 
     def control(self, vertices: np.ndarray) -> np.ndarray:
         """Control points [C, 3] of base mesh `vertices` [N, 3], dm."""
@@ -59,12 +61,17 @@ def face_surface(sources: Sources) -> Surface:
 
 def head_surface(sources: Sources) -> Surface:
     """The control mesh of the whole head with ears, neck and shoulders, for realistic renders."""
+    return _surface(sources, head_skin(sources))
+
+
+def head_skin(sources):
+    """Which quads of the body are the skin of head, neck and shoulders: [F] bool."""
     quads, paint = sources.quads["body"], sources.texture_quads["body"]
     islands = geometry.islands(paint, len(sources.texture))
     torso = np.bincount(islands).argmax()
     corners = sources.vertices[quads]
     near = (corners[..., 1].min(1) > _SHOULDERS[0]) & (np.abs(corners[..., 0]).max(1) < _SHOULDERS[1])
-    return _surface(sources, (islands == islands[_crop(sources)][0]) | (near & (islands == torso)))
+    return (islands == islands[_crop(sources)][0]) | (near & (islands == torso))
 
 
 def _crop(sources: Sources) -> np.ndarray:
@@ -139,6 +146,7 @@ def _surface(sources: Sources, chosen: np.ndarray) -> Surface:
     mirror = _mirror(points @ sources.vertices + offsets, np.concatenate(all_quads), labels)
     return Surface(
         points, offsets, np.concatenate(all_quads), labels, uv, np.concatenate(uv_quads), painted, mirror,
+        np.concatenate([vertices, np.full(count - len(vertices), -1)]),
     )  # fmt: skip
 
 

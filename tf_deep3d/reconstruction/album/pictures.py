@@ -1,6 +1,7 @@
 """The picture of an album: the fused face from three sides, and how much each photo counts in which coefficient."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from keras import ops
@@ -10,6 +11,7 @@ from tf_deep3d import face as faces
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.face.lighting import HARMONICS
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.mesh.mesh import to_uint8
 from tf_deep3d.rendering import clay, renderer
 from tf_deep3d.rendering.antialiasing import SUPERSAMPLING, averaged
@@ -23,6 +25,8 @@ PORTRAIT = 300  # px
 LESS, EQUAL, MORE = (59, 76, 192), (232, 232, 228), (180, 4, 38)  # a share of a quarter, equal, four times as much
 STRANGE = (200, 30, 30)  # frame and text of other people
 
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 
 class Row(NamedTuple):
     """One photo.
@@ -35,14 +39,16 @@ class Row(NamedTuple):
       note: text; red for a photo that does not count.
     """
 
-    picture: Any
+    picture: np.ndarray
     name: str
-    shares: Any
+    shares: np.ndarray | None
     trust: float | None
     note: str = ""
 
 
-def confidence_picture(title, lines, portraits, rows):
+def confidence_picture(
+    title: str, lines: Sequence[str], portraits: Sequence[np.ndarray], rows: Sequence[Row]
+) -> np.ndarray:
     """The fused face, and a row for each photo with a heat map of its shares.
 
     Args:
@@ -83,7 +89,9 @@ def confidence_picture(title, lines, portraits, rows):
     return np.asarray(canvas)
 
 
-def turned_views(model, identity, image, size=PORTRAIT):
+def turned_views(
+    model: MorphableModel, identity: np.ndarray, image: np.ndarray, size: int = PORTRAIT
+) -> list[np.ndarray]:
     """The neutral face with its texture from the sides of `TURNS`, and from the front in clay.
 
     Args:
@@ -102,10 +110,10 @@ def turned_views(model, identity, image, size=PORTRAIT):
     return [*(_textured(model, shape, image, yaw, size) for yaw in TURNS), front]
 
 
-def _textured(model, shape, image, yaw, size):
+def _textured(model: MorphableModel, shape: np.ndarray, image: np.ndarray, yaw: float, size: int) -> np.ndarray:
     """[size, size, 3] uint8 of a shape [1, V, 3] with a texture in a soft light."""
     camera = Camera.for_size(size * SUPERSAMPLING)
-    angles = np.float32([[0.0, np.radians(yaw), 0.0]])
+    angles = np.array([[0.0, np.radians(yaw), 0.0]], np.float32)
     vertices = faces.pose(shape, angles, np.zeros((1, 3), np.float32)).astype(np.float32)
     normals = geometry.vertex_normals(vertices, model.triangles, model.vertex_corners)
     pixels, depth = to_pixels(camera, vertices)
@@ -113,18 +121,18 @@ def _textured(model, shape, image, yaw, size):
     light = np.zeros((1, 1, HARMONICS), np.float32)
     light[0, 0, :4] = [-0.15, -0.25, 0.3, 0.1]
     shade = lighting.irradiance(normals, light)
-    shade = ops.convert_to_numpy(renderer.interpolate(fragments, shade, model.triangles))[0]
-    triangle = ops.convert_to_numpy(fragments.triangle)[0]
+    shade = np.asarray(ops.convert_to_numpy(renderer.interpolate(fragments, shade, model.triangles)))[0]
+    triangle = np.asarray(ops.convert_to_numpy(fragments.triangle))[0]
     seen = triangle >= 0
     corners = model.uv[model.uv_triangles[triangle[seen]]]
-    uv = np.einsum("nk,nkc->nc", ops.convert_to_numpy(fragments.barycentrics)[0][seen], corners)
+    uv = np.einsum("nk,nkc->nc", np.asarray(ops.convert_to_numpy(fragments.barycentrics))[0][seen], corners)
     picture = np.ones((*triangle.shape, 3), np.float32)
     color = fields.bilinear(image, np.stack([uv[:, 0], 1.0 - uv[:, 1]], -1) * len(image))
     picture[seen] = np.clip(color * shade[seen], 0, 1)
     return to_uint8(averaged(picture))
 
 
-def _chosen(rows):
+def _chosen(rows: Sequence[Row]) -> list[Row]:
     """At most `ROWS` rows, evenly spread over those in the order of their trust; the others' rows come last."""
     known = [row for row in rows if row.shares is not None]
     others = [row for row in rows if row.shares is None]
@@ -135,7 +143,14 @@ def _chosen(rows):
     return [known[i] for i in order[np.linspace(0, len(known) - 1, ROWS - len(others)).round().astype(int)]] + others
 
 
-def _draw_row(canvas, draw, row, y, columns, fonts):
+def _draw_row(
+    canvas: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    row: Row,
+    y: int,
+    columns: tuple[int, int, int],
+    fonts: tuple[Font, Font],
+) -> None:
     left, heat, bars = columns
     font, small = fonts
     picture = Image.fromarray(row.picture).resize((PICTURE, PICTURE), Image.Resampling.LANCZOS)
@@ -158,7 +173,7 @@ def _draw_row(canvas, draw, row, y, columns, fonts):
     draw.text((bars + 168, y + 24), f"{row.trust:.3f}", INK, font)
 
 
-def _draw_legend(canvas, draw, x, y, font):
+def _draw_legend(canvas: Image.Image, draw: ImageDraw.ImageDraw, x: int, y: int, font: Font) -> None:
     steps = np.linspace(-2, 2, 161)
     bar = np.repeat(_colors(2.0**steps)[None], 12, 0)
     canvas.paste(Image.fromarray(bar), (x, y))
@@ -166,7 +181,7 @@ def _draw_legend(canvas, draw, x, y, font):
         draw.text((x + place, y + 22), text, INK, font, anchor="mm")
 
 
-def _colors(shares):
+def _colors(shares: np.ndarray) -> np.ndarray:
     """[n, 3] uint8 of shares over the equal share."""
     level = np.clip(np.log2(np.maximum(shares, 1e-3)) / 2, -1, 1)[:, None]
     ends = np.where(level < 0, LESS, MORE)

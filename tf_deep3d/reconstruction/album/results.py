@@ -3,23 +3,29 @@
 The photos are read once more, one by one, for their overlays and for the merged texture.
 """
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tf_deep3d import face as faces
+from tf_deep3d.command_line import counted
 from tf_deep3d.face import aggregation, morphable_model
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.face.landmarks import nme
-from tf_deep3d.io.files import refuse_existing, writing_folder
-from tf_deep3d.mesh import face_files
-from tf_deep3d.reconstruction import photo, results
-from tf_deep3d.reconstruction.album import album as albums
+from tf_deep3d.io.files import writing_folder
+from tf_deep3d.mesh import face_files, head_files
+from tf_deep3d.mesh.mesh import Mesh
+from tf_deep3d.reconstructed import NUMBERS, write_picture
+from tf_deep3d.reconstruction import appearance
 from tf_deep3d.reconstruction.album import pictures as album_pictures
-from tf_deep3d.reconstruction.album.sightings import portrait_again
-from tf_deep3d.rendering import pictures
+from tf_deep3d.reconstruction.album.album import SHARED, Album, Progress, spread
+from tf_deep3d.reconstruction.album.sightings import Sighting, portrait_again
+from tf_deep3d.reconstruction.photo import Models, Options, reconstruction_of
 from tf_deep3d.texture import merging
+from tf_deep3d.texture.views import View
 
 OVERLAYS = "overlays"  # folder with a picture of each photo
 FILES = (
@@ -39,26 +45,26 @@ class AlbumOutcome:
 
     Attributes:
       folder: of the results.
-      album: `albums.Album`.
+      album: `Album`.
       landmark_errors: [P], see `face.landmarks.nme`.
       seen: share of the texture that the photos show.
     """
 
     folder: Path
-    album: albums.Album
+    album: Album
     landmark_errors: np.ndarray
     seen: float
 
-    def left_out(self):
-        """(path, reason) of the photos that do not count."""
-        strangers = [(stranger.sighting.photo, str(stranger)) for stranger in self.album.strangers]
-        return [*strangers, *((failure.photo, failure.reason) for failure in self.album.failures)]
+    def left_out(self) -> list[tuple[str, str]]:
+        """(Name, reason) of the photos that do not count."""
+        strangers = [(stranger.sighting.file, str(stranger)) for stranger in self.album.strangers]
+        return [*strangers, *((failure.file, failure.reason) for failure in self.album.failures)]
 
-    def summary(self):
+    def summary(self) -> str:
         """One line, and one more where there is something to know."""
         count = len(self.album.sightings)
         text = (
-            f"{count} photo{'s' * (count > 1)} -> {self.folder}: {self.album.strategy}, "
+            f"{counted(count, 'photo')} -> {self.folder}: {self.album.strategy}, "
             f"landmarks {100 * self.landmark_errors.mean():.1f} % of the eye distance, "
             f"{100 * self.seen:.0f} % of the texture seen"
         )
@@ -69,70 +75,89 @@ class AlbumOutcome:
         return text
 
 
-def reconstruct_album(paths, folder, settings, options, on_progress=None):
-    """Makes one face of the photos of a person.
+@dataclass(frozen=True, eq=False)
+class FusedFace:
+    """One face of all photos of a person.
 
-    Args:
-      paths: photos.
-      folder: of the results, see `write_album`.
-      settings: `albums.AlbumSettings`.
-      options: `photo.Options`.
-      on_progress: called with (name of the stage, steps done, steps in all).
-
-    Returns:
-      `AlbumOutcome`.
-
-    Raises:
-      FileExistsError: if the folder exists and `options.overwrite` is false.
-      pipeline.NoFaceError: if no photo shows a face.
-      ValueError: see `albums.assemble`.
-      OSError: if a model cannot be read, or the results cannot be written.
+    Attributes:
+      album: the person in all their photos.
+      options: how the faces were found.
+      models: with which.
     """
-    if not options.overwrite:
-        refuse_existing(folder)
-    models = photo.load_models(options)
-    album = albums.assemble(paths, settings, options, models, albums.load_cnet(options, models), on_progress)
-    return write_album(folder, album, options, models, on_progress)
+
+    album: Album
+    options: Options
+    models: Models
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """The fused identity and albedo as `Coefficients`, B = 1, without expression, pose and light."""
+        mean = self.models.written.layout().zeros(1)
+        return mean._replace(**{name: getattr(self.album.coefficients, name)[:1] for name in SHARED})
+
+    @property
+    def mesh(self) -> Mesh:
+        """The neutral face, facing +z: `Mesh` with vertices [V, 3] in dm and the albedo as colours of the vertices."""
+        neutral = face_files.meshes(self.models.written, self.coefficients)[1]
+        return neutral._replace(colors=np.clip(faces.albedo(self.models.written, self.coefficients.albedo)[0], 0, 1))
+
+    @property
+    def strategy(self) -> str:
+        """How the photos were weighed, name in `aggregation.STRATEGIES`."""
+        return self.album.strategy
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Share [P, K] of each of the P photos that count in each of the K identity coefficients."""
+        return self.album.weights
+
+    def write(
+        self, folder: str | os.PathLike[str], overwrite: bool = False, on_progress: Progress | None = None
+    ) -> "AlbumOutcome":
+        """Writes what the command writes: see `write_album`, also for its errors."""
+        return write_album(Path(folder), self, overwrite, on_progress)
 
 
-def write_album(folder, album, options, models, on_progress=None):
-    """Writes everything about an `albums.Album` into `folder`, which appears whole or not at all.
+def write_album(
+    folder: Path, fused: FusedFace, overwrite: bool = False, on_progress: Progress | None = None
+) -> AlbumOutcome:
+    """Writes everything about a `FusedFace` into `folder`, which appears whole or not at all.
 
     Args:
       folder: to create, named after the person.
-      album: `albums.Album`.
-      options: `photo.Options`.
-      models: `photo.Models`.
+      fused: `FusedFace`.
+      overwrite: replace an existing folder.
       on_progress: called with (name of the stage, steps done, steps in all).
 
     Returns:
       `AlbumOutcome`.
 
     Raises:
-      FileExistsError: if the folder exists and `options.overwrite` is false.
+      FileExistsError: if the folder exists and `overwrite` is false.
       photos.PhotoError, OSError: if a photo can no longer be read, or the results cannot be written.
     """
-    folder = Path(folder)
-    model = models.written
-    fused = _neutral(album, model)
-    records = []
-    with writing_folder(folder, options.overwrite) as temporary:
+    album, models, model = fused.album, fused.models, fused.models.written
+    coefficients = fused.coefficients
+    records: list[dict[str, Any]] = []
+    with writing_folder(folder, overwrite) as temporary:
         (temporary / OVERLAYS).mkdir()
         views = _photo_by_photo(temporary / OVERLAYS, album, models, records, on_progress)
-        skin = merging.merge(views, faces.albedo(model, fused.albedo)[0], models.atlas)
+        skin = merging.merge(views, faces.albedo(model, coefficients.albedo)[0], models.atlas)
         skin = merging.expose(skin, album.coefficients.illumination, importance(album))
-        results.write_meshes(temporary, folder.name, model, fused, skin.image)
-        portraits = album_pictures.turned_views(model, fused.identity[0], skin.image)
+        face_files.write_meshes(temporary, folder.name, model, coefficients, skin.image)
+        if models.head is not None:
+            head_files.write_head(temporary, folder.name, models.head, coefficients, skin.image)
+        portraits = album_pictures.turned_views(model, coefficients.identity[0], skin.image)
         picture = album_pictures.confidence_picture(folder.name, _lines(album), portraits, _rows(album))
-        results.write_picture(temporary / "confidence.png", picture)
-        face_files.write_json(temporary / "coefficients.json", _record(album, records, options))
+        write_picture(temporary / "confidence.png", picture)
+        face_files.write_json(temporary / NUMBERS, _record(fused, records))
     errors = np.array([record["landmark_error"] for record in records])
     texels = skin.weight.reshape(-1)[models.atlas.texels]
     return AlbumOutcome(folder, album, errors, float(texels.mean()))
 
 
-def importance(album):
-    """How much each photo [P] of an `albums.Album` counts in its texture: 1 for the most important.
+def importance(album: Album) -> np.ndarray:
+    """How much each photo [P] of an `Album` counts in its texture: 1 for the most important.
 
     It grows with confidence and resolution, and falls with the strength of the expression.
     """
@@ -142,24 +167,24 @@ def importance(album):
     return value / value.max()
 
 
-def _photo_by_photo(folder, album, models, records, on_progress):
+def _photo_by_photo(
+    folder: Path, album: Album, models: Models, records: list[dict[str, Any]], on_progress: Progress | None
+) -> Iterator[tuple[View, float]]:
     """Yields what `merging.merge` wants; writes overlays and fills `records` on the way."""
     coarse = morphable_model.pick_level(models.levels, OVERLAY_LEVEL)
     value = importance(album)
-    textured = albums.spread(album, value, TEXTURED)
+    textured = spread(album, value, TEXTURED)
     for index, sighting in enumerate(album.sightings):
         mine = Coefficients(*(group[index : index + 1] for group in album.coefficients))
         portrait = portrait_again(sighting, models)
-        face = faces.reconstruct(models.written, mine)
+        found = reconstruction_of(portrait, mine, models)
         name = f"{sighting.name}.png"
-        detected = portrait.landmarks()
         shown = faces.reconstruct(coarse, mine)
-        strip = pictures.overlay_strip(portrait.crop.image, shown, coarse.triangles, OVERLAY_SCALE, detected)
-        results.write_picture(folder / name, strip)
+        write_picture(folder / name, appearance.overlay(portrait, shown, coarse.triangles, OVERLAY_SCALE))
         records.append(
             {
-                **face_files.describe(sighting.photo.name, portrait, models.written, mine, face),
-                "landmark_error": float(nme(face.landmarks, detected[None])[0]),
+                **found.numbers(),
+                "photo": sighting.file,
                 "overlay": f"{OVERLAYS}/{name}",
                 "likeness": float(album.likeness[index]),
                 "confidence": None if sighting.confidence is None else face_files.numbers(sighting.confidence),
@@ -168,19 +193,13 @@ def _photo_by_photo(folder, album, models, records, on_progress):
             }
         )
         if index in textured:
-            view = results.photograph(portrait, models.written, models.atlas, face)
-            yield merging.reflectance(view, face, mine.illumination[0], models.atlas), float(value[index])
+            view = appearance.photograph(portrait, models.atlas, found)
+            yield merging.reflectance(view, found.face, mine.illumination[0], models.atlas), float(value[index])
         if on_progress:
             on_progress("writing", index + 1, len(album.sightings))
 
 
-def _neutral(album, model):
-    """`Coefficients` of the fused face, batch of 1, without expression."""
-    mean = model.layout().zeros(1)
-    return mean._replace(**{name: getattr(album.coefficients, name)[:1] for name in albums.SHARED})
-
-
-def _lines(album):
+def _lines(album: Album) -> list[str]:
     """What the picture says below its title."""
     count, left_out = len(album.sightings), len(album.strangers)
     lines = [f"{count} photos, one face" if count > 1 else "one photo: more photos would tell more about the shape"]
@@ -188,14 +207,14 @@ def _lines(album):
     return [*lines, f"{album.strategy}: {aggregation.STRATEGIES[album.strategy]}"]
 
 
-def _rows(album):
+def _rows(album: Album) -> list[album_pictures.Row]:
     """The `album_pictures.Row`s of an album."""
     angles = np.degrees(album.coefficients.angles)
     shares = album.weights * len(album.weights)
     rows = [
         album_pictures.Row(
             sighting.thumbnail,
-            sighting.photo.name,
+            sighting.file,
             shares[index],
             _trust(sighting),
             f"yaw {angles[index, 1]:+.0f}°, pitch {angles[index, 0]:+.0f}°, likeness {album.likeness[index]:.2f}",
@@ -205,7 +224,7 @@ def _rows(album):
     return rows + [
         album_pictures.Row(
             stranger.sighting.thumbnail,
-            stranger.sighting.photo.name,
+            stranger.sighting.file,
             None,
             None,
             f"another person, likeness {stranger.likeness:.2f}",
@@ -214,14 +233,14 @@ def _rows(album):
     ]
 
 
-def _trust(sighting):
+def _trust(sighting: Sighting) -> float | None:
     return None if sighting.confidence is None else float(np.mean(sighting.confidence))
 
 
-def _record(album, records, options):
+def _record(fused: FusedFace, records: list[dict[str, Any]]) -> dict[str, Any]:
     """The content of coefficients.json; what all photos have in common leaves their `records`."""
-    first = records[0]
-    shared = {name: first["coefficients"][name] for name in albums.SHARED}
+    first, album = records[0], fused.album
+    shared = {name: first["coefficients"][name] for name in SHARED}
     origin = {name: first[name] for name in ("camera", "model")}
     for record in records:
         for name in origin:
@@ -230,14 +249,14 @@ def _record(album, records, options):
             del record["coefficients"][name]
     return {
         "strategy": album.strategy,
-        "refine": options.refine,
-        "method": options.method,
+        "refine": album.refined,
+        "method": fused.options.method,
         "coefficients": shared,
         **origin,
-        "versions": results.versions(),
+        "versions": appearance.versions(),
         "photos": records,
         "left_out": [
-            *({"photo": s.sighting.photo.name, "reason": str(s), "likeness": s.likeness} for s in album.strangers),
-            *({"photo": failure.photo.name, "reason": failure.reason} for failure in album.failures),
+            *({"photo": s.sighting.file, "reason": str(s), "likeness": s.likeness} for s in album.strangers),
+            *({"photo": failure.file, "reason": failure.reason} for failure in album.failures),
         ],
     }

@@ -7,20 +7,25 @@ photo comes the face that is most like theirs.
 Letters: P photos, F faces, L landmarks, D numbers of a descriptor, K identity coefficients.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 from PIL import Image
 
 from tf_deep3d.detection import detector
+from tf_deep3d.detection.alignment import Crop
+from tf_deep3d.errors import InputError
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import folder_names
+from tf_deep3d.io.photos import Photo, photo_name
 from tf_deep3d.mesh.mesh import to_uint8
 from tf_deep3d.models.recognition import describe
-from tf_deep3d.reconstruction import photo as pipeline
+from tf_deep3d.reconstruction.photo import Models, Options, regress, solve
+from tf_deep3d.reconstruction.portraits import BATCH, Portrait, in_batches, observe, portrait_of, portraits_of
 
 # Cosine to the mean descriptor of the person's other photos, below which a face is another person's. In albums of 5
 # photos of one LFW person and one of each of 2 others (200 people) it loses 1.6 % of the person's photos and lets 1.1 %
@@ -29,13 +34,15 @@ LIKENESS = 0.5
 CANDIDATES = 512  # faces, evenly spread, among which the typical one is sought
 FACES = 12  # of one photo that are looked at, the largest
 THUMBNAIL = 112  # px, side of the picture that is kept
+NOTHING = np.zeros((0, 0, 3), np.uint8)  # instead of a photo's pixels
 
 
 class Sighting(NamedTuple):
     """A face in a photo, without the photo.
 
     Attributes:
-      photo: path of the photo.
+      photo: where the photo is.
+      file: name of the photo.
       name: of the photo among the results.
       detected: `detector.Detection`, px of the photo.
       scale: px of the aligned crop over px of the photo.
@@ -46,49 +53,81 @@ class Sighting(NamedTuple):
       confidence: [K or 1], or None without a C-Net.
     """
 
-    photo: Path
+    photo: Photo
+    file: str
     name: str
     detected: detector.Detection
     scale: float
-    thumbnail: Any
-    descriptor: Any
-    landmarks: Any
+    thumbnail: np.ndarray
+    descriptor: np.ndarray
+    landmarks: np.ndarray
     coefficients: Coefficients
-    confidence: Any
+    confidence: np.ndarray | None
 
 
-def look_through(paths, options, models, cnet=None, on_progress=None):
+class Failure(NamedTuple):
+    """A photo that gave no sighting.
+
+    Attributes:
+      file: name of the photo.
+      name: of the photo among the results.
+      reason: why.
+    """
+
+    file: str
+    name: str
+    reason: str
+
+
+class _Place(NamedTuple):
+    """A photo of the album and its names, see `Sighting`."""
+
+    photo: Photo
+    file: str
+    name: str
+
+
+def look_through(
+    sources: Sequence[Photo],
+    options: Options,
+    models: Models,
+    on_progress: Callable[[str, int, int], object] | None = None,
+) -> tuple[list[Sighting], list[Failure]]:
     """Finds and describes the faces of photos, in batches.
 
     Args:
-      paths: photos.
-      options: `pipeline.Options`.
-      models: `pipeline.Models`.
-      cnet: `CNet` of the R-Net in `models`, or None.
+      sources: photos: paths, bytes of files, or arrays [H, W, 3].
+      options: `photo.Options`.
+      models: `photo.Models`.
       on_progress: called with (name of the stage, photos done, photos in all).
 
     Returns:
-      The `Sighting`s of all faces, the largest of a photo first, and the `pipeline.Failure`s of photos without one.
+      The `Sighting`s of all faces, the largest of a photo first, and the `Failure`s of photos without one.
     """
-    seen, failures, waiting = [], [], []
-    for number, (path, name) in enumerate(zip(paths, folder_names(paths), strict=True), 1):
+    files = [photo_name(source, f"photo{number}") for number, source in enumerate(sources, 1)]
+    places = [_Place(*each) for each in zip(sources, files, folder_names([Path(file) for file in files]), strict=True)]
+    seen: list[Sighting] = []
+    failures: list[Failure] = []
+    waiting: list[tuple[_Place, Portrait]] = []
+    for number, place in enumerate(places, 1):
         try:
-            found = pipeline.portraits_of(path, models.levels[-1], all_faces=True)[:FACES]
-            waiting += [portrait._replace(folder=name, window=None) for portrait in found]
-        except (photos.PhotoError, pipeline.NoFaceError, OSError) as error:
-            failures.append(pipeline.Failure(path, str(error)))
-        if len(waiting) >= pipeline.BATCH or number == len(paths):
+            found = portraits_of(place.photo, models.levels[-1], all_faces=True)[:FACES]
+            waiting += [(place, portrait._replace(window=NOTHING)) for portrait in found]
+        except (InputError, OSError) as error:
+            failures.append(Failure(place.file, place.name, str(error)))
+        if len(waiting) >= BATCH or number == len(places):
             for part in in_batches(waiting):
-                seen += _sight(part, options, models, cnet)
+                seen += _sight(part, options, models)
             waiting = []
         if on_progress:
-            on_progress("looking", number, len(paths))
-    known = {each.photo for each in seen} | {failure.photo for failure in failures}
-    failures += [pipeline.Failure(path, "the fit of its face diverged") for path in paths if path not in known]
+            on_progress("looking", number, len(places))
+    known = {each.name for each in (*seen, *failures)}
+    lost = [place for place in places if place.name not in known]
+    failures += [Failure(place.file, place.name, "the fit of its face diverged") for place in lost]
     return seen, failures
 
 
-def find_person(descriptors, photo):
+def find_person(descriptors: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Who the album is about, and which face of each photo is theirs.
 
     The typical face is the one that is like a face of the most photos. The person is the mean of the descriptors that
@@ -106,7 +145,7 @@ def find_person(descriptors, photo):
     step = max(1, -(-len(descriptors) // CANDIDATES))
     cosines = descriptors[::step] @ descriptors.T  # [candidates, F]
     best = np.full((len(cosines), count), -1.0)
-    np.maximum.at(best, (slice(None), photo), cosines)
+    np.maximum.at(best, (np.arange(len(best))[:, None], photo[None]), cosines)
     support = (best >= LIKENESS).sum(1) + best.mean(1) / 2  # the mean decides between equal numbers
     person = descriptors[::step][np.argmax(support)]
     order = np.lexsort((-(descriptors @ person), photo))
@@ -119,33 +158,25 @@ def find_person(descriptors, photo):
     return chosen, np.where(length > 1e-6, likeness, mine @ person)
 
 
-def portrait_again(sighting, models):
-    """The `pipeline.Portrait` of a `Sighting`, from its photo."""
-    photo = photos.read_photo(sighting.photo)
-    return pipeline.portrait_of(sighting.photo, photo, sighting.detected, models.levels[-1])
+def portrait_again(sighting: Sighting, models: Models) -> Portrait:
+    """The `Portrait` of a `Sighting`, from its photo."""
+    return portrait_of(sighting.photo, photos.as_pixels(sighting.photo), sighting.detected, models.levels[-1])
 
 
-def in_batches(sequence):
-    """A list or array in slices of a batch."""
-    return [sequence[start : start + pipeline.BATCH] for start in range(0, len(sequence), pipeline.BATCH)]
-
-
-def _sight(portraits, options, models, cnet):
+def _sight(waiting: Sequence[tuple[_Place, Portrait]], options: Options, models: Models) -> list[Sighting]:
     """The `Sighting`s of a batch of portraits."""
+    portraits = [portrait for _, portrait in waiting]
     images = np.stack([portrait.crop.image for portrait in portraits])
-    descriptors = ops.convert_to_numpy(describe(models.recognition, images))
+    descriptors = np.asarray(ops.convert_to_numpy(describe(models.recognition, images)))
     descriptors = descriptors / np.maximum(np.linalg.norm(descriptors, axis=-1, keepdims=True), 1e-9)
-    confidence = [None] * len(images)
+    confidence = None
     if models.rnet is None:
-        found = pipeline.solve(pipeline.observe(portraits), options, models).coefficients
+        found = solve(observe(portraits), options, models).coefficients
     else:
-        found, features = models.rnet.regress(images)
-        found = Coefficients(*map(ops.convert_to_numpy, found))
-        confidence = confidence if cnet is None else ops.convert_to_numpy(cnet(features))
+        found, confidence = regress(models, images)
     return [
         Sighting(
-            photo=portrait.photo,
-            name=portrait.folder,
+            *place,
             detected=portrait.detected,
             scale=portrait.crop.transform.scale,
             thumbnail=_thumbnail(portrait.crop),
@@ -154,13 +185,13 @@ def _sight(portraits, options, models, cnet):
                 np.concatenate([portrait.detected.landmarks68, portrait.detected.landmarks478[:, :2]])
             ),
             coefficients=Coefficients(*(group[index : index + 1] for group in found)),
-            confidence=confidence[index],
+            confidence=None if confidence is None else confidence[index],
         )
-        for index, portrait in enumerate(portraits)
+        for index, (place, portrait) in enumerate(waiting)
         if all(np.isfinite(group[index]).all() for group in found)
     ]
 
 
-def _thumbnail(crop):
+def _thumbnail(crop: Crop) -> np.ndarray:
     picture = Image.fromarray(to_uint8(crop.image))
     return np.asarray(picture.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS))

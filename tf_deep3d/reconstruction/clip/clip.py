@@ -11,26 +11,33 @@ the picture. A head that moves through the picture moves in this camera's space.
 Letters: N frames, M key frames, Ki, Ke, Kt identity, expression and albedo modes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from tf_deep3d import face as faces
+from tf_deep3d.command_line import counted
 from tf_deep3d.detection import alignment, tracking
+from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import FOCAL, Camera
 from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import motion
-from tf_deep3d.reconstruction import photo
 from tf_deep3d.reconstruction.clip import curves, video
+from tf_deep3d.reconstruction.photo import Models, Options, solve
+from tf_deep3d.reconstruction.portraits import NoFaceError, Portrait, observe
 
 KEY_FRAMES = 16  # at most, reconstructed at once
 MAX_FRAMES = 3000
 SMOOTH = 0.06  # s, standard deviation of the smoothing in time
 GAP = 0.5  # s without a face that are filled
 WINDOW = 0.35  # share of the face box's side kept of the photo around it, for the texture
+
+Progress: TypeAlias = Callable[[str, int, int | None], object]  # of (name of the stage, steps done, steps in all)
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,15 @@ class ClipSettings:
       smooth: s, standard deviation of the smoothing in time; 0 for none.
 
     Raises:
-      ValueError: for values out of range.
+      InputError: for values out of range.
     """
 
     frame_rate: float | None = None
     max_frames: int = MAX_FRAMES
     smooth: float = SMOOTH
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        """Refuses values out of range."""
         if self.max_frames < 1:
             raise InputError(f"max_frames must be at least 1. Received: {self.max_frames}")
         if not 0 <= self.smooth <= 10:
@@ -66,16 +74,16 @@ class Track(NamedTuple):
       present: [N] bool, frames with a face.
       landmarks: [N, 546, 2], 68 and 478 landmarks, px of the frame; NaN without a face.
       scales: [N], px of the aligned crop over px of the frame; NaN without a face.
-      key_frames: indices [M] of frames and their `photo.Portrait`s.
+      key_frames: indices [M] of frames and their `Portrait`s.
       cut: whether the clip goes on after `max_frames`.
     """
 
-    times: Any
-    size: tuple
-    present: Any
-    landmarks: Any
-    scales: Any
-    key_frames: tuple
+    times: np.ndarray
+    size: tuple[int, int]
+    present: np.ndarray
+    landmarks: np.ndarray
+    scales: np.ndarray
+    key_frames: tuple[np.ndarray, tuple[Portrait, ...]]
     cut: bool
 
 
@@ -87,17 +95,19 @@ class Appearance(NamedTuple):
       albedo: [Kt].
       illumination: [M, C, 9] of the key frames.
       frames: [M] indices of the key frames.
-      portraits: their `photo.Portrait`s.
+      portraits: their `Portrait`s.
     """
 
-    identity: Any
-    albedo: Any
-    illumination: Any
-    frames: Any
-    portraits: tuple
+    identity: np.ndarray
+    albedo: np.ndarray
+    illumination: np.ndarray
+    frames: np.ndarray
+    portraits: tuple[Portrait, ...]
 
 
-def follow_clip(path, settings, model, on_progress=None):
+def follow_clip(
+    path: str | Path, settings: ClipSettings, model: MorphableModel, on_progress: Progress | None = None
+) -> Track:
     """First pass: `Track` of a clip; `model` is a `MorphableModel`, for its five alignment points."""
     points = faces.at_landmarks(model.landmarks["alignment5"], model.mean_shape[None])[0]
     progress = on_progress or (lambda stage, done, total: None)
@@ -124,32 +134,32 @@ def follow_clip(path, settings, model, on_progress=None):
                 kept, stride = kept[::2], stride * 2
         progress("tracking", len(times), total)
     if not kept:
-        raise photo.NoFaceError(f"no face found in {len(times)} frames of {size[0]} x {size[1]} px")
+        raise NoFaceError(f"no face found in {counted(len(times), 'frame')} of {size[0]} x {size[1]} px")
     scales = np.array(scales)
     indices, portraits = zip(*kept, strict=True)
     key_frames = (np.array(indices), portraits)
     return Track(np.array(times), size, np.isfinite(scales), np.stack(landmarks), scales, key_frames, cut)
 
 
-def clip_camera(track):
+def clip_camera(track: Track) -> tuple[Camera, Similarity]:
     """The clip's `Camera` and the `Similarity` from px of a frame to its px, which are about those of aligned crops."""
     scale = float(np.nanmedian(track.scales))
     width, height = (side * scale for side in track.size)
     return Camera(width, height, FOCAL, (width / 2, height / 2)), Similarity(scale)
 
 
-def appearance(track, options, models, on_progress=None):
+def appearance(track: Track, options: Options, models: Models, on_progress: Progress | None = None) -> Appearance:
     """`Appearance` of the key frames of a `Track`; options and models as in `reconstruct_clip`."""
     frames, portraits = track.key_frames
     settings = options.descent()
     steps = [0]
 
-    def count():
+    def count() -> None:
         steps[0] += 1
         if on_progress:
             on_progress("person", steps[0], settings.steps)
 
-    fit = photo.solve(photo.observe(portraits), options, models, on_step=count).coefficients
+    fit = solve(observe(portraits), options, models, on_step=count).coefficients
     sound = np.all([np.isfinite(group.reshape(len(frames), -1)).all(-1) for group in fit], axis=0)
     if not sound.any():
         raise InputError(f"the fit of the face diverged. Received: {len(frames)} key frames")
@@ -164,7 +174,7 @@ def appearance(track, options, models, on_progress=None):
     )
 
 
-def weighted_median(values, weights):
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Column by column the middle [K] of `values` [M, K], between which half of `weights` [M] > 0 lie."""
     order = np.argsort(values, axis=0)
     below = np.cumsum(weights[order], axis=0) - 0.5 * weights[order]
@@ -173,7 +183,9 @@ def weighted_median(values, weights):
     return np.array([np.interp(half, below[:, k], ordered[:, k]) for k in range(values.shape[1])])
 
 
-def find_motion(track, known, camera, transform, on_progress=None):
+def find_motion(
+    track: Track, known: motion.Person, camera: Camera, transform: Similarity, on_progress: Progress | None = None
+) -> tuple[motion.Motion, np.ndarray]:
     """`Motion` of the frames of a `Track`, short gaps filled, and the stretches [N] of `curves.fill_gaps`.
 
     Args:
@@ -190,26 +202,26 @@ def find_motion(track, known, camera, transform, on_progress=None):
     for index in np.flatnonzero(track.present):
         rows[index] = np.concatenate(motion.solve(known, pixels[index], camera))
         if on_progress:
-            on_progress("motion", index + 1, len(rows))
+            on_progress("motion", int(index) + 1, len(rows))
     rows[track.present, :3] = motion.continuous(rows[track.present, :3])
     stretches = curves.fill_gaps(track.times, track.present, GAP)
     return _motion(curves.interpolate(track.times, track.present, rows)), stretches
 
 
-def smoothed(found, times, stretches, seconds):
+def smoothed(found: motion.Motion, times: np.ndarray, stretches: np.ndarray, seconds: float) -> motion.Motion:
     """A `Motion` smoothed in time, see `curves.smooth`."""
     return _motion(curves.smooth(times, stretches, np.concatenate(found, axis=-1), seconds))
 
 
-def _motion(rows):
+def _motion(rows: np.ndarray) -> motion.Motion:
     return motion.Motion(rows[:, :3], rows[:, 3:6], rows[:, 6:])
 
 
-def _portrait(path, image, found, points):
-    """`photo.Portrait` of a frame."""
+def _portrait(path: Path, image: np.ndarray, found: Detection, points: np.ndarray) -> Portrait:
+    """The `Portrait` of a frame."""
     low, high = found.box[:2], found.box[2:]
     margin = WINDOW * (high - low).max()
     x0, y0 = np.maximum(np.floor(low - margin), 0).astype(int)
     x1, y1 = np.ceil(high + margin).astype(int)
     window = image[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)].copy()
-    return photo.Portrait(path, window, (int(x0), int(y0)), alignment.align(image, found.points5, points), found)
+    return Portrait(path, window, (int(x0), int(y0)), alignment.align(image, found.points5, points), found)

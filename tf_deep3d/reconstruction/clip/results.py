@@ -8,13 +8,12 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-import keras
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
-import tf_deep3d
 from tf_deep3d import face as faces
 from tf_deep3d.face import blendshapes, morphable_model
 from tf_deep3d.face.camera import Camera
@@ -26,8 +25,10 @@ from tf_deep3d.io.files import refuse_existing
 from tf_deep3d.mesh import gltf
 from tf_deep3d.mesh.animation import Animation, animate
 from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh, to_uint8
+from tf_deep3d.reconstruction.appearance import versions
 from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import curves, video
+from tf_deep3d.reconstruction.photo import Models, Options
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
 from tf_deep3d.texture.views import extract_view
@@ -36,6 +37,8 @@ FILES = ("face.glb", "overlay.mp4", "coefficients.json", "texture.png")
 SIDEWAYS = np.radians(12)  # yaw from which a key frame shows the texture something that the frontal one does not
 EXPRESSIVE = 0.02  # radians off the frontal pose that one standard deviation of expression counts as, likewise
 OVERLAY_LEVEL = 1  # level of detail of the overlay
+
+Targets: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (displacements [V, 3] dm, weights [N])
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class ClipOutcome:
     filled: int
     cut: bool
     landmark_error: float
-    jitter: tuple
+    jitter: tuple[float, float]
     blendshape_residual: float | None
 
 
@@ -80,34 +83,43 @@ class Scene(NamedTuple):
     camera: Camera
     transform: Similarity
     appearance: clips.Appearance
-    stretches: Any
+    stretches: np.ndarray
     motion: motion.Motion
-    targets: dict
-    residual: Any
+    targets: Targets
+    residual: np.ndarray | None
 
 
-def reconstruct_clip(path, out, settings, options, models, on_progress=None):
+def reconstruct_clip(
+    path: str | Path,
+    out: str | Path,
+    settings: clips.ClipSettings,
+    options: Options,
+    models: Models,
+    overwrite: bool = False,
+    on_progress: clips.Progress | None = None,
+) -> ClipOutcome:
     """Reconstructs the face of a clip.
 
     Args:
       path: video file or folder of frames.
       out: folder; gets `FILES`, each whole or not at all.
       settings: `clips.ClipSettings`.
-      options: `pipeline.Options`.
-      models: `pipeline.Models` of `pipeline.load_models`.
+      options: `photo.Options`.
+      models: `photo.Models` of `photo.load_models`.
+      overwrite: replace existing results.
       on_progress: called with (name of the stage, steps done, steps in all or None).
 
     Returns:
       `ClipOutcome`.
 
     Raises:
-      FileExistsError: if a result exists and `options.overwrite` is false.
-      pipeline.NoFaceError: if no frame shows a face.
+      FileExistsError: if a result exists and `overwrite` is false.
+      NoFaceError: if no frame shows a face.
       video.VideoError, photos.PhotoError, OSError: if the clip cannot be read or results cannot be written.
     """
     path, out = Path(path), Path(out)
     progress = on_progress or (lambda stage, done, total: None)
-    if not options.overwrite:
+    if not overwrite:
         refuse_existing(*(out / name for name in FILES))
     track = clips.follow_clip(path, settings, models.levels[-1], progress)
     camera, transform = clips.clip_camera(track)
@@ -116,34 +128,36 @@ def reconstruct_clip(path, out, settings, options, models, on_progress=None):
     found, stretches = clips.find_motion(track, known, camera, transform, progress)
     moves = clips.smoothed(found, track.times, stretches, settings.smooth)
     scene = Scene(track, camera, transform, looks, stretches, moves, *shown_targets(models, moves))
-    with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as temporary:
-        temporary = Path(temporary)
+    with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as folder:
+        temporary = Path(folder)
         image = _texture(scene, models)
         Image.fromarray(to_uint8(image)).save(temporary / "texture.png", compress_level=PNG_LEVEL)
         _write_glb(temporary / "face.glb", scene, image, models.written)
         _write_overlay(temporary / "overlay.mp4", path, scene, settings, models, progress)
-        outcome, record = _summary(path, out, scene, known, models, options, settings)
+        outcome, record = _summary(path, out, scene, known, models, options.method, settings)
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         (temporary / "coefficients.json").write_text(text + "\n", encoding="utf-8")
-        if not options.overwrite:
+        if not overwrite:
             refuse_existing(*(out / name for name in FILES))
         for name in FILES:
             os.replace(temporary / name, out / name)
     return outcome
 
 
-def _coefficients(scene, index):
+def _coefficients(scene: Scene, index: int) -> Coefficients:
     """`Coefficients` of one frame, the light in between that of the key frames."""
     looks = scene.appearance
-    light = looks.illumination.reshape(len(looks.frames), -1)
     when = scene.track.times[looks.frames]
-    light = [np.interp(scene.track.times[index], when, column) for column in light.T]
-    groups = (looks.identity, scene.motion.expression[index], looks.albedo, scene.motion.angles[index])
-    light = np.reshape(light, looks.illumination.shape[1:])
-    return Coefficients(*(np.float32(group)[None] for group in (*groups, light, scene.motion.translation[index])))
+    columns = looks.illumination.reshape(len(looks.frames), -1).T
+    light = [np.interp(scene.track.times[index], when, column) for column in columns]
+    groups = (
+        *(looks.identity, scene.motion.expression[index], looks.albedo, scene.motion.angles[index]),
+        *(np.reshape(light, looks.illumination.shape[1:]), scene.motion.translation[index]),
+    )
+    return Coefficients(*(np.asarray(group, np.float32)[None] for group in groups))
 
 
-def _texture(scene, models):
+def _texture(scene: Scene, models: Models) -> np.ndarray:
     """[S, S, 3] texture of the most frontal key frame, completed by one from each side."""
     frames = scene.appearance.frames
     yaw = scene.motion.angles[frames, 1]
@@ -153,27 +167,28 @@ def _texture(scene, models):
         best = int(np.argmax(side * (yaw - yaw[chosen[0]])))
         if side * (yaw[best] - yaw[chosen[0]]) > SIDEWAYS:
             chosen.append(best)
+    albedo = faces.albedo(models.written, scene.appearance.albedo[None])[0]
     views = []
     for key in chosen:
         portrait = scene.appearance.portraits[key]
         face = faces.reconstruct(models.written, _coefficients(scene, frames[key]), scene.camera)
-        corner = tuple(map(float, scene.transform.apply(portrait.corner)))
-        moved = Similarity(scene.transform.scale, 0.0, corner)
+        x, y = scene.transform.apply(np.array(portrait.corner, np.float64)).tolist()
+        moved = Similarity(scene.transform.scale, 0.0, (x, y))
         views.append(extract_view(portrait.window, models.written, face, scene.camera, moved, models.atlas))
-    return texture.complete(views, face.albedo[0], models.atlas).image
+    return texture.complete(views, albedo, models.atlas).image
 
 
-def shown_targets(models, moves):
+def shown_targets(models: Models, moves: motion.Motion) -> tuple[Targets, np.ndarray | None]:
     """`targets` and `residual` of a `Scene`: the named blendshapes, or else all expression modes."""
     model = models.written
-    if model.blendshape_names:
-        weights, rest = blendshapes.weights(blendshapes.units(models.levels[0]), moves.expression)
+    if models.units is not None:
+        weights, rest = blendshapes.weights(models.units, moves.expression)
         return dict(zip(model.blendshape_names, zip(model.blendshapes, weights.T, strict=True), strict=True)), rest
     names = (f"expression{index}" for index in range(len(model.expression_basis)))
     return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None
 
 
-def _write_glb(path, scene, image, model):
+def _write_glb(path: Path, scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel) -> None:
     neutral = faces.neutral_shape(model, scene.appearance.identity[None])
     normals = vertex_normals(neutral, model.triangles, model.vertex_corners)[0]
     mesh = Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
@@ -190,7 +205,9 @@ def _write_glb(path, scene, image, model):
     gltf.write_glb(path, document)
 
 
-def _write_overlay(path, clip, scene, settings, models, progress):
+def _write_overlay(
+    path: Path, clip: Path, scene: Scene, settings: clips.ClipSettings, models: Models, progress: clips.Progress
+) -> None:
     times = scene.track.times
     rate = 1 / np.median(np.diff(times)) if len(times) > 1 else video.FRAME_RATE
     model = morphable_model.pick_level(models.levels, OVERLAY_LEVEL)
@@ -205,7 +222,15 @@ def _write_overlay(path, clip, scene, settings, models, progress):
             progress("overlay", index + 1, len(times))
 
 
-def _summary(path, out, scene, known, models, options, settings):
+def _summary(
+    path: Path,
+    out: Path,
+    scene: Scene,
+    known: motion.Person,
+    models: Models,
+    method: str,
+    settings: clips.ClipSettings,
+) -> tuple[ClipOutcome, dict[str, Any]]:
     """`ClipOutcome`, and the content of coefficients.json."""
     track, model = scene.track, models.levels[-1]
     back = scene.transform.inverse()
@@ -221,7 +246,7 @@ def _summary(path, out, scene, known, models, options, settings):
         filled=int((shown & ~track.present).sum()),
         cut=track.cut,
         landmark_error=float(np.mean(inner / np.maximum(eyes, 1e-6))),
-        jitter=tuple(curves.jitter(points, track.present) for points in (detected, landmarks)),
+        jitter=(curves.jitter(detected, track.present), curves.jitter(landmarks, track.present)),
         blendshape_residual=None if scene.residual is None else float(scene.residual[shown].mean()),
     )
     frames = [
@@ -253,19 +278,19 @@ def _summary(path, out, scene, known, models, options, settings):
         "jitter_px": dict(zip(("detected", "smoothed"), outcome.jitter, strict=True)),
         "smooth_s": settings.smooth,
         "overlay_codec": video.writing_codec(),
-        "method": options.method,
+        "method": method,
         "model": {"name": model.name, "level": models.written.level, "licence": model.licence},
-        "versions": {"tf_deep3d": tf_deep3d.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "versions": versions(),
         "frames": frames,
     }
 
 
-def _writable(out):
+def _writable(out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     if not os.access(out, os.W_OK):
         raise PermissionError(f"cannot write to {out}")
     return out
 
 
-def _numbers(values):
+def _numbers(values: ArrayLike) -> list[Any]:
     return np.round(np.asarray(values, np.float64), 5).tolist()

@@ -7,11 +7,12 @@ cannot make the reader fetch other files or addresses. Sound is ignored.
 """
 
 import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -20,6 +21,10 @@ from tf_deep3d.io import photos
 
 with extra("video"):
     import av
+    from av.codec import Codec
+    from av.container import InputContainer
+    from av.error import FFmpegError
+    from av.video.stream import VideoStream
 
 MAX_PIXELS = 40_000_000  # of a frame; 8K has 33 million
 MAX_STRETCH = 4.0  # of a pixel's width over its height, and the reverse
@@ -49,7 +54,7 @@ class Frame(NamedTuple):
     image: np.ndarray
 
 
-def read_frames(path, max_frames=None, frame_rate=None):
+def read_frames(path: str | Path, max_frames: int | None = None, frame_rate: float | None = None) -> Iterator[Frame]:
     """Reads a clip frame by frame; only one frame is in memory.
 
     Args:
@@ -64,7 +69,7 @@ def read_frames(path, max_frames=None, frame_rate=None):
       FileNotFoundError: if there is no such file, or the folder holds no photos.
       VideoError: if the clip cannot be read, is too large, changes its size, or breaks off damaged.
       photos.PhotoError: for a frame of a folder that cannot be read.
-      ValueError: for a frame rate outside `RATES` or of a video file.
+      InputError: for a frame rate outside `RATES` or of a video file.
     """
     path = Path(path)
     if frame_rate is not None and not RATES[0] <= frame_rate <= RATES[1]:
@@ -86,7 +91,7 @@ def read_frames(path, max_frames=None, frame_rate=None):
         yield frame
 
 
-def frame_count(path):
+def frame_count(path: str | Path) -> int | None:
     """Number of frames that a clip says it has, or None: to show progress, not to rely on."""
     path = Path(path)
     if path.is_dir():
@@ -98,7 +103,9 @@ def frame_count(path):
 
 
 @contextmanager
-def writing_video(path, width, height, frame_rate=FRAME_RATE):
+def writing_video(
+    path: str | Path, width: int, height: int, frame_rate: float = FRAME_RATE
+) -> Iterator[Callable[[Frame], None]]:
     """Writes an MP4: H.264 where this build of FFmpeg has an encoder, else MPEG-4 part 2.
 
     Args:
@@ -110,13 +117,14 @@ def writing_video(path, width, height, frame_rate=FRAME_RATE):
       A function that takes `Frame`s, times rising.
 
     Raises:
-      ValueError: for frames smaller than 2 px.
+      InputError: for frames smaller than 2 px.
     """
     width, height = width // 2 * 2, height // 2 * 2
     if min(width, height) < 2:
         raise InputError(f"a video needs at least 2 x 2 px. Received: {width} x {height}")
     with av.open(str(path), "w", format="mp4", container_options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream(writing_codec(), rate=Fraction(_believable(frame_rate)).limit_denominator(1001))
+        rate = Fraction(_believable(frame_rate)).limit_denominator(1001)
+        stream = cast(VideoStream, container.add_stream(writing_codec(), rate=rate))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
         for tag in ("color_primaries", "color_trc", "colorspace"):
@@ -128,7 +136,7 @@ def writing_video(path, width, height, frame_rate=FRAME_RATE):
             stream.codec_context.bit_rate = max(width * height * 8, 400_000)
         ticks = stream.codec_context.time_base.denominator
 
-        def write(frame):
+        def write(frame: Frame) -> None:
             image = np.ascontiguousarray(frame.image[:height, :width])
             picture = av.VideoFrame.from_ndarray(image, format="rgb24")
             picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
@@ -139,28 +147,28 @@ def writing_video(path, width, height, frame_rate=FRAME_RATE):
         container.mux(stream.encode(None))
 
 
-def writing_codec():
+def writing_codec() -> str:
     """FFmpeg's name of the encoder that `writing_video` uses."""
     for name in CODECS:
         try:
-            return av.codec.Codec(name, "w").name
+            return Codec(name, "w").name
         except ValueError:  # av.codec.codec.UnknownCodecError
             continue
     raise VideoError(f"this build of FFmpeg has none of the encoders {CODECS}. Received: {av.__version__}")
 
 
-def _read_folder(path, frame_rate):
+def _read_folder(path: Path, frame_rate: float) -> Iterator[Frame]:
     for index, photo in enumerate(sorted(photos.photos_in(path), key=natural_order)):
         yield Frame(index / frame_rate, photos.read_photo(photo))
 
 
-def natural_order(path):
+def natural_order(path: Path) -> tuple[list[tuple[int, str]], str]:
     """Sort key of a file name in which numbers count by value: frame2 before frame10."""
     parts = re.split(r"(\d+)", path.name.casefold())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name
 
 
-def _read_file(path):
+def _read_file(path: Path) -> Iterator[Frame]:
     with _opened(path) as container:
         stream = container.streams.video[0]
         context, name = stream.codec_context, path.name
@@ -180,7 +188,7 @@ def _read_file(path):
                 time = 0.0 if previous is None else max(time, previous + SHORTEST_STEP)
                 previous, count = time, count + 1
                 yield Frame(time, np.ascontiguousarray(np.rot90(image, round(picture.rotation / 90))))
-        except av.error.FFmpegError as error:
+        except FFmpegError as error:
             advice = f"; max_frames {count - 1} uses what comes before" if count > 1 else ""
             raise VideoError(f"the video is damaged after {count} frames{advice}. Received: {name}: {error}") from error
         if not count:
@@ -188,16 +196,16 @@ def _read_file(path):
 
 
 @contextmanager
-def _opened(path):
+def _opened(path: Path) -> Iterator[InputContainer]:
     """The open container of a video file; errors of opening it become `VideoError`."""
 
-    def refuse(url, flags, options):
+    def refuse(url: str, flags: int, options: object) -> None:
         raise VideoError(f"a video must not refer to other files. Received: {url!r}")
 
     with open(path, "rb") as file:
         try:
-            container = av.open(file, container_options={"format_whitelist": _FORMATS}, io_open=refuse)
-        except (av.error.FFmpegError, OSError, VideoError) as error:
+            container = av.open(file, "r", container_options={"format_whitelist": _FORMATS}, io_open=refuse)
+        except (FFmpegError, OSError, VideoError) as error:
             raise VideoError(f"not a video of a known format, or damaged. Received: {path.name}: {error}") from error
         with container:
             if not container.streams.video:
@@ -207,16 +215,16 @@ def _opened(path):
             yield container
 
 
-def _check_size(width, height, name):
+def _check_size(width: int, height: int, name: str) -> None:
     if not (width > 0 and height > 0 and width * height <= MAX_PIXELS):
         raise VideoError(f"a frame may have 1 to {MAX_PIXELS} pixels. Received: {name}, {width} x {height}")
 
 
-def _believable(rate):
+def _believable(rate: float | Fraction | None) -> float:
     """`rate` as float, or `FRAME_RATE` where a file claims nonsense."""
     rate = float(rate or 0.0)
     return rate if RATES[0] <= rate <= RATES[1] else FRAME_RATE
 
 
-def _size(shape):
+def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]} x {shape[0]}"

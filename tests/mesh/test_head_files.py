@@ -1,0 +1,121 @@
+"""A head's GLB: named nodes below the face, each with the morph targets that move it, joined without a step."""
+
+import numpy as np
+import pygltflib
+import pytest
+
+from tests.mesh.test_gltf import read_accessor
+from tf_deep3d import face as faces
+from tf_deep3d.face import head as heads
+from tf_deep3d.face import morphable_model
+from tf_deep3d.face.camera import METRES
+from tf_deep3d.mesh import gltf, head_files
+from tf_deep3d.mesh.face_files import PHOTO_EXPRESSION
+
+SIDE = 64
+
+
+@pytest.fixture(scope="module")
+def head():
+    return heads.load(morphable_model.load(level=heads.LEVEL))
+
+
+@pytest.fixture(scope="module")
+def coefficients(head):
+    rng, zeros = np.random.default_rng(0), head.whole.layout().zeros(1)
+    return zeros._replace(
+        identity=rng.normal(size=zeros.identity.shape).astype(np.float32),
+        expression=rng.normal(size=zeros.expression.shape).astype(np.float32),
+        albedo=head.complexions[:1],
+    )
+
+
+@pytest.fixture(scope="module")
+def texture():
+    """Reddish, brighter to the right."""
+    image = np.zeros((SIDE, SIDE, 3))
+    image[..., 0] = np.linspace(0.4, 0.8, SIDE)
+    image[..., 1:] = 0.3
+    return image
+
+
+@pytest.fixture(scope="module")
+def file(head, coefficients, texture, tmp_path_factory):
+    path = tmp_path_factory.mktemp("head") / "head.glb"
+    gltf.write_glb(path, head_files.build(head, coefficients, texture, "Jane", "CC0-1.0"))
+    return pygltflib.GLTF2().load(path)
+
+
+def mesh_of(file, name):
+    return file.meshes[next(node.mesh for node in file.nodes if node.name == name)]
+
+
+def positions(file, name):
+    return read_accessor(file, mesh_of(file, name).primitives[0].attributes.POSITION)
+
+
+def displacements(file, name, target):
+    mesh = mesh_of(file, name)
+    index = mesh.extras["targetNames"].index(target)
+    return read_accessor(file, mesh.primitives[0].targets[index]["POSITION"])
+
+
+def test_nodes_are_named_and_hang_on_the_face(file):
+    names = [node.name for node in file.nodes]
+    assert names == ["Jane", "skin", "teethUpper", "teethLower", "tongue", "eyeLeft", "eyeRight"]
+    assert file.nodes[gltf.HEAD].children == [1, 2, 3, 4, 5, 6]
+    assert file.scenes[0].nodes == [gltf.HEAD]
+    assert len(file.images) == 1
+    assert mesh_of(file, "eyeLeft").primitives[0].material == mesh_of(file, "Jane").primitives[0].material
+
+
+def test_every_unit_moves_what_anatomy_says(file, head):
+    """Each node lists the units that move it; together they are all 52 and the photo's expression."""
+    targets = {node.name: set((file.meshes[node.mesh].extras or {}).get("targetNames", ())) for node in file.nodes}
+    assert set.union(*targets.values()) == {*head.whole.blendshape_names, PHOTO_EXPRESSION}
+    assert not targets["teethUpper"]
+    assert targets["teethLower"] == {"jawForward", "jawLeft", "jawOpen", "jawRight", PHOTO_EXPRESSION}
+    assert "tongueOut" in targets["tongue"]
+    for side in ("Left", "Right"):
+        looks = {f"eyeLook{way}{side}" for way in ("Up", "Down", "In", "Out")}
+        assert targets[f"eye{side}"] == looks | {PHOTO_EXPRESSION}
+
+
+def test_open_jaw_keeps_the_lower_teeth_s_form(file):
+    still, moved = positions(file, "teethLower"), displacements(file, "teethLower", "jawOpen")
+    before, after = (np.linalg.norm(each[1:] - each[0], axis=1) for each in (still, still + moved))
+    np.testing.assert_allclose(before, after, atol=1e-5)
+    assert np.linalg.norm(moved.mean(0)) > 0.015
+
+
+def test_face_and_skin_meet(file, head, coefficients):
+    """At the shared border, positions are the same and colours are the texture's."""
+    face, skin = positions(file, "Jane"), positions(file, "skin")
+    shape = faces.neutral_shape(head.whole, coefficients.identity)[0] * METRES
+    textured = head.whole.triangles[: len(head.whole.uv_triangles)]
+    outside = head.whole.triangles[len(textured) :][head.parts["skin"][len(textured) :]]
+    for place in shape[np.intersect1d(textured, outside)]:
+        for mesh in (face, skin):
+            assert np.linalg.norm(mesh - place, axis=1).min() < 1e-6
+
+
+def test_colours_go_on_from_the_texture(head, coefficients, texture):
+    albedo = faces.albedo(head.whole, coefficients.albedo)[0]
+    colors = head_files.continued(head, albedo, texture)
+    textured = head.whole.triangles[: len(head.whole.uv_triangles)]
+    outside = head.whole.triangles[len(textured) :][head.parts["skin"][len(textured) :]]
+    border = np.intersect1d(textured, outside)
+    np.testing.assert_allclose(colors[border, 1:], 0.3, atol=1e-5)
+    assert (colors[border, 0] > 0.39).all()
+    edges = np.concatenate([outside[:, [0, 1]], outside[:, [1, 2]]])
+    across = edges[np.isin(edges, border).sum(1) == 1]
+    assert np.abs(np.diff(colors[across], axis=1)).mean() < 0.05
+    scalp = head.scalp > 0.9
+    assert (colors[scalp, 0] > colors[scalp, 2]).mean() > 0.9, "the light's hue reaches the scalp"
+
+
+def test_texture_of_bytes_is_the_same(head, coefficients, texture):
+    albedo = faces.albedo(head.whole, coefficients.albedo)[0]
+    rounded = np.rint(255 * texture).astype(np.uint8)
+    one, two = (head_files.continued(head, albedo, each) for each in (rounded, rounded / 255.0))
+    np.testing.assert_allclose(one, two, atol=1e-6)

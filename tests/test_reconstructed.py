@@ -1,0 +1,119 @@
+"""The reconstruction of a face that is known, against the equations of `face` and the similarity of its crop."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+
+from tf_deep3d import face as faces
+from tf_deep3d.detection.alignment import Crop
+from tf_deep3d.detection.detector import Detection
+from tf_deep3d.face import blendshapes
+from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.reconstructed import Appearance, Reconstruction, is_finished
+
+PHOTO_TO_CROP = Similarity(0.5, 0.3, (7.0, -4.0))
+
+
+@pytest.fixture(scope="module")
+def face(tiny_model):
+    """Detected landmarks are those of the mesh, 2 px of the photo to the right of it."""
+    rng = np.random.default_rng(0)
+    bases = (tiny_model.identity_basis, tiny_model.expression_basis, tiny_model.albedo_basis)
+    identity, expression, albedo = (rng.normal(size=(1, len(basis))).astype(np.float32) for basis in bases)
+    light = rng.normal(size=(1, 3, 9)).astype(np.float32) * 0.1
+    angles, translation = np.float32([[0.1, -0.4, 0.2]]), np.float32([[0.3, 0.1, -1]])
+    coefficients = Coefficients(identity, expression, albedo, angles, light, translation)
+    built = faces.reconstruct(tiny_model, coefficients)
+    detected = PHOTO_TO_CROP.inverse().apply(built.landmarks[0]) + np.array([2, 0])
+    box = np.array([1, 2, 3, 4.0])
+    return Reconstruction(
+        photo="me.jpg",
+        model=tiny_model,
+        coefficients=coefficients,
+        face=built,
+        detected=Detection(0.9, box, np.zeros((478, 3)), detected, np.zeros((5, 2)), np.zeros(51)),
+        crop=Crop(np.zeros((224, 224, 3), np.float32), PHOTO_TO_CROP, 0.25),
+        units=blendshapes.units(tiny_model),
+        report={"method": "rnet"},
+    )
+
+
+def test_landmarks_are_px_of_the_photo(face):
+    np.testing.assert_allclose(PHOTO_TO_CROP.apply(face.landmarks), face.face.landmarks[0], atol=1e-4)
+    eyes = np.linalg.norm(face.landmarks[36] - face.landmarks[45])
+    assert face.landmark_error == pytest.approx(2 / eyes, rel=1e-3)
+
+
+def test_the_mesh_is_the_unposed_face(face, tiny_model):
+    still = face.coefficients._replace(angles=np.zeros((1, 3)), translation=np.zeros((1, 3)))
+    np.testing.assert_allclose(face.mesh.vertices, faces.reconstruct(tiny_model, still).vertices[0], atol=1e-6)
+    np.testing.assert_array_equal(face.mesh.triangles, tiny_model.triangles)
+    np.testing.assert_allclose(face.mesh.colors, np.clip(face.face.albedo[0], 0, 1))
+    assert face.mesh.uv is not None
+
+
+def test_pose_and_units_have_names(face, tiny_model):
+    assert face.pose.yaw_degrees == pytest.approx(np.degrees(-0.4))
+    assert face.pose.roll_degrees == pytest.approx(np.degrees(0.2))
+    assert list(face.arkit) == list(tiny_model.blendshape_names)
+    expected = blendshapes.weights(face.units, face.coefficients.expression)[0][0]
+    np.testing.assert_array_equal(list(face.arkit.values()), expected)
+
+
+def test_the_numbers_survive_json(face):
+    record = face.numbers()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    np.testing.assert_allclose(record["landmarks68_photo_px"], face.landmarks, atol=1e-6)
+    np.testing.assert_allclose(record["detected_landmarks68_photo_px"], face.detected.landmarks68, atol=1e-6)
+    for name, group in face.coefficients._asdict().items():
+        np.testing.assert_allclose(record["coefficients"][name], group[0], atol=1e-6)
+    assert record["crop_from_photo"]["share_outside_photo"] == 0.25
+    assert record["method"] == "rnet"
+
+
+def test_without_a_renderer_the_vertices_have_colours(face, tmp_path):
+    assert face.texture is None
+    face.write(tmp_path / "me")
+    assert sorted(path.name for path in (tmp_path / "me").iterdir()) == [
+        "coefficients.json",
+        "face.glb",
+        "face.obj",
+        "face.ply",
+    ]
+    assert is_finished(tmp_path / "me")
+    shaded = trimesh.load(tmp_path / "me" / "face.obj", process=False).visual.vertex_colors[:, :3] / 255
+    albedo = trimesh.load(tmp_path / "me" / "face.ply", process=False).visual.vertex_colors[:, :3] / 255
+    np.testing.assert_allclose(shaded, np.clip(face.face.colors[0], 0, 1), atol=1 / 255)
+    np.testing.assert_allclose(albedo, np.clip(face.face.albedo[0], 0, 1), atol=1 / 255)
+
+
+def test_the_texture_is_painted_once_and_only_when_asked_for(face, tmp_path):
+    from dataclasses import replace
+
+    asked = []
+
+    def paint(found):
+        asked.append(found)
+        return Appearance(np.full((8, 8, 3), 0.5), {"overlay.png": np.zeros((4, 6, 3), np.uint8)})
+
+    painted = replace(face, paint=paint)
+    assert painted.mesh.vertices.shape == face.mesh.vertices.shape
+    assert not asked
+    painted.write(tmp_path / "me")
+    assert painted.texture.shape == (8, 8, 3)
+    assert asked == [painted]
+    assert {"face.mtl", "texture.png", "overlay.png"} <= {path.name for path in (tmp_path / "me").iterdir()}
+
+
+def test_an_existing_folder_is_kept_unless_told(face, tmp_path):
+    (tmp_path / "me").mkdir()
+    (tmp_path / "me" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="me"):
+        face.write(tmp_path / "me")
+    assert not is_finished(tmp_path / "me")
+    assert (tmp_path / "me" / "mine.txt").read_text() == "mine"
+    face.write(tmp_path / "me", overwrite=True)
+    assert is_finished(tmp_path / "me")

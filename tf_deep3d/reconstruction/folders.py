@@ -1,0 +1,80 @@
+"""From photos to a folder for each face, with what the command says on the way."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tf_deep3d.command_line import counted
+from tf_deep3d.errors import InputError
+from tf_deep3d.io.files import face_folder, folder_names
+from tf_deep3d.reconstructed import Reconstruction, is_finished
+
+if TYPE_CHECKING:
+    from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
+
+
+def write_faces(
+    paths: Sequence[Path],
+    out: Path,
+    load: Callable[[], "FaceReconstructor"],
+    all_faces: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Reconstructs photos and writes a folder for each face; says what became of each photo.
+
+    A photo whose folder is finished already is left alone.
+
+    Args:
+      paths: photos.
+      out: folder; the faces of a photo get folders in it, named after the photo.
+      load: gives the `FaceReconstructor`; called if there is something to do.
+      all_faces: every face of a photo, else the largest.
+      overwrite: make finished faces again.
+
+    Returns:
+      The exit status: 0 if a face was written or is there already, else 1.
+    """
+    from tqdm import tqdm
+
+    open_ones: list[tuple[Path, str]] = []  # (photo, its folder's name)
+    there = written = failed = 0
+    for path, name in zip(paths, folder_names(paths), strict=True):
+        if overwrite or not os.path.lexists(out / name):
+            open_ones.append((path, name))
+        elif is_finished(out / name):
+            there += 1
+        else:
+            failed += 1
+            print(f"{path}: {out / name} exists and is no finished face; --overwrite replaces it", file=sys.stderr)
+    reconstructor = load() if open_ones else None
+    style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
+    with tqdm(total=len(open_ones), bar_format=style, disable=None) as bar:
+        photos = [path for path, _ in open_ones]
+        for index, number, face in reconstructor.each(photos, all_faces, bar.update) if reconstructor else ():
+            path, name = open_ones[index]
+            folder = out / face_folder(name, number)
+            try:
+                if not isinstance(face, Reconstruction):
+                    raise face
+                face.write(folder, overwrite)
+            except (InputError, OSError) as error:
+                failed += 1
+                bar.write(f"{path}: {error}", file=sys.stderr)
+            else:
+                written += 1
+                bar.write(_summary(path, folder, face))
+    said = f"{counted(written, 'face')} written to {out}"
+    said += f", {failed} failed" if failed else ""
+    said += f"; {counted(there, 'photo')} already there, pass --overwrite to make them again" if there else ""
+    print(said)
+    return 0 if written or there else 1
+
+
+def _summary(path: Path, folder: Path, face: Reconstruction) -> str:
+    losses = face.report["losses"]
+    return (
+        f"{path.name} -> {folder}: landmarks {100 * face.landmark_error:.1f} % of the eye distance, "
+        f"colours {losses['photometric']:.3f}, likeness {1 - losses['perceptual']:.2f}"
+    )

@@ -1,0 +1,50 @@
+"""What the commands that reconstruct have in common: how faces are found, said on a command line."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from tf_deep3d import command_line
+
+if TYPE_CHECKING:
+    from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --method, --weights, --model and --level."""
+    parser.add_argument(
+        "--method",
+        choices=["rnet", "fit"],
+        help="rnet: a network regresses the face, a few steps of the fit refine it (default for the open face model); "
+        "fit: from the mean face (default for other models without --weights)",
+    )
+    parser.add_argument(
+        "--weights", metavar="RUN", help="folder of a training, .keras file or preset (default: mobilenet, shipped)"
+    )
+    parser.add_argument("--model", metavar="NPZ", help="face model (default: the open face model)")
+    parser.add_argument(
+        "--level", type=int, default=-1, metavar="N", help="level of detail, 0 the coarsest (default: -1, the finest)"
+    )
+
+
+def load_reconstructor(
+    options: argparse.Namespace, refine: int | None = None, head: bool = False
+) -> "FaceReconstructor":
+    """The `FaceReconstructor` of a command line.
+
+    Args:
+      options: of `add_options`.
+      refine: its number of steps, None for the default.
+      head: load the head, too.
+    """
+    with command_line.quiet():
+        from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
+
+    chosen = {
+        "preset": options.weights,
+        "model": options.model,
+        "level": options.level,
+        "method": options.method or ("fit" if options.model and not options.weights else "rnet"),
+        "refine": refine,
+        "head": head,
+    }
+    return FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})
