@@ -160,7 +160,7 @@ def _tflite(networks: Networks, made: Sequence[Variant], calibration: np.ndarray
 
 def _warm_up(subject: Subject) -> list[tuple[str, dict[str, Any]]]:
     """Requests of every signature, with a grey picture."""
-    grey = np.full(input_shape(1), 0.5, np.float32)
+    grey = np.full((1, *input_shape()[1:]), 0.5, np.float32)
     shapes = output_shapes(subject.networks)
     groups = {name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
     confidence = {CONFIDENCE: groups.pop(CONFIDENCE)[None] + 0.5} if CONFIDENCE in groups else {}
@@ -191,7 +191,8 @@ def _saved_model_outcome(folder: Path, model: MorphableModel, crops: np.ndarray)
         face = signatures["face"](**{name: answer[name] for name in answer if name != CONFIDENCE})
         built.append((face["vertices"].numpy(), face["landmarks"].numpy()))
     joined = {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
-    return parity.outcome(model, joined, tuple(map(np.concatenate, zip(*built, strict=True))))
+    vertices, landmarks = map(np.concatenate, zip(*built, strict=True))
+    return parity.outcome(model, joined, (vertices, landmarks))
 
 
 def _device_outcome(runtime: device.Runtime, crops: np.ndarray) -> parity.Outcome:

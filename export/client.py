@@ -30,7 +30,7 @@ BATCH = 8  # pictures of one request
 SET = 8  # pictures of one person fill a multiple of this, so that the server can batch the requests of many clients
 TIMEOUT = 30  # s
 # Name -> array of numbers, or list of bytes.
-Inputs: TypeAlias = Mapping[str, "np.ndarray | list[bytes]"]
+Inputs: TypeAlias = Mapping[str, "np.ndarray | Sequence[bytes]"]
 Answer: TypeAlias = dict[str, np.ndarray]
 GROUPS = ("identity", "expression", "albedo", "angles", "illumination", "translation")
 
@@ -57,10 +57,10 @@ def predict(address: str, signature: str, inputs: Inputs) -> Answer:
 
 
 def _rest(address: str, signature: str, inputs: Inputs) -> Answer:
-    def plain(value: np.ndarray | list[bytes]) -> list[Any]:
-        if isinstance(value, list):
-            return [{"b64": base64.b64encode(item).decode()} for item in value]
-        return np.asarray(value).tolist()
+    def plain(value: np.ndarray | Sequence[bytes]) -> list[Any]:
+        if isinstance(value, np.ndarray):
+            return value.tolist()
+        return [{"b64": base64.b64encode(item).decode()} for item in value]
 
     asked = {"signature_name": signature, "inputs": {name: plain(value) for name, value in inputs.items()}}
     url = f"{address.rstrip('/')}/v1/models/{MODEL}:predict"
@@ -171,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = {name: value[good] for name, value in found.items()}
         if good and options.one_person:
             found = share_identity(options.address, found)
+        face: Answer = {}
         if good:
             face = predict(options.address, "face", {name: found[name] for name in GROUPS})
     except ServerError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingTypeStubs]
+from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from tf_deep3d.command_line import muted
 from tf_deep3d.errors import InputError
@@ -108,9 +108,9 @@ def _open_network(path: Path, layout: Layout, threads: int) -> tuple[Any, bool]:
         raise BundleError(f"{path} may have {MAX_NETWORK} bytes. Received: {path.stat().st_size}")
     try:
         with muted():  # XNNPACK says that it is there
-            interpreter: Any = Interpreter(str(path), num_threads=threads)
+            interpreter = cast(Any, Interpreter(str(path), num_threads=threads))
             interpreter.allocate_tensors()
-        runner: Any = interpreter.get_signature_runner()
+        runner = interpreter.get_signature_runner()
     except (ValueError, RuntimeError) as error:
         raise BundleError(f"{path} is no network with one signature. Received: {error}") from error
     picture = runner.get_input_details().get("images")

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from export import device, device_bundle
 from tf_deep3d import evaluate
 from tf_deep3d.evaluation.options import MESHES, ForeignMethods, named_folder
@@ -55,7 +57,7 @@ def bundle(name: str, folder: str | Path, quantization: str | None = None) -> Me
     def answer(case: Case) -> Prediction | str:
         if not case.portraits:
             return "no face found"
-        coefficients, weights = runtime.regress([portrait.crop.image for portrait in case.portraits])
+        coefficients, weights = runtime.regress(np.stack([portrait.crop.image for portrait in case.portraits]))
         if weights is None:
             return prediction(runtime.model, coefficients, case.portraits, case.neutral)
         fused = aggregate(coefficients.identity[None], weights[None])[0]

@@ -122,7 +122,7 @@ def compare(reference: Outcome, found: Outcome) -> Difference:
       Plain data: "coefficients", name -> {"mean", "max"} of the absolute difference; and for each "shape_mm",
       "posed_mm" and "landmark_px" the distance's "mean", "photo", the greatest mean of one photo, and "max".
     """
-    difference = {
+    difference: dict[str, Any] = {
         "coefficients": {
             name: _summary(np.abs(values - reference.answers[name])) for name, values in found.answers.items()
         }

@@ -57,7 +57,7 @@ class Service(tf.Module):
         self._model = model.on_backend(self._hold)
 
     def _hold(self, array: np.ndarray) -> tf.Variable:
-        self.held.append(tf.Variable(array, trainable=False))
+        self.held.append(tf.Variable(tf.constant(array), trainable=False))
         return self.held[-1]
 
     def coefficients(self, images: Array) -> dict[str, Array]:
@@ -139,7 +139,8 @@ def decode(image_bytes: Array) -> tuple[Array, Array]:
     size = tf.strings.length(image_bytes)
     known = (tf.strings.substr(image_bytes, 0, len(_JPEG)) == _JPEG) | _is_png(image_bytes)
     numbered = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes, known & (size <= MAX_BYTES)))
-    read = numbered.filter(lambda _, __, usable: usable).map(_read, tf.data.AUTOTUNE).ignore_errors()
+    usable: Any = numbered.filter(lambda _, __, usable: usable)  # pyright: ignore[reportArgumentType]
+    read = usable.map(_read, tf.data.AUTOTUNE).ignore_errors()
     # One more, so that there is at least one:
     rest = tf.data.Dataset.from_tensors((count, tf.zeros(input_shape()[1:])))
     rows, pictures = read.concatenate(rest).batch(tf.cast(count, tf.int64) + 1).get_single_element()

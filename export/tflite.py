@@ -41,7 +41,7 @@ def convert(networks: Networks, dtype: str = "float32") -> bytes:
     def network(images: Array) -> dict[str, Array]:
         return regress(networks, images if dtype == "float32" else tf.cast(images, tf.float32) / 255.0)
 
-    concrete = network.get_concrete_function()
+    concrete = network.get_concrete_function()  # pyright: ignore[reportFunctionMemberAccess]
     frozen, names = convert_variables_to_constants_v2(concrete), sorted(concrete.structured_outputs)
 
     @tf.function(input_signature=[spec])
@@ -49,7 +49,8 @@ def convert(networks: Networks, dtype: str = "float32") -> bytes:
         return dict(zip(names, frozen(images), strict=True))
 
     with command_line.quiet((1, 2)):
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([named.get_concrete_function()], tf.Module())
+        concrete = named.get_concrete_function()  # pyright: ignore[reportFunctionMemberAccess]
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module())
         return converter.convert()
 
 

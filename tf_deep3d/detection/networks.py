@@ -77,7 +77,7 @@ SMALLEST_SIDE = 1e-3  # px of the photo; keeps regions of degenerate points usab
 # mirrored points; the attention mesh needs nothing.
 MESH_OFFSET = np.array([0.7, 0.5])
 
-Folder: TypeAlias = str | PathLike | None  # of the networks, see `model_file`
+Folder: TypeAlias = str | PathLike[str] | None  # of the networks, see `model_file`
 
 
 class Candidates(NamedTuple):

@@ -25,6 +25,7 @@ from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.landmarks import COUNT, INNER_FACE
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import pose
+from tf_deep3d.io.photos import Photo
 from tf_deep3d.models import rnet
 from tf_deep3d.reconstruction import photo
 from tf_deep3d.reconstruction.portraits import BATCH, Portrait, observe
@@ -97,7 +98,7 @@ def regressor(network: Any, judges: Mapping[str, Any]) -> Regressor:
       network: `RNet`.
       judges: name -> `CNet` of it.
     """
-    known: dict[tuple[Path, bytes], tuple[np.ndarray, ...]] = {}
+    known: dict[tuple[Photo, bytes], tuple[np.ndarray, ...]] = {}
 
     def regress(portraits: Sequence[Portrait]) -> tuple[Coefficients, dict[str, np.ndarray]]:
         keys = [_key(portrait) for portrait in portraits]
@@ -119,7 +120,7 @@ def regressor(network: Any, judges: Mapping[str, Any]) -> Regressor:
     return regress
 
 
-def _key(portrait: Portrait) -> tuple[Path, bytes]:
+def _key(portrait: Portrait) -> tuple[Photo, bytes]:
     """Which face of which photo a portrait shows: a photo may have several."""
     return portrait.photo, np.asarray(portrait.detected.landmarks68).tobytes()
 

@@ -173,7 +173,8 @@ def rotation_of(vectors: Array, xp: Namespace = np) -> Array:
 
 def _turned(head: Head, neutral: Array, moved: Array, vectors: list[Array], xp: Namespace) -> Array:
     """`moved` [B, V, 3] with each bone turned by a rotation vector [B, 3] about its center in `neutral`."""
-    order, parts = np.arange(neutral.shape[1]), [moved]
+    order: np.ndarray = np.arange(neutral.shape[1])
+    parts: list[Array] = [moved]
     for bone, vector in zip(head.bones, vectors, strict=True):
         center = xp.mean(xp.take(neutral, bone.pivot, axis=1), axis=1, keepdims=True)
         arms = xp.take(neutral, bone.vertices, axis=1) - center
@@ -208,7 +209,7 @@ def _join(model: MorphableModel, arrays: dict[str, Array], shoulders: bool) -> H
     face, total = len(model.mean_shape), len(model.mean_shape) + count
     rest_albedo = arrays["albedo_basis"] * arrays["albedo_scale"][:, None, None]
     expression, units = around("expression_basis"), around("blendshapes")
-    bones = []
+    bones: list[Bone] = []
     for index, name in enumerate(map(str, arrays["bone_names"])):
         vertices, pivot = (arrays[f"bone_{index}_{field}"].astype(np.int32) for field in ("vertices", "pivot"))
         turns, unit_turns = (

@@ -106,8 +106,8 @@ def test_a_measure_with_an_error_moves_the_mean_less(model, symmetric, monkeypat
 
 
 def test_the_figures_lie_half_way_between_scans_and_survey(model, symmetric):
-    """Scanned people who are the model's own have the mean 0 and the variance of its modes, but for what the prior
-    takes from the smallest."""
+    """Scanned people who are the model's own: mean 0, and the variance of their modes, but for what the prior takes
+    from the smallest."""
     survey = calibration.surveyed(model, symmetric, *calibration.read_survey())
     mean, covariance, residual = calibration.pool(model, symmetric, model)
     assert residual < 0.05

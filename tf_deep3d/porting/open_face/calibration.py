@@ -146,7 +146,7 @@ def build(sources: Sources, scanned: MorphableModel) -> tuple[dict[str, Array], 
         "source": np.array(f"{scanned.name} ({scanned.licence}); NIOSH 2003 anthropometric survey"),
     }
     figures = Population(mean, covariance, lengths, symmetric)._asdict()
-    return {"schema": np.int64(SCHEMA), **texts, **figures}, residual
+    return {"schema": np.array(SCHEMA), **texts, **figures}, residual
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

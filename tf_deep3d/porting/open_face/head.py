@@ -180,7 +180,7 @@ def _shapes(
     """The arrays of the control points: shapes and turns."""
     eyes = [bones.eyeball_frame(face, side) for side in (1, -1)]
 
-    def around(name, own, still=False):
+    def around(name: str, own: np.ndarray, still: bool = False) -> np.ndarray:
         of_face = arrays[name].astype(float)
         frames = [frame @ of_face * (not still) for frame in eyes]
         return np.concatenate([of_face[..., rest.border, :], own, *frames], -2)

@@ -3,7 +3,7 @@
 Each is linear in the head's control points, whose blocks stand in the order of `Blocks`.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sparse
@@ -127,5 +127,5 @@ def hollow_albedo(parts_at: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def _columns(weights: np.ndarray | geometry.Sparse, start: int, count: int) -> sparse.csr_matrix:
     """Weights [P, K] on the control points from `start` on: [P, count] sparse."""
-    weights = sparse.csr_matrix(weights)
-    return sparse.csr_matrix((weights.data, weights.indices + start, weights.indptr), (weights.shape[0], count))
+    found: Any = sparse.csr_matrix(weights)
+    return sparse.csr_matrix((found.data, found.indices + start, found.indptr), (found.shape[0], count))

@@ -64,7 +64,7 @@ def head_surface(sources: Sources) -> Surface:
     return _surface(sources, head_skin(sources))
 
 
-def head_skin(sources):
+def head_skin(sources: Sources) -> np.ndarray:
     """Which quads of the body are the skin of head, neck and shoulders: [F] bool."""
     quads, paint = sources.quads["body"], sources.texture_quads["body"]
     islands = geometry.islands(paint, len(sources.texture))

@@ -145,7 +145,9 @@ def clip_camera(track: Track) -> tuple[Camera, Similarity]:
     """The clip's `Camera` and the `Similarity` from px of a frame to its px, which are about those of aligned crops."""
     scale = float(np.nanmedian(track.scales))
     width, height = (side * scale for side in track.size)
-    return Camera(width, height, FOCAL, (width / 2, height / 2)), Similarity(scale)
+    # A side need not be whole: nothing is rendered with this camera.
+    camera = Camera(width, height, FOCAL, (width / 2, height / 2))  # pyright: ignore[reportArgumentType]
+    return camera, Similarity(scale)
 
 
 def appearance(track: Track, options: Options, models: Models, on_progress: Progress | None = None) -> Appearance:
