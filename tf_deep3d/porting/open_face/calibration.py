@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_deep3d import assets, command_line
+from tf_deep3d.arrays import Array
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face import reconstruction as faces
 from tf_deep3d.face.camera import MILLIMETRES
@@ -124,7 +125,7 @@ def pool(model: MorphableModel, symmetric: np.ndarray, scanned: MorphableModel) 
     return mean, SCANNED * scans + (1 - SCANNED) * covariance, found.residual
 
 
-def build(sources: Sources, scanned: MorphableModel) -> tuple[dict[str, np.ndarray], float]:
+def build(sources: Sources, scanned: MorphableModel) -> tuple[dict[str, Array], float]:
     """All arrays of the file, and what the modes leave of the scanned mean in mm.
 
     Args:
