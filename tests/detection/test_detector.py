@@ -11,7 +11,9 @@ from skimage import data
 from tf_deep3d.detection import detector as detection
 from tf_deep3d.detection import networks
 from tf_deep3d.detection.resampling import crop
+from tf_deep3d.evaluation import open_benchmark
 from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.face.landmarks import INNER_FACE
 
 # Points of the astronaut's face, read off the picture by eye: eye centres, nose tip, mouth corners, to about 3 px.
 ASTRONAUT5 = np.array([[204, 102], [247, 104], [222, 126], [201, 140], [247, 142]])
@@ -306,3 +308,14 @@ def test_mediapipe_decodes_alike(photo, found):
     faces = detection.detect(photo, backend="mediapipe")
     assert len(faces) == 1
     assert deviation(faces[0], Similarity(), found) < 0.02
+
+
+@pytest.mark.parametrize("name", ["james_pitch+00_yaw-80", "james_pitch+30_yaw+80", "james_pitch-15_yaw+80"])
+def test_a_profile_is_found(name):
+    """Of a scanned head: neither a first pass that sees no face nor the attention mesh's doubt loses it."""
+    (view,) = (view for view in open_benchmark.load().views if view.name == name)
+    (found,) = detection.detect(open_benchmark.picture(view))
+    x0, y0, x1, y1 = found.box
+    inner = view.landmarks[INNER_FACE]
+    assert (inner > [x0 - 25, y0 - 25]).all()
+    assert (inner < [x1 + 25, y1 + 25]).all()

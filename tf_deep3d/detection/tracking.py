@@ -65,12 +65,10 @@ def follow(image: np.ndarray, last: Detection) -> Detection | None:
     """The face `last` (`Detection`) in the next frame, or None where it is lost."""
     region = networks.region_of_landmarks(last.landmarks478, networks.MESH_SIZE)
     points, presence = networks.mesh(image, region)
-    found = None
-    if presence >= detector.PRESENCE:
-        found = detector.refine(image, networks.sigmoid(presence), points)
-    if found is None or detector.intersection_over_union(last.box, found.box[None])[0] < OVERLAP:
+    if presence < detector.PRESENCE:
         return None
-    return found
+    found = detector.refine(image, networks.sigmoid(presence), points)
+    return found if detector.intersection_over_union(last.box, found.box[None])[0] >= OVERLAP else None
 
 
 def track(frames: Iterable[AnyFrame]) -> Iterator[tuple[AnyFrame, Detection | None]]:
