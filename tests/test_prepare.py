@@ -186,7 +186,7 @@ def test_users_mistakes(photos, tmp_path, capfd, arguments, status, message):
 def test_missing_beam_is_named(photos, tmp_path, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     assert run(photos, tmp_path / "out") == 1
-    assert "pip install apache-beam" in capfd.readouterr().err
+    assert 'pip install "tf_deep3d[prepare]"' in capfd.readouterr().err
 
 
 def test_unknown_runner_is_told_by_beam(photos, tmp_path, capfd):

@@ -140,7 +140,7 @@ def test_two_workers_train_as_one_process_does(tmp_path, finished, recipe):
             )
     single, shared = (rnets.load_rnet(run).get_weights() for run in (finished, folder))
     start = build_rnet(config.load(finished / run_folder.CONFIG, TrainSettings)).get_weights()
-    _moved_alike(start, single, shared)
+    _moved_alike(start, single, shared, 0.15)
 
 
 JAX_ALONE = """
@@ -184,13 +184,14 @@ def test_jax_alone_trains_as_tensorflow_would(tmp_path, recipe):
     _moved_alike(start, built.rnet.get_weights(), rnets.load_rnet(run).get_weights())
 
 
-def _moved_alike(start, one, other):
-    """Asserts that two trainings moved the weights from `start` to the same place, as far as their precision goes."""
+def _moved_alike(start, one, other, share=0.05):
+    """Asserts that two trainings moved the weights from `start` to the same place, but for a `share` of the way: Adam
+    makes whole steps of gradients that are rounding."""
     for before, mine, theirs in zip(start, one, other, strict=True):
         rounding = np.finfo(np.float32).eps * np.linalg.norm(before)
         moved = np.linalg.norm(mine - before)
         assert moved > 2 * rounding or moved == 0, mine.shape
-        assert np.linalg.norm(theirs - mine) <= 0.05 * moved + rounding, mine.shape
+        assert np.linalg.norm(theirs - mine) <= share * moved + rounding, mine.shape
 
 
 def test_a_longer_training_goes_on_from_a_finished_one(tmp_path, finished, recipe):

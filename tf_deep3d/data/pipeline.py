@@ -145,7 +145,11 @@ def _run_beam(jobs: list[dict[str, Any]], spread: Spread) -> None:
         arguments.append(f"--runner={spread.runner}")
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
-        with beam.Pipeline(options=PipelineOptions(arguments)) as pipeline:
+        made = beam.Pipeline(options=PipelineOptions(arguments))
+    except ValueError as error:  # what the user said of runner and options
+        raise InputError(f"Beam does not take these options. Received: {' '.join(str(error).split())}") from error
+    try:
+        with made as pipeline:
             keyed = pipeline | "Shards" >> beam.Create(list(enumerate(jobs))) | "Deal" >> beam.GroupByKey()
             _ = keyed | "Jobs" >> beam.FlatMap(lambda item: item[1]) | "Prepare" >> beam.Map(preparation.prepare_shard)
     except RuntimeError as error:  # Beam puts what a worker raised into the text
