@@ -216,7 +216,7 @@ def test_an_album_becomes_one_face(tmp_path, album, capsys):
 def test_an_album_without_photos(tmp_path, capsys):
     (tmp_path / "me").mkdir()
     assert reconstruct.main(["--set", str(tmp_path / "me"), "--out", str(tmp_path / "out")]) == 1
-    assert "the directory holds no file" in capsys.readouterr().err
+    assert "the folder holds no file" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
