@@ -173,7 +173,8 @@ def rotation_of(vectors: Array, xp: Namespace = np) -> Array:
 
 def _turned(head: Head, neutral: Array, moved: Array, vectors: list[Array], xp: Namespace) -> Array:
     """`moved` [B, V, 3] with each bone turned by a rotation vector [B, 3] about its center in `neutral`."""
-    order: np.ndarray = np.arange(neutral.shape[1])
+    count: int = neutral.shape[1]
+    order = np.arange(count)
     parts: list[Array] = [moved]
     for bone, vector in zip(head.bones, vectors, strict=True):
         center = xp.mean(xp.take(neutral, bone.pivot, axis=1), axis=1, keepdims=True)
