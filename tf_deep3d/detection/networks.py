@@ -24,6 +24,7 @@ from PIL import Image
 from tf_deep3d import assets
 from tf_deep3d.command_line import muted
 from tf_deep3d.errors import InputError
+from tf_deep3d.face.blendshapes import ARKIT
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.face.landmarks import DENSE_COUNT
 
@@ -54,18 +55,8 @@ BLENDSHAPE_POINTS = np.array([
     323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386, 387,
     388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, *range(468, 478),
 ])
-BLENDSHAPES = (
-    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
-    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight",
-    "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight",
-    "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight",
-    "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel",
-    "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker",
-    "mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
-    "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
-    "noseSneerLeft", "noseSneerRight",
-)
 # fmt: on
+BLENDSHAPES = tuple(name for name in ARKIT if name != "tongueOut")  # what the network answers
 
 CANDIDATE_SCORE = 0.5  # BlazeFace's own threshold
 ROI_FACTOR = 1.5  # crop side over box side, for boxes of BlazeFace and of the landmarks

@@ -161,10 +161,7 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
         for level in range(3):
             for name, points in sets.items():
                 size, triangles = mesh.sizes[level], arrays[f"level{level}_triangles"]
-                on_eye = landmarks.on_eyeball(name)
-                vertices, weights = landmarks.snap(points, opened[:size], triangles[parts[level] == surface.FACE])
-                on_eyes = landmarks.snap(points[on_eye], opened[:size], triangles[parts[level] == surface.EYE])
-                vertices[on_eye], weights[on_eye] = on_eyes
+                vertices, weights = landmarks.snap_set(name, points, opened[:size], triangles, parts[level])
                 arrays[f"level{level}_landmarks_{name}_vertices"] = vertices
                 arrays[f"level{level}_landmarks_{name}_weights"] = weights
     print(f"variance held: identity {shapes.shares[0]:.4%}, expression {shapes.shares[1]:.4%}, albedo {share:.4%}")

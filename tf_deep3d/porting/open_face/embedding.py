@@ -99,9 +99,7 @@ def landmark_arrays(levels: Sequence[MorphableModel], points: np.ndarray) -> dic
     for level, model in enumerate(levels):
         parts, surface = parts_of(model), opened(model)
         for name, places in landmarks.landmark_sets(points).items():
-            on_eye = landmarks.on_eyeball(name)
-            vertices, weights = landmarks.snap(places, surface, model.triangles[parts == FACE])
-            vertices[on_eye], weights[on_eye] = landmarks.snap(places[on_eye], surface, model.triangles[parts == EYE])
+            vertices, weights = landmarks.snap_set(name, places, surface, model.triangles, parts)
             arrays[f"level{level}_landmarks_{name}_vertices"] = vertices
             arrays[f"level{level}_landmarks_{name}_weights"] = weights
     return arrays

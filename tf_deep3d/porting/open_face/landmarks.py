@@ -153,6 +153,24 @@ def snap(
     return triangles[near[index, best]].astype(np.int32), weights[index, best].astype(np.float32)
 
 
+def snap_set(
+    name: str, points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, parts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`snap` of a landmark set [L, 3]: irises to the eyeballs, all else to the skin.
+
+    Args:
+      name: of the set.
+      points: [L, 3] dm.
+      vertices: [V, 3] dm.
+      triangles: [T, 3].
+      parts: [T], see `surface`.
+    """
+    on_eye = on_eyeball(name)
+    found, weights = snap(points, vertices, triangles[parts == FACE])
+    found[on_eye], weights[on_eye] = snap(points[on_eye], vertices, triangles[parts == EYE])
+    return found, weights
+
+
 def closest_weights(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Barycentric weights of the point of each triangle that is nearest: [..., 3].
 
