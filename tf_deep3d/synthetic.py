@@ -108,6 +108,7 @@ def _photos(options: argparse.Namespace, settings: "Settings", model: "Morphable
         from tf_deep3d.data import pipeline, rerendered_dataset
         from tf_deep3d.data.rendered_people import load_head
         from tf_deep3d.evaluation.protocols.consistency import HELD_OUT
+        from tf_deep3d.face import morphable_model
         from tf_deep3d.fitting import regressed
         from tf_deep3d.models.rnet import RNet, fingerprint
 
@@ -117,9 +118,10 @@ def _photos(options: argparse.Namespace, settings: "Settings", model: "Morphable
     )
     rerendered_dataset.refuse_existing(options.out, options.overwrite)
     head, rnet = load_head(model, options.head), RNet.from_preset(face_model=fingerprint())
+    coarse = morphable_model.load(level=0)
 
     def fit(records: Sequence[dict[str, Any]]) -> "Coefficients":
-        return regressed.fit(rnet, model, regressed.observe(records))
+        return regressed.fit(rnet, coarse, regressed.observe(records))
 
     info = rerendered_dataset.write_dataset(options.out, settings, photos, model, head, fit)
     if options.show > 0:

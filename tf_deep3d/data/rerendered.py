@@ -38,7 +38,8 @@ DARKEST = 0.1  # irradiance, below which a fitted light is not believed
 RATIOS = (0.4, 2.5)  # of new to fitted light
 TINT = 0.3  # share of the light's change of colour that is shown: a fit hardly tells it from the skin's
 NEIGHBOURS = 24  # vertices of skin whose light is shared
-INSIDE = 0.45  # share of the light that reaches teeth and tongue
+CLOSED = 1.0  # px, up to which lips show nothing behind them
+INSIDE = 0.6  # share of the light that reaches teeth and tongue
 INSIDE_PARTS = ("throat", "tongue", "upper teeth", "lower teeth")
 FINE = 2  # pixels of a texture on those of its record, so that linear samples of it stay sharp
 
@@ -247,6 +248,8 @@ def rerender(known: Actor, source: Source, person: Coefficients) -> dict[str, np
     """
     posed = pose(known.face, person)
     behind = known.plug if source.mouth_open else known.inside
+    if not source.mouth_open and rerendered_people.lip_gap(posed.landmarks["ibug68"]) < CLOSED:
+        behind = behind[:0]
     triangles = np.concatenate([known.skin, behind])
     place, owner, weights = visible(posed.pixels, posed.depth, triangles, SIZE)
     mouth = owner >= len(known.skin)

@@ -73,9 +73,13 @@ def repertoire(head: Head) -> Repertoire:
 
 def mouth_is_open(points: np.ndarray) -> bool:
     """Whether a photo with the landmarks `points` [68, 2] shows the inside of the mouth."""
+    return bool(lip_gap(points) > OPEN_MOUTH * landmarks.eye_distance(points))
+
+
+def lip_gap(points: np.ndarray) -> float:
+    """The widest gap between the inner lips of the landmarks `points` [68, 2], in their unit."""
     lips = points[landmarks.INNER_LIPS]
-    gap = np.linalg.norm(lips[1:4] - lips[[7, 6, 5]], axis=-1).max()
-    return bool(gap > OPEN_MOUTH * landmarks.eye_distance(points))
+    return float(np.linalg.norm(lips[1:4] - lips[[7, 6, 5]], axis=-1).max())
 
 
 def sample_identity(fitted: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -18,35 +18,30 @@ EDGE = 16  # px between the points of the picture's border
 FAR = 40.0  # px from the face, from which the border stays where it is
 SOFT = 4.0  # px, of a contour whose direction is asked for
 SEAM = 0.1  # of `middle`, up to which a ring's point lies at the border of the face
-FILLED = 0.995  # share of the convex hull of a photo that shows it
+EDGED = 30  # level of 255, from which a photo's rim is not the darkness around it
 
 
 def beyond(image: np.ndarray) -> np.ndarray:
-    """Where a record's picture lies beyond its photo, [S, S] bool: black, at the border, and straight towards the rest.
+    """Where a record's picture lies beyond its photo, [S, S] bool: outside the convex hull of what is not black, if that
+    ends at an edge. Without an edge the photo itself is dark there.
 
     Args:
       image: [S, S, 3] uint8.
     """
-    black = np.pad(image.max(-1) <= BLACK, 1, constant_values=True)
-    outer = ndimage.label(black)[0]
-    outer = (outer == outer[0, 0])[1:-1, 1:-1]
-    outer = ndimage.binary_opening(outer, iterations=2) | outer & _border(outer.shape, 2)
-    rest = ~outer
-    if not outer.any() or not rest.any():
-        return np.zeros_like(outer)
-    hull = _hull(rest)
-    return ~hull if rest.sum() >= FILLED * hull.sum() else np.zeros_like(outer)
-
-
-def _border(shape: tuple[int, ...], width: int) -> np.ndarray:
-    inner = np.zeros(shape, bool)
-    inner[width:-width, width:-width] = True
-    return ~inner
+    shown = ndimage.binary_opening(image.max(-1) > BLACK, iterations=2)
+    if not shown.any():
+        return np.zeros_like(shown)
+    photo = _hull(shown)
+    rim = photo & ~ndimage.binary_erosion(photo, iterations=4, border_value=1)
+    edged = rim.any() and np.median(image.max(-1)[rim]) > EDGED
+    return ~photo if edged else np.zeros_like(shown)
 
 
 def _hull(mask: np.ndarray) -> np.ndarray:
     """The pixels [S, S] bool within the convex hull of `mask` [S, S]."""
-    points = np.argwhere(mask)
+    rows = np.flatnonzero(mask.any(1))
+    ends = mask[rows].argmax(1), mask.shape[1] - 1 - mask[rows, ::-1].argmax(1)
+    points = np.concatenate([np.stack([rows, end], 1) for end in ends])
     try:
         equations = ConvexHull(points).equations
     except QhullError:  # a line
