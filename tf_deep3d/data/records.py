@@ -42,7 +42,9 @@ SCHEMA = {
     "person": Field("string", (), "name of the identity; the same in every photo of a person"),
     "source": Field("string", (), "photo and number of the face in it, as in folder/photo.jpg#1"),
     "transform": Field("float32", (4,), "scale, rotation (radians), tx, ty (px): geometry.Similarity, photo -> record"),
-    "coefficients": Field("float32", (None,), "true ones of a rendered face, in Layout order; empty for a photo"),
+    "coefficients": Field(
+        "float32", (None,), "true ones of a rendered face, in Layout order, NaN where unknown; empty for a photo"
+    ),
 }
 
 

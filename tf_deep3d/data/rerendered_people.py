@@ -121,7 +121,7 @@ def sample_expression(
     weights = blendshapes.weights(known.solver, fitted[None])[0][0]
     names = known.solver.names
     drawn = rendered_people.sample_expression(dict(zip(names, np.eye(len(names)), strict=True)), rng)
-    share = rng.uniform(0, 1)
+    share = rng.uniform(0, 0.9)
     changed = share * weights + (1 - share) * drawn
     if mouth_open:
         changed = np.where(known.jaw, weights * rng.uniform(0.6, 1.3), changed)

@@ -18,6 +18,7 @@ EDGE = 16  # px between the points of the picture's border
 FAR = 40.0  # px from the face, from which the border stays where it is
 SOFT = 4.0  # px, of a contour whose direction is asked for
 SEAM = 0.1  # of `middle`, up to which a ring's point lies at the border of the face
+SPECKLE = 2  # px, half the width of what JPEG may leave in the black
 EDGED = 30  # level of 255, from which a photo's rim is not the darkness around it
 
 
@@ -28,7 +29,8 @@ def beyond(image: np.ndarray) -> np.ndarray:
     Args:
       image: [S, S, 3] uint8.
     """
-    shown = ndimage.binary_opening(image.max(-1) > BLACK, iterations=2)
+    shown = np.pad(image.max(-1) > BLACK, SPECKLE, mode="edge")
+    shown = ndimage.binary_opening(shown, iterations=SPECKLE)[SPECKLE:-SPECKLE, SPECKLE:-SPECKLE]
     if not shown.any():
         return np.zeros_like(shown)
     photo = _hull(shown)

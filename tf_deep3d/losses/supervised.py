@@ -69,13 +69,15 @@ def albedo(coefficients: Coefficients, truth: Coefficients, known: Array, metric
 
     Args:
       coefficients, truth: `Coefficients`.
-      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
+      known: [B], 1 where the truth is known; the loss is 0 elsewhere, and where the true albedo is NaN: of a photo
+        rendered anew nobody knows it.
       metric: of `albedo_metric`.
 
     Returns:
       [B].
     """
-    return known * _quadratic(coefficients.albedo - truth.albedo, metric)
+    target = ops.where(ops.isnan(truth.albedo), coefficients.albedo, truth.albedo)
+    return known * _quadratic(coefficients.albedo - target, metric)
 
 
 def _quadratic(x: Array, metric: Array) -> Array:
