@@ -34,8 +34,8 @@ def _run(options: argparse.Namespace) -> int:
     with command_line.quiet():
         from PIL import Image
 
-        from tf_deep3d.data import rendered
-        from tf_deep3d.data.rendered_people import load_head
+        from tf_deep3d.data.rendered import pictures as rendered
+        from tf_deep3d.data.rendered.people import load_head
         from tf_deep3d.face import head as heads
         from tf_deep3d.face import morphable_model
 

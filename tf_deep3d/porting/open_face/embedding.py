@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tf_deep3d import command_line
-from tf_deep3d.data.rendered_people import generator
+from tf_deep3d.data.rendered.people import generator
 from tf_deep3d.face import albedo, head, morphable_model
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.morphable_model import MorphableModel
