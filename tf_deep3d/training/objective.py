@@ -133,6 +133,7 @@ class Reconstructor(keras.Model):
             "prior": lambda: hybrid.prior(coefficients, settings.loss),
             "albedo_flatness": lambda: hybrid.albedo_flatness(face.albedo, known.skin),
             "illumination_whiteness": lambda: hybrid.illumination_whiteness(coefficients.illumination),
+            "exposure": lambda: hybrid.exposure(coefficients.illumination, face.normals, known.skin),
             "shape": lambda: supervised.shape(
                 coefficients, truth, there_is["shape"], known.identity_metric, known.expression_metric
             ),

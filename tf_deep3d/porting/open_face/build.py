@@ -22,9 +22,6 @@ from tf_deep3d.porting.open_face.mesh import Mesh
 from tf_deep3d.porting.open_face.population import SHIPPED, Population, calibrated, read_population
 from tf_deep3d.porting.open_face.sources import Sources, read_sources
 
-ALBEDO = 80  # modes
-COMPLEXIONS = 2_000  # samples
-
 
 def regions(sources: Sources, mesh: Mesh, ground: Canvas, mean: np.ndarray) -> dict[str, np.ndarray]:
     """Region masks of the finest level: name -> [V] bool. All lie within "inner_face"."""
@@ -114,12 +111,9 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
         bar.update(2)
         mean = mesh.refine(shapes.mean)
         ground = canvas(sources, mesh)
-        rng = np.random.default_rng(people.SEED + 2)
-        samples = np.stack(list(albedo.sample_albedos(ground, COMPLEXIONS, rng)))
-        bar.update(1)
-        mirror = geometry.match_mirrored(mesh.place + 10 * np.eye(3)[1] * (mesh.part == surface.EYE)[:, None], 1e-4)
-        mean_albedo, modes, scale, share = albedo.albedo_modes(samples, mirror, ALBEDO)
-        del samples
+        bar.update()
+        masks = regions(sources, mesh, ground, mean)
+        colors, share = albedo.reflectance(mesh, ground, masks["skin"])
         bar.update(2)
         arrays = {
             "schema": np.int64(SCHEMA),
@@ -134,9 +128,7 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
             "expression_basis": compact(shapes.expression),
             "blendshape_names": np.array(people.ARKIT),
             "blendshapes": compact(shapes.blendshapes),
-            "mean_albedo": mean_albedo,
-            "albedo_basis": modes,
-            "albedo_scale": scale,
+            **colors,
             "levels": np.int64(3),
             "uv": mesh.uv.astype(np.float32),
         }
@@ -144,7 +136,6 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
             arrays[f"subdivision_{index}_indptr"] = matrix.indptr.astype(np.int32)
             arrays[f"subdivision_{index}_indices"] = matrix.indices.astype(np.uint16)
             arrays[f"subdivision_{index}_weights"] = matrix.data.astype(np.float32)
-        masks = regions(sources, mesh, ground, mean)
         arrays["region_names"] = np.array(REGIONS)
         arrays["regions"] = np.stack([masks[name] for name in REGIONS])
         for level in range(3):
