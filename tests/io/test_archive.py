@@ -89,7 +89,7 @@ def test_a_header_that_promises_more_than_its_file_holds_is_refused_before_anyth
 def test_what_is_no_array_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as zipped:
         zipped.writestr("a.txt", "text")
-    with pytest.raises(archive.ArchiveError, match="not a readable .npz of plain arrays"):
+    with pytest.raises(archive.ArchiveError, match=r"not a readable \.npz of plain arrays"):
         archive.read_arrays(tmp_path / "x.npz")
 
 
