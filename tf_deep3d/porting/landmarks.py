@@ -13,9 +13,11 @@ from tf_deep3d.porting import PortingError
 from tf_deep3d.porting.containers import MAX_TEXT, checked_file, indices, numbers, read_json
 
 FILE_FORMAT = (
-    "68 lines of a .txt (# begins a comment), an array in a .npy or a list in a .json: either the 68 vertices in iBUG "
-    "order, counted from 0 as the model's own file numbers them, or 68 points x y z in that file's unit and axes"
+    "68 lines of a .txt (# begins a comment), an array in a .npy or a list in a .json: the 68 vertices in iBUG order, "
+    "counted from 0 as the model's own file numbers them, or 68 points x y z in that file's unit and axes, or 68 times "
+    "three vertices with their weights, v w v w v w"
 )
+WEIGHT_TOLERANCE = 1e-3  # that the weights of a landmark may be off 1, or below 0
 
 
 def at_vertices(vertices: np.ndarray, triangles: np.ndarray) -> Landmarks:
@@ -109,9 +111,29 @@ def read_landmarks(path: str | Path, vertices: np.ndarray, triangles: np.ndarray
     name = f"{Path(path).name}: the landmarks"
     if values.shape == (68,):
         return at_vertices(indices(values, name, (68,), len(vertices)), triangles)
+    if values.shape == (68, 6):
+        return _weighted(values, name, len(vertices))
     if values.shape != (68, 3):
         raise PortingError(f"{Path(path).name} must hold {FILE_FORMAT}. Received: an array of shape {values.shape}")
     return at_points(numbers(values, name, (68, 3)), vertices, triangles)[0]
+
+
+def _weighted(rows: np.ndarray, name: str, count: int) -> Landmarks:
+    """`Landmarks` from three vertices with their weights a row: [68, 6]."""
+    corners = indices(rows[:, ::2], f"{name}' vertices", (68, 3), count)
+    return Landmarks(corners.astype(np.int32), barycentrics(rows[:, 1::2], name))
+
+
+def barycentrics(weights: np.ndarray, name: str) -> np.ndarray:
+    """`weights` [L, 3] in float32, none below 0.
+
+    Raises:
+      PortingError: if they do not sum to 1, or are no numbers.
+    """
+    weights = numbers(weights, f"{name}' weights", (None, 3))
+    if weights.min() < -WEIGHT_TOLERANCE or abs(weights.sum(1) - 1).max() > WEIGHT_TOLERANCE:
+        raise PortingError(f"{name}' weights must sum to 1. Received: {weights.sum(1).round(3).tolist()}")
+    return np.maximum(weights, 0).astype(np.float32)
 
 
 def _values(path: Path) -> np.ndarray:

@@ -60,7 +60,7 @@ def read_survey(path: Path = SURVEY) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      PopulationError: if the file lacks a measure, or its figures are none.
+      PopulationError: if the file lacks a measure, or its figures are no means and covariances.
     """
     try:
         survey = json.loads(path.read_text(encoding="utf-8"))
@@ -74,7 +74,11 @@ def read_survey(path: Path = SURVEY) -> tuple[np.ndarray, np.ndarray]:
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise PopulationError(f"{path} must hold the measures {', '.join(MEASURES)}. Received: {error!r}") from error
     within = (correlations * spreads[:, :, None] * spreads[:, None, :]).mean(0)
-    return means.mean(0), within + np.cov(means.T, bias=True)
+    covariance = within + np.cov(means.T, bias=True)
+    least = np.linalg.eigvalsh(covariance)[0] if np.isfinite(covariance).all() else np.nan
+    if not (least > 0 and np.allclose(within, within.T)):
+        raise PopulationError(f"{path}: the covariance must be positive definite. Received: eigenvalue {least:.3g}")
+    return means.mean(0), covariance
 
 
 def measures(model: MorphableModel, identity: np.ndarray) -> np.ndarray:
