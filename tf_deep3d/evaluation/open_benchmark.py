@@ -16,11 +16,11 @@ from PIL import Image
 from tf_deep3d import assets
 from tf_deep3d import face as faces
 from tf_deep3d.data.rendered import light as lights
-from tf_deep3d.data.rendered.light import LUMINANCE
 from tf_deep3d.data.rendered.people import generator
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry, lighting
+from tf_deep3d.face.lighting import LUMINANCE
 from tf_deep3d.io import archive
 from tf_deep3d.rendering import renderer
 

@@ -107,7 +107,7 @@ def test_cameras_expose_for_white():
     for skin in (0.2, 0.5, 0.7):
         each = [light.sample(np.random.default_rng(n), skin) for n in range(150)]
         shown = [
-            (light.irradiance_on(one, normals)[front] @ light.LUMINANCE).mean() ** (1 / light.GAMMA) for one in each
+            (light.irradiance_on(one, normals)[front] @ lighting.LUMINANCE).mean() ** (1 / light.GAMMA) for one in each
         ]
         assert 0.75 < np.median(shown) < 1.1, skin
         assert np.quantile(shown, 0.95) * skin < 1

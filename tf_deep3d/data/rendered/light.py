@@ -19,11 +19,9 @@ MAP, REACH = 160, 3.6  # px of a shadow map, and half its width in dm
 BIAS, SOFTNESS = 0.04, 0.06  # dm, behind the map where a shadow begins, and over which it becomes full
 HARD = 0.22  # share of the pictures with a lamp from the side
 NEUTRAL = 0.7  # share whose light is white to the camera: daylight, a studio, a good white balance
-EXPOSURE, SPREAD = 0.92, 0.18  # of white that faces the camera, encoded for display: median, and sd of its logarithm
 USUAL, COMPENSATION = 0.5, 0.15  # luminance of skin, and the share by which a camera makes up for darker and lighter
 DIM, DARKEST = 0.12, 0.35  # share of the pictures that are underexposed, and the least factor of their light
 BRIGHTEST = 1.2  # red of skin over its luminance; little of the brightest is overexposed
-LUMINANCE = np.array([0.299, 0.587, 0.114])
 FRESNEL = 0.04  # reflectance of skin, seen from the front
 
 
@@ -82,9 +80,10 @@ def sample(rng: np.random.Generator, skin: float) -> Light:
         colors[lamp] = strength * _tint(rng, spread)
     light = Light(sky, ambient, rng.uniform(0, 0.9), lamps, colors, np.exp(rng.uniform(1, 4, count)), 1.0)
     normals = sphere(512)
-    white = irradiance_on(light, normals) @ LUMINANCE
+    white = irradiance_on(light, normals) @ lighting.LUMINANCE
     front = white[normals[:, 2] > 0.5].mean()
-    wanted = EXPOSURE * np.exp(rng.normal(0, SPREAD)) * np.clip(USUAL / skin, 0.4, 2.5) ** COMPENSATION
+    wanted = lighting.EXPOSURE * np.exp(rng.normal(0, lighting.EXPOSURE_SPREAD))
+    wanted *= np.clip(USUAL / skin, 0.4, 2.5) ** COMPENSATION
     wanted *= rng.uniform(DARKEST, 0.8) if rng.uniform() < DIM else 1
     wanted = min(wanted, 1 / (BRIGHTEST * skin) * (front / np.quantile(white, 0.98)) ** (1 / GAMMA))
     return light._replace(gain=float(wanted**GAMMA / front))

@@ -13,10 +13,11 @@ from scipy.spatial import KDTree
 
 from tf_deep3d import face as faces
 from tf_deep3d.data.rendered import light as lights
-from tf_deep3d.data.rendered.light import LUMINANCE, Light
+from tf_deep3d.data.rendered.light import Light
 from tf_deep3d.detection import alignment
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import head as heads
+from tf_deep3d.face import lighting
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 
@@ -74,7 +75,8 @@ def load_head(model: MorphableModel, path: str | Path | None = None) -> Head:
     share = np.clip(KDTree(place[scalp < 0.1]).query(place)[0] / HAIRLINE, 0, 1)
     volume = scalp * (share * share * (3 - 2 * share)).astype(np.float32)
     skin = model.regions["skin"]
-    tone = float(model.mean_albedo[skin].mean(0) @ LUMINANCE), model.albedo_basis[:, skin].mean(1) @ LUMINANCE
+    mean = float(model.mean_albedo[skin].mean(0) @ lighting.LUMINANCE)
+    tone = mean, model.albedo_basis[:, skin].mean(1) @ lighting.LUMINANCE
     complexions = anatomy.complexions[np.argsort(anatomy.complexions @ tone[1])]
     from_lips = KDTree(place[anatomy.whole.regions["lips"]]).query(place)[0]
     teeth = np.zeros(len(place), bool)

@@ -25,7 +25,7 @@ from tf_deep3d.data.rendered.dress import Dress, dress
 from tf_deep3d.data.rendered.light import Light, Surface
 from tf_deep3d.data.rendered.people import Head, draw, generator, sample_one
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import Face, geometry
+from tf_deep3d.face import Face, geometry, lighting
 from tf_deep3d.face import head as heads
 from tf_deep3d.face.camera import FOCAL, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
@@ -220,7 +220,7 @@ def _develop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What a camera makes of light: a tone curve, saturation, corners that fall off."""
     curve = np.exp(rng.normal(0, 0.1))
     image = np.clip(image, 0, 1) ** np.float32(curve)
-    grey = image @ light.LUMINANCE.astype(np.float32)
+    grey = image @ lighting.LUMINANCE.astype(np.float32)
     image = grey[..., None] + np.float32(np.clip(rng.normal(1, 0.12), 0.5, 1.5)) * (image - grey[..., None])
     across = np.linspace(-1, 1, len(image), dtype=np.float32) ** 2
     image *= 1 - np.float32(rng.uniform(0, 0.25) ** 2) * (across[:, None] + across)[..., None]
