@@ -18,6 +18,7 @@ from tf_deep3d.face.morphable_model import REGIONS, SCHEMA
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import albedo, geometry, landmarks, people, shape, surface
 from tf_deep3d.porting.open_face.canvas import Canvas, canvas
+from tf_deep3d.porting.open_face.mending import mended
 from tf_deep3d.porting.open_face.mesh import Mesh
 from tf_deep3d.porting.open_face.population import SHIPPED, Population, calibrated, read_population
 from tf_deep3d.porting.open_face.sources import Sources, read_sources
@@ -113,6 +114,7 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
         mesh = shapes.mesh
         bar.update(2)
         mean = mesh.refine(shapes.mean)
+        expression, units = mended(sources, shapes.face, real.mean, shapes.expression, shapes.blendshapes)
         ground = canvas(sources, mesh)
         rng = np.random.default_rng(people.SEED + 2)
         samples = np.stack(list(albedo.sample_albedos(ground, COMPLEXIONS, rng)))
@@ -131,9 +133,9 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
             ),
             "mean_shape": real.mean.astype(np.float32),
             "identity_basis": compact(real.identity),
-            "expression_basis": compact(shapes.expression),
+            "expression_basis": compact(expression),
             "blendshape_names": np.array(people.ARKIT),
-            "blendshapes": compact(shapes.blendshapes),
+            "blendshapes": compact(units),
             "mean_albedo": mean_albedo,
             "albedo_basis": modes,
             "albedo_scale": scale,
