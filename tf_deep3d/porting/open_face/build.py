@@ -54,7 +54,7 @@ def find_landmarks(
     parts: np.ndarray,
     count: int,
     step: Callable[[], object],
-) -> tuple[dict[str, np.ndarray], int, np.ndarray]:
+) -> tuple[np.ndarray, int, np.ndarray]:
     """Finds the landmarks on renders of random people whose mouths are more or less open.
 
     Args:
@@ -66,8 +66,8 @@ def find_landmarks(
       step: called after each person.
 
     Returns:
-      (landmark sets, name -> [L, 3] dm on the mean face with its mouth open, see `open_mouth`; number of pictures in
-      which a face was found; spread [478] dm, median distance from the median).
+      (the 478 points [478, 3] dm on the mean face with its mouth open, see `open_mouth`; number of pictures in which a
+      face was found; spread [478] dm, median distance from the median).
     """
     mean = open_mouth(shapes)
     names = shape.expression_targets(sources)
@@ -86,7 +86,7 @@ def find_landmarks(
     found, spread = landmarks.robust_mean(np.stack(places))
     pairs = landmarks.mirrored_points(np.nanmean(frontal, 0), tolerance=landmarks.REACH)
     symmetric = (found + found[pairs] * [-1, 1, 1]) / 2
-    return landmarks.landmark_sets(symmetric), sum(np.isfinite(place).any() for place in places), spread
+    return symmetric, sum(np.isfinite(place).any() for place in places), spread
 
 
 def compact(basis: np.ndarray, error: float = 5e-5) -> np.ndarray:
@@ -156,16 +156,14 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
             arrays[f"level{level}_triangles"] = triangles
             arrays[f"level{level}_uv_triangles"] = uv_triangles
         parts = [shapes.face.parts.repeat(2 * 4**level) for level in range(3)]
-        sets, pictures, spread = find_landmarks(
+        points, pictures, spread = find_landmarks(
             sources, shapes, arrays["level2_triangles"], parts[2], heads, lambda: bar.update(1)
         )
         opened = open_mouth(shapes)
         for level in range(3):
-            for name, points in sets.items():
-                size, triangles = mesh.sizes[level], arrays[f"level{level}_triangles"]
-                vertices, weights = landmarks.snap_set(name, points, opened[:size], triangles, parts[level])
-                arrays[f"level{level}_landmarks_{name}_vertices"] = vertices
-                arrays[f"level{level}_landmarks_{name}_weights"] = weights
+            triangles = arrays[f"level{level}_triangles"]
+            sets = landmarks.landmark_sets(points, opened[: mesh.sizes[level]], triangles, parts[level])
+            arrays.update(landmarks.landmark_arrays(level, sets))
     print(f"variance held: identity {shapes.shares[0]:.4%}, expression {shapes.shares[1]:.4%}, albedo {share:.4%}")
     print(f"landmarks: face found in {pictures} of {len(landmarks.POSES) * heads} pictures")
     print(f"landmarks: median distance from their median {MILLIMETRES * np.median(spread):.2f} mm")

@@ -1,7 +1,7 @@
 """What the sources' face units do to eyes and lids, put right: blinks close eyes, and gaze turns eyeballs in place.
 
 The sources' blinks pass over the lower lid, and their gazes shift the eyeballs by up to 2 mm. Only units change, and
-the expression modes as sums of units: their number, order and all else about them stay.
+the expression modes as sums of units: their number, order, symmetry and all else about them stay.
 """
 
 import numpy as np
@@ -44,9 +44,16 @@ def mended(
     for name, side in BLINKS.items():
         target = names.index(_UNIT + name)
         changes[target] += closing(face, mean, moves[target], side)
-    expression = expression + np.tensordot(mixes, changes, 1)
+    expression = _symmetric(expression + np.tensordot(mixes, changes, 1), face.mirror)
     units = units.copy()
     for name in names:
         if name.startswith(_UNIT):
             units[people.ARKIT.index(name.removeprefix(_UNIT))] += changes[names.index(name)]
     return expression, units
+
+
+def _symmetric(modes: np.ndarray, mirror: np.ndarray) -> np.ndarray:
+    """`modes` [K, C, 3], each of which is its own mirror image, or that with the other sign, but for roundings."""
+    mirrored = modes[:, mirror] * [-1, 1, 1]
+    signs = np.sign((modes * mirrored).sum((1, 2), keepdims=True))
+    return (modes + signs * mirrored) / 2
