@@ -3,15 +3,18 @@
 Letters: V vertices, T triangles, L landmarks.
 """
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from tf_deep3d.face.landmarks import EYES, MOUTH_CORNERS, NOSE_TIP
+from tf_deep3d.face.landmarks import INNER_EYE_CORNERS, MOUTH_CORNERS, NOSE_TIP, OUTER_EYE_CORNERS
 from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.porting import PortingError
 from tf_deep3d.porting.containers import MAX_TEXT, checked_file, indices, numbers, read_json
 
+# Of the 68: the corners of the eye on the picture's left and of the other one, the nose tip, the corners of the mouth.
+ALIGNED_BY = [*np.stack([OUTER_EYE_CORNERS, INNER_EYE_CORNERS], 1).ravel(), NOSE_TIP, *MOUTH_CORNERS]
 FILE_FORMAT = (
     "68 lines of a .txt (# begins a comment), an array in a .npy or a list in a .json: the 68 vertices in iBUG order, "
     "counted from 0 as the model's own file numbers them, or 68 points x y z in that file's unit and axes, or 68 times "
@@ -156,15 +159,25 @@ def positions(landmarks: Landmarks, vertices: np.ndarray) -> np.ndarray:
     return (vertices[landmarks.vertices] * np.asarray(landmarks.weights)[..., None]).sum(1)
 
 
-def alignment_points(points: np.ndarray) -> np.ndarray:
-    """The five points of the alignment from the 68 (not on the surface yet).
+def alignment_points(seven: Landmarks, vertices: np.ndarray) -> Landmarks:
+    """The five points of the alignment from the seven points `ALIGNED_BY`.
+
+    An eye's point lies half way between its corners, inside the head: a mean of three of the vertices around these, the
+    three with which it comes nearest.
 
     Args:
-      points: [68, 3].
+      seven: `Landmarks` [7].
+      vertices: [V, 3].
 
     Returns:
-      [5, 3]: the mean of the lids of the eye on the picture's left and of the other one, the nose tip, the corners
-      of the mouth.
+      `Landmarks` [5]: the eye on the picture's left and the other one, the nose tip, the corners of the mouth.
     """
-    eyes = [points[eye].mean(0) for eye in EYES]
-    return np.stack([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
+    places = positions(seven, vertices)
+    pairs = ((0, 1), (2, 3))
+    threes = [np.array(list(combinations(np.unique(seven.vertices[list(pair)]), 3))) for pair in pairs]
+    eyes = [
+        at_points(places[list(pair)].mean(0, keepdims=True), vertices, three)[0]
+        for pair, three in zip(pairs, threes, strict=True)
+    ]
+    parts = [*eyes, Landmarks(seven.vertices[4:], seven.weights[4:])]
+    return Landmarks(np.concatenate([p.vertices for p in parts]), np.concatenate([p.weights for p in parts]))
