@@ -16,7 +16,7 @@ from tf_deep3d.command_line import counted
 from tf_deep3d.errors import InputError
 
 if TYPE_CHECKING:
-    from tf_deep3d.data.rendered import Settings
+    from tf_deep3d.data.rendered.pictures import Settings
     from tf_deep3d.face.coefficients import Coefficients
     from tf_deep3d.face.morphable_model import MorphableModel
 
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     with command_line.quiet():
-        from tf_deep3d.data import rendered
+        from tf_deep3d.data.rendered import pictures as rendered
         from tf_deep3d.face import head as heads
         from tf_deep3d.face import morphable_model
 
@@ -90,8 +90,8 @@ def _people(options: argparse.Namespace, settings: "Settings", model: "Morphable
     """Renders random people; returns split -> number of records."""
     from PIL import Image
 
-    from tf_deep3d.data import rendered
-    from tf_deep3d.data.rendered_people import load_head
+    from tf_deep3d.data.rendered import pictures as rendered
+    from tf_deep3d.data.rendered.people import load_head
 
     rendered.refuse_existing(options.out, options.overwrite)
     head = load_head(model, options.head)
@@ -105,25 +105,26 @@ def _people(options: argparse.Namespace, settings: "Settings", model: "Morphable
 def _photos(options: argparse.Namespace, settings: "Settings", model: "MorphableModel") -> dict[str, int]:
     """Renders photos anew; returns split -> number of records."""
     with command_line.quiet():
-        from tf_deep3d.data import pipeline, rerendered_dataset
-        from tf_deep3d.data.rendered_people import load_head
+        from tf_deep3d.data import pipeline
+        from tf_deep3d.data.rendered.people import load_head
+        from tf_deep3d.data.rerendered import dataset
         from tf_deep3d.evaluation.protocols.consistency import HELD_OUT
         from tf_deep3d.face import morphable_model
         from tf_deep3d.fitting import regressed
         from tf_deep3d.models.rnet import RNet, fingerprint
 
     held_out = HELD_OUT if options.held_out is None else options.held_out
-    photos = rerendered_dataset.Photos(
+    photos = dataset.Photos(
         tuple(options.from_photos), tuple(options.identities), options.sources, held_out
     )
-    rerendered_dataset.refuse_existing(options.out, options.overwrite)
+    dataset.refuse_existing(options.out, options.overwrite)
     head, rnet = load_head(model, options.head), RNet.from_preset(face_model=fingerprint())
     coarse = morphable_model.load(level=0)
 
     def fit(records: Sequence[dict[str, Any]]) -> "Coefficients":
         return regressed.fit(rnet, coarse, regressed.observe(records))
 
-    info = rerendered_dataset.write_dataset(options.out, settings, photos, model, head, fit)
+    info = dataset.write_dataset(options.out, settings, photos, model, head, fit)
     if options.show > 0:
         pipeline.show(options.out, options.show)
     rejected = sum(info["rejected"].values())

@@ -15,10 +15,12 @@ from PIL import Image
 
 from tf_deep3d import assets
 from tf_deep3d import face as faces
-from tf_deep3d.data.rendered_people import LUMINANCE, generator, sample_light
+from tf_deep3d.data.rendered import light as lights
+from tf_deep3d.data.rendered.people import generator
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry, lighting
+from tf_deep3d.face.lighting import LUMINANCE
 from tf_deep3d.io import archive
 from tf_deep3d.rendering import renderer
 
@@ -242,7 +244,7 @@ def picture(view: View) -> np.ndarray:
     if not who.lit:
         normals = _posed(who.normals, view.angles)
         skin = float(np.median(who.colors[who.region] @ LUMINANCE))
-        light = sample_light(rng, max(skin, 0.03))[None].astype(np.float32)
+        light = lights.harmonics(lights.sample(rng, max(skin, 0.03)))[None].astype(np.float32)
         colors = lighting.shade(who.colors[None], normals, light)[0]
     side = SIZE * FINE
     pixels, depth = cameras.to_pixels(CAMERA, world)

@@ -45,8 +45,8 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "ebf173f51d30e85c3f1043d254413f6d564c5cf17ebfffe2bd9966b9ffabf49d"),
-        cnet=Shipped("cnet_mobilenet.keras", "fe5adf68106ce06b89149efaf23104e67d2068d7eaaaeeaf0a5810a306837e0b"),
+        rnet=Shipped("rnet_mobilenet.keras", "7d7a8875601ba441bc9df9a2378333a353f19fed595eeac6e7a0563026519d03"),
+        cnet=Shipped("cnet_mobilenet.keras", "969498f35faa4e2a7fb3a6ddccc8462cd215dc463cc261965cb56d3ceae297f1"),
         face_model="open_face.npz",
     ),
 }

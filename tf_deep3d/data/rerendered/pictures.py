@@ -1,7 +1,7 @@
 """Photos rendered anew: their own skin on another face, with exact coefficients (Guo et al. 2018).
 
 A fitted face carries its photo as a texture, projected from where the photo saw it and pulled to the landmarks that were
-detected. Posed anew it shows the same skin on another face, and what was around it follows (`rerendered_surroundings`).
+detected. Posed anew it shows the same skin on another face, and what was around it follows (`surroundings`).
 The light changes by the ratio of the new irradiance to the fitted one, within bounds. Lips that were closed open before
 the head's own teeth and tongue.
 
@@ -17,12 +17,13 @@ from scipy import ndimage, sparse
 from scipy.spatial import KDTree
 
 from tf_deep3d import face as faces
-from tf_deep3d.data import records, rerendered_people
-from tf_deep3d.data import rerendered_surroundings as around
-from tf_deep3d.data.rendered import camera
-from tf_deep3d.data.rendered_people import LUMINANCE, Head
-from tf_deep3d.data.rerendered_people import Repertoire
-from tf_deep3d.data.visibility import visible
+from tf_deep3d.data import records
+from tf_deep3d.data.rendered.people import Head
+from tf_deep3d.data.rendered.pictures import camera
+from tf_deep3d.data.rerendered import people
+from tf_deep3d.data.rerendered import surroundings as around
+from tf_deep3d.data.rerendered.people import Repertoire
+from tf_deep3d.data.rerendered.visibility import visible
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face import head as heads
 from tf_deep3d.face.camera import to_pixels
@@ -129,7 +130,7 @@ def actor(model: MorphableModel, head: Head) -> Actor:
     skin = within & (parts["skin"] | parts["eyes"])
     high = whole.mean_shape[whole.triangles][..., 1].min(1) > NECK
     return Actor(
-        known=rerendered_people.repertoire(head),
+        known=people.repertoire(head),
         face=_cut(head.anatomy, kept, place),
         kept=kept,
         skin=place[whole.triangles[skin]],
@@ -219,7 +220,7 @@ def source_of(known: Actor, record: dict[str, Any]) -> Source:
         beyond=beyond,
         dense=record["dense"],
         coefficients=fitted,
-        mouth_open=rerendered_people.mouth_is_open(record["landmarks"]),
+        mouth_open=people.mouth_is_open(record["landmarks"]),
         view=_view(known, fitted, record["dense"]),
     )
 
@@ -298,7 +299,7 @@ def _blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.n
 def _relight(known: Actor, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Logarithms of what the light is multiplied by: [V, 3] on the face, and around it [3]."""
     change = np.log(np.clip(np.maximum(after, DARKEST) / np.maximum(before, DARKEST), *RATIOS))
-    grey = (change @ LUMINANCE)[:, None]
+    grey = (change @ lighting.LUMINANCE)[:, None]
     change = known.smooth @ (grey + TINT * (change - grey))
     mean = np.average(change, axis=0, weights=known.middle)
     return mean + known.middle[:, None] * (change - mean), mean

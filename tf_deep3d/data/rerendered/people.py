@@ -8,8 +8,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tf_deep3d.data import rendered_people
-from tf_deep3d.data.rendered_people import LUMINANCE, POINT_NOISE, Head
+from tf_deep3d.data.rendered import light as lights
+from tf_deep3d.data.rendered import people as rendered_people
+from tf_deep3d.data.rendered.people import POINT_NOISE, Head
 from tf_deep3d.face import blendshapes, landmarks
 from tf_deep3d.face.coefficients import Coefficients
 
@@ -31,7 +32,6 @@ class Repertoire(NamedTuple):
       units: [J, Ke], the expression coefficients of each of them, in the order of `solver.names`.
       eyes: [J] bool, those that move lids and eyeballs.
       jaw: [J] bool, those that open and close the jaw.
-      albedo: luminance of the skin's mean albedo, and of each albedo mode [Kt].
     """
 
     head: Head
@@ -39,7 +39,6 @@ class Repertoire(NamedTuple):
     units: np.ndarray
     eyes: np.ndarray
     jaw: np.ndarray
-    albedo: tuple[float, np.ndarray]
 
 
 class FittedPhoto(Protocol):
@@ -56,7 +55,7 @@ class FittedPhoto(Protocol):
 
 def repertoire(head: Head) -> Repertoire:
     """The `Repertoire` of a `Head`."""
-    solver, skin = blendshapes.units(head.whole), head.whole.regions["skin"]
+    solver = blendshapes.units(head.whole)
     names = solver.names
     return Repertoire(
         head,
@@ -64,10 +63,6 @@ def repertoire(head: Head) -> Repertoire:
         np.stack([head.units[name] for name in names]),
         np.array([name.startswith("eye") for name in names]),
         np.array([name in ("jawOpen", "mouthClose") for name in names]),
-        (
-            float(head.whole.mean_albedo[skin].mean(0) @ LUMINANCE),
-            head.whole.albedo_basis[:, skin].mean(1) @ LUMINANCE,
-        ),
     )
 
 
@@ -146,11 +141,10 @@ def sample_light(known: Repertoire, fitted: Coefficients, rng: np.random.Generat
     """Illumination [3, 9]: the fitted one at another exposure, or another one that leaves the face about as bright."""
     from tf_deep3d.face import lighting
 
-    mean, modes = known.albedo
     if rng.uniform() < SAME_LIGHT:
         light = fitted.illumination.astype(float)
     else:
-        light = rendered_people.sample_light(rng, max(mean + float(fitted.albedo @ modes), 0.03))
+        light = lights.harmonics(lights.sample(rng, rendered_people.skin_tone(known.head, fitted.albedo)))
     front = np.array([[[0, 0, 1.0], [0.5, 0.5, 0.7071], [-0.5, 0.5, 0.7071], [0.5, -0.4, 0.768], [-0.5, -0.4, 0.768]]])
     before, after = (
         max(float(lighting.irradiance(front, one[None]).mean()), 0.05) for one in (fitted.illumination, light)

@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 import tf_deep3d
 from tf_deep3d import face as faces
-from tf_deep3d.data import pipeline, preparation, records, rerendered, tfrecord
-from tf_deep3d.data import rerendered_people as people
+from tf_deep3d.data import pipeline, preparation, records, tfrecord
 from tf_deep3d.data.preparation import RejectedError, split_of, write_json
-from tf_deep3d.data.rendered import SHARD, Settings
-from tf_deep3d.data.rendered_people import Head, generator
-from tf_deep3d.data.rerendered import Actor, Source
+from tf_deep3d.data.rendered.people import Head, generator
+from tf_deep3d.data.rendered.pictures import SHARD, Settings
+from tf_deep3d.data.rerendered import people, pictures
+from tf_deep3d.data.rerendered.pictures import Actor, Source
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.landmarks import nme
@@ -171,7 +171,7 @@ def write_dataset(
     with pipeline.locked(out):
         _check_parameters(work / "parameters.json", parameters)
         fits = _fit_all(out, origins, photos, fit, model)
-        info = _render_all(out, fits, settings, rerendered.actor(model, head), parameters)
+        info = _render_all(out, fits, settings, pictures.actor(model, head), parameters)
         shutil.rmtree(work)
     return info
 
@@ -372,7 +372,7 @@ def render_again(
         wanted = owner * fitted.count // count
         if wanted != place:
             record = _parse(next(itertools.islice(serialized, wanted - place - 1, None)))
-            source, name, place = rerendered.source_of(actor, record), record["source"], wanted
+            source, name, place = pictures.source_of(actor, record), record["source"], wanted
         yield _picture(actor, source, name, settings.seed, offset + owner, offset + number)
 
 
@@ -384,7 +384,7 @@ def _picture(actor: Actor, source: Source, name: str, seed: int, owner: int, num
         albedo=np.full_like(look.albedo, np.nan), illumination=np.full_like(look.illumination, np.nan)
     )
     return {
-        **rerendered.rerender(actor, source, look),
+        **pictures.rerender(actor, source, look),
         "person": f"rerendered-{seed}-{owner}",
         "source": f"{name} rerendered-{seed}-{number}",
         "transform": np.array([1, 0, 0, 0], np.float32),
