@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tf_deep3d import face
 from tf_deep3d.face.coefficients import Coefficients
@@ -32,29 +31,11 @@ def test_shape_is_what_alignment_leaves_of_identity_and_the_moves_of_expression(
 def test_albedo_is_the_mean_square_over_the_skin(tiny_model):
     mine, truth = _random(tiny_model, 0), _random(tiny_model, 1)
     skin = tiny_model.regions["skin"]
-    metric = supervised.albedo_metric(tiny_model.albedo_basis, skin)
-    value = supervised.albedo(mine, truth, np.ones(3), metric)
+    value = supervised.albedo(mine, truth, np.ones(3), supervised.albedo_metric(tiny_model.albedo_basis, skin))
     colors = [face.albedo(tiny_model, each.albedo)[:, skin] for each in (mine, truth)]
     np.testing.assert_allclose(value, ((colors[0] - colors[1]) ** 2).sum(-1).mean(-1), rtol=1e-3)
     zeros = Coefficients(*(np.zeros_like(group) for group in truth))
-    assert np.asarray(supervised.albedo(zeros, zeros, np.ones(3), metric)).max() == 0
-
-
-def test_an_unknown_albedo_costs_nothing_and_has_no_gradient(tiny_model):
-    mine, truth = _random(tiny_model, 0), _random(tiny_model, 1)
-    metric = supervised.albedo_metric(tiny_model.albedo_basis, tiny_model.regions["skin"])
-    both = supervised.albedo(mine, truth, np.ones(3), metric)
-    albedo = truth.albedo.copy()
-    albedo[1] = np.nan
-    with tf.GradientTape() as tape:
-        predicted = tf.Variable(mine.albedo)
-        value = supervised.albedo(
-            mine._replace(albedo=predicted), truth._replace(albedo=tf.constant(albedo)), tf.ones(3), metric
-        )
-    np.testing.assert_allclose(value, both * np.float32([1, 0, 1]), rtol=1e-6)
-    gradient = tape.gradient(value, predicted).numpy()
-    assert np.isfinite(gradient).all()
-    assert np.abs(gradient).max(1).astype(bool).tolist() == [True, False, True]
+    assert np.asarray(supervised.albedo(zeros, zeros, np.ones(3), np.eye(len(tiny_model.albedo_basis)))).max() == 0
 
 
 def test_shape_metric_is_the_mean_square_in_mm(tiny_model):

@@ -69,15 +69,13 @@ def albedo(coefficients: Coefficients, truth: Coefficients, known: Array, metric
 
     Args:
       coefficients, truth: `Coefficients`.
-      known: [B], 1 where the truth is known; the loss is 0 elsewhere, and where the true albedo is NaN: of a photo
-        rendered anew nobody knows it.
+      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
       metric: of `albedo_metric`.
 
     Returns:
       [B].
     """
-    target = ops.where(ops.isnan(truth.albedo), coefficients.albedo, truth.albedo)
-    return known * _quadratic(coefficients.albedo - target, metric)
+    return known * _quadratic(coefficients.albedo - truth.albedo, metric)
 
 
 def _quadratic(x: Array, metric: Array) -> Array:
