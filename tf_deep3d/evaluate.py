@@ -22,6 +22,7 @@ examples:
       meshes/landmarks.txt; meshes that are missing or unusable are read again the next time
   python -m tf_deep3d.evaluate aflw2000 AFLW2000/ --methods rnet --out aflw2000
   python -m tf_deep3d.evaluate now NoW_Dataset/ --methods rnet --submission --part test --out now
+  python -m tf_deep3d.evaluate scans heads/ --methods floor,mean,rnet:0 --out heads_measured   your own heads
   python -m tf_deep3d.evaluate csv mine.csv --methods mean,rnet --out mine     your own scans
   python -m tf_deep3d.evaluate sets --cnet runs/cnet --compare elementwise average --out sets
   python -m export.methods open --bundle phone=bundle:int8 --out results       what `python -m export` wrote
@@ -30,6 +31,7 @@ methods:
   mean     the mean face in the pose of the detected landmarks
   fit      analysis by synthesis from the mean face
   rnet     R-Net and --refine steps of the fit; rnet:N is R-Net and N steps
+  floor    the face model fitted to the truth itself: hardly anything of this model is nearer (open, scans)
   average, scalar, summed, best, elementwise
            R-Net alone; the photos of a set count the same, or as C-Net says: S1 (needs --scalar), S2, S3, S4
   single   R-Net alone, the errors of a set's single photos averaged

@@ -86,12 +86,36 @@ def test_other_landmark_files_are_refused(tmp_path, text, said):
         mesh_files.read_landmarks(path, np.zeros((3, 3)))
 
 
-def test_colors_come_from_the_texture(tmp_path):
+def test_a_texture_comes_from_the_material_and_from_nowhere_else(tmp_path):
     (tmp_path / "scan.obj").write_text(
-        "mtllib scan.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0.1 0.9\nvt 0.9 0.9\nvt 0.1 0.1\nf 1/1 2/2 3/3\n"
+        "mtllib scan.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nvt 0.1 0.9\nvt 0.9 0.9\nvt 0.1 0.1\nf 1/1 2/2 4/-1 3/3\n"
     )
     (tmp_path / "scan.mtl").write_text("newmtl m\nmap_Kd ../elsewhere/skin.png\n")
     pixels = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]], np.uint8)
-    assert mesh_files.read_colors(tmp_path / "scan.obj", 3) is None
+    assert mesh_files.read_painted(tmp_path / "scan.obj").texture is None
     Image.fromarray(pixels).save(tmp_path / "skin.png")
-    np.testing.assert_array_equal(mesh_files.read_colors(tmp_path / "scan.obj", 3), np.eye(3))
+    mesh = mesh_files.read_painted(tmp_path / "scan.obj")
+    np.testing.assert_array_equal(mesh.texture, pixels)
+    np.testing.assert_array_equal(mesh.uv, [[0.1, 0.9], [0.9, 0.9], [0.1, 0.1]])
+    np.testing.assert_array_equal(mesh.triangles, [[0, 1, 3], [0, 3, 2]])
+    np.testing.assert_array_equal(mesh.uv_triangles, [[0, 1, 2], [0, 2, 2]])
+    (tmp_path / "scan.obj").write_text((tmp_path / "scan.obj").read_text().replace("4/-1", "4/7"))
+    with pytest.raises(InputError, match="texture coordinates"):
+        mesh_files.read_painted(tmp_path / "scan.obj")
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_vertices_may_have_colours_of_two_scales(tmp_path, white):
+    rows = [f"v {i} {i * i} 0 {white} 0 {white * i / 2:g}" for i in range(3)]
+    (tmp_path / "scan.obj").write_text("\n".join([*rows, "f 1 2 3"]))
+    mesh = mesh_files.read_painted(tmp_path / "scan.obj")
+    np.testing.assert_array_equal(mesh.colors, [[255, 0, 0], [255, 0, 128], [255, 0, 255]])
+    (tmp_path / "scan.obj").write_text("\n".join([*rows, "v 5 5 0", "f 1 2 3"]))
+    assert mesh_files.read_painted(tmp_path / "scan.obj").colors is None
+
+
+def test_indices_are_those_of_vertices(tmp_path):
+    (tmp_path / "part.txt").write_text("3\n0\n")
+    assert mesh_files.read_indices(tmp_path / "part.txt", 4).tolist() == [True, False, False, True]
+    with pytest.raises(InputError, match="below 3"):
+        mesh_files.read_indices(tmp_path / "part.txt", 3)

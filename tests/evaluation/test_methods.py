@@ -11,6 +11,7 @@ from tf_deep3d import face
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import benchmark, methods
 from tf_deep3d.evaluation.benchmark import Case
+from tf_deep3d.evaluation.measuring import Truth
 from tf_deep3d.evaluation.mesh_files import ANCHORS
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
@@ -211,3 +212,17 @@ def test_meshes_of_another_program(tiny_model, landmarks, views, cases, tmp_path
     assert [row["numbers"] and row["numbers"]["plane_rmse"] < 0.01 for row in again] == [True, True, True, None, True]
     with pytest.raises(FileNotFoundError, match="no folder"):
         methods.mesh_folder("theirs", tmp_path / "nowhere")
+
+
+def test_the_floor_is_the_nearest_that_the_model_can_take(views, tiny_model, tmp_path):
+    """A case of the mean face: the floor lies on it. A case that hides its truth, or has none that is a face."""
+    shown = benchmark.open_case(views[0], tmp_path)
+    hidden = shown._replace(truth=None)
+    points, normals, marks = shown.truth()
+    away = shown._replace(truth=lambda: Truth(points + 1, -normals, marks))
+    found = methods.floor_method(tiny_model, {}).run([shown, hidden, away])
+    numbers = shown.measure(found[0]).numbers
+    assert numbers["plane_rmse"] < 0.05
+    assert "nme_box" not in numbers
+    assert found[1] == methods.NO_TRUTH
+    assert "hardly face each other" in found[2]

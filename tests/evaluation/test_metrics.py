@@ -33,6 +33,8 @@ def test_known_displacement_gives_the_known_error():
     far = metrics.distances(vertices, triangles, normals, inside + np.array([0.4, 0.3, 2.0]))
     np.testing.assert_allclose(far.plane, 2.0)
     np.testing.assert_allclose(far.point, np.sqrt(4 + 0.25))
+    np.testing.assert_allclose(far.signed, -2.0)  # the mesh lies behind the truth
+    np.testing.assert_allclose(metrics.distances(vertices, triangles, normals, inside - [0, 0, 3]).signed, 3.0)
     assert metrics.root_mean_square(far.plane) == pytest.approx(2.0)
     assert metrics.root_mean_square([3.0, np.nan, -4.0]) == pytest.approx(np.sqrt(12.5))
 

@@ -102,18 +102,6 @@ def test_pictures_differ_in_light_and_background(benchmark):
     assert len(corners) == 3
 
 
-def test_division_keeps_the_surface():
-    vertices = np.array([[0, 0, 0], [2, 0, 0], [2, 2, 0], [0, 2, 0.0]], np.float32)
-    triangles = np.array([[0, 1, 2], [0, 2, 3]])
-    fine, corners = open_benchmark.divide(vertices, triangles, 2)
-    assert corners.shape == (32, 3)
-    assert len(fine) == 25
-    np.testing.assert_array_equal(fine[:4], vertices)
-    a, b, c = (fine[corners[:, i], :2] for i in range(3))
-    area = ((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2
-    np.testing.assert_allclose(area, 4 / 32)
-
-
 def test_another_file_is_refused(tmp_path, model_file):
     with pytest.raises(open_benchmark.BenchmarkError, match="no benchmark"):
         open_benchmark.load(path=model_file)

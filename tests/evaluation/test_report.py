@@ -52,3 +52,12 @@ def test_error_colors_run_from_blue_to_red():
     np.testing.assert_allclose(colors[3], 0.75)
     assert colors.min() >= 0
     assert colors.max() <= 1
+
+
+def test_of_signed_errors_the_least_away_from_zero_is_best(results):
+    for rows, value in zip(results.values(), (-0.4, 0.2), strict=True):
+        for row in rows:
+            row["numbers"] = row["numbers"] and row["numbers"] | {"nose_signed": value}
+    latex = report.latex_table(report.summaries(results)["all"], "all")
+    assert r"\textbf{0.20}" in latex
+    assert r"\textbf{-0.40}" not in latex

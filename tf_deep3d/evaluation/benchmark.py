@@ -23,7 +23,7 @@ from PIL import Image
 
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, open_benchmark, result_files
-from tf_deep3d.evaluation.measuring import Measurement, Prediction, measure_view, together
+from tf_deep3d.evaluation.measuring import Measurement, Prediction, Truth, measure_view, together, truth_of
 from tf_deep3d.evaluation.report import YAW_BINS, Results, Row
 from tf_deep3d.evaluation.result_files import Details, read_result
 from tf_deep3d.face.morphable_model import MorphableModel
@@ -50,6 +50,7 @@ class Case(NamedTuple):
       neutral: the truth has no expression: a method that can leaves the expression out.
       portraits: tuple of `Portrait`, of the photos with a face; empty too if nobody looked yet.
       face: (x, y) px in the photos where the face is that has the truth, or None for the largest.
+      truth: () -> `Truth`, for methods that may see it, as the model's own floor; or None.
       unusable: why there is nothing to measure, e.g. a damaged file; empty text for a whole case.
     """
 
@@ -62,6 +63,7 @@ class Case(NamedTuple):
     neutral: bool = False
     portraits: tuple[Portrait, ...] = ()
     face: tuple[float, float] | None = None
+    truth: Callable[[], Truth] | None = None
     unusable: str = ""
 
 
@@ -102,14 +104,25 @@ SILENT = Hooks()
 
 def open_case(view: open_benchmark.View, folder: Path) -> Case:
     """The `Case` of a view of the open benchmark; its picture is written into `folder` unless it is there."""
+    path = view_picture(view, folder)
+    angles = tuple(view.angles.tolist())
+    titles = (kind_section(view.subject.name), *yaw_section(angles[1]))
+    seen, truth = partial(measure_view, view), partial(truth_of, view.subject)
+    return Case(view.name, view.subject.name, angles, (path,), seen, titles, truth=truth)
+
+
+def view_picture(view: open_benchmark.View, folder: Path) -> Path:
+    """Path of a view's picture, which is written into `folder` unless it is there."""
     path = folder / f"{view.name}.png"
     if not path.is_file():
         with writing(path) as file:
             Image.fromarray(open_benchmark.picture(view)).save(file, "png")
-    kind = re.sub(r"\d+$", "", view.subject.name)
-    angles = tuple(view.angles.tolist())
-    titles = (f"subjects: {kind}", *yaw_section(angles[1]))
-    return Case(view.name, view.subject.name, angles, (path,), partial(measure_view, view), titles)
+    return path
+
+
+def kind_section(name: str) -> str:
+    """The title of all people of one kind: their names differ in the number at the end."""
+    return f"subjects: {re.sub(r'[_-]?[0-9]+$', '', name) or name}"
 
 
 def yaw_section(yaw: float, bins: Sequence[tuple[int, int]] = YAW_BINS) -> tuple[str, ...]:

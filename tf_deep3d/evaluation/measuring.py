@@ -53,6 +53,20 @@ class Prediction(NamedTuple):
     confidence: np.ndarray | None = None
 
 
+class Truth(NamedTuple):
+    """The surface that a case is measured at, in mm, in the face model's frame.
+
+    Attributes:
+      points: [P, 3].
+      normals: [P, 3] unit.
+      landmarks: [68, 3], NaN where one is not known.
+    """
+
+    points: np.ndarray
+    normals: np.ndarray
+    landmarks: np.ndarray
+
+
 class Measurement(NamedTuple):
     """How far a prediction is from the truth.
 
@@ -93,12 +107,18 @@ def remembering() -> Callable[[str, Prediction, Callable[[], Measurement]], Meas
     return measured
 
 
+def truth_of(subject: open_benchmark.Subject) -> Truth:
+    """The `Truth` of a subject of the open benchmark."""
+    points = subject.vertices[subject.region] * MILLIMETRES
+    return Truth(points, subject.normals[subject.region], subject.landmarks * MILLIMETRES)
+
+
 def measure_view(view: open_benchmark.View, prediction: Prediction) -> Measurement:
     """`Measurement` of a prediction for a view of the open benchmark."""
     subject = view.subject
-    truth = subject.vertices[subject.region] * MILLIMETRES
-    aligned, normals = align(prediction, truth, subject.normals[subject.region], subject.landmarks * MILLIMETRES)
-    far = metrics.distances(aligned, prediction.triangles, normals, truth)
+    truth = truth_of(subject)
+    aligned, normals = align(prediction, *truth)
+    far = metrics.distances(aligned, prediction.triangles, normals, truth.points)
     numbers = {
         "plane_rmse": metrics.root_mean_square(far.plane),
         "point_mean": mean(far.point[np.isfinite(far.plane)]),
@@ -146,6 +166,7 @@ def align(
     point_normals: np.ndarray,
     landmarks: np.ndarray,
     steps: int = registration.ICP_STEPS,
+    scale: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Puts a prediction on the truth, by landmarks and ICP.
 
@@ -155,6 +176,7 @@ def align(
       point_normals: [P, 3] unit.
       landmarks: [68, 3] mm, NaN where one is not known.
       steps: of ICP; 0 leaves the prediction where the landmarks put it.
+      scale: also search the isotropic scale; without, the prediction must be in mm.
 
     Returns:
       The prediction's vertices [V, 3] in mm, and their normals [V, 3].
@@ -163,9 +185,9 @@ def align(
     normals = geometry.vertex_normals(
         vertices[None], triangles, _corners(triangles.astype(np.int32).tobytes(), len(vertices))
     )[0]
-    start = registration.similarity_from_landmarks(prediction.anchors, landmarks[prediction.anchor_indices])
+    start = registration.similarity_from_landmarks(prediction.anchors, landmarks[prediction.anchor_indices], scale)
     pick = np.linspace(0, len(points) - 1, min(ICP_POINTS, len(points))).round().astype(int)
-    move = registration.icp(vertices, normals, points[pick], point_normals[pick], start, steps=steps)
+    move = registration.icp(vertices, normals, points[pick], point_normals[pick], start, scale, steps)
     return move.apply(vertices), normals @ move.rotation.T
 
 

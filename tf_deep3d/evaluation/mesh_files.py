@@ -1,17 +1,19 @@
 """Meshes, landmarks and colours in other programs' files.
 
-Untrusted input: text formats only, bounds on sizes, nothing is executed. Landmarks are those of ibug68, NaN where one
+Untrusted input: bounds on sizes, nothing is executed. Landmarks are those of ibug68, NaN where one
 is not known, so that whoever has 7, 51 or 68 of them gives them in the same form.
 
 Letters: V vertices, T triangles, L landmarks, C numbers of a landmark.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from tf_deep3d.errors import InputError
+from tf_deep3d.evaluation.ply_files import read_ply
 from tf_deep3d.face.landmarks import (
     COUNT,
     INNER_EYE_CORNERS,
@@ -21,6 +23,7 @@ from tf_deep3d.face.landmarks import (
     OUTER_EYE_CORNERS,
 )
 from tf_deep3d.io import photos
+from tf_deep3d.mesh.mesh import Mesh
 
 MAX_BYTES = 256 << 20  # of a mesh
 MAX_LANDMARK_BYTES = 1 << 20
@@ -84,22 +87,58 @@ def read_landmarks(path: str | Path, vertices: np.ndarray | None = None) -> np.n
     return spread(points)
 
 
+def read_indices(path: str | Path, count: int) -> np.ndarray:
+    """[count] bool: which vertices a text file of their indices names.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      InputError: if it holds anything else, or nothing.
+    """
+    index = read_numbers(path, int)
+    if not len(index) or index.min() < 0 or index.max() >= count:
+        raise InputError(f"{path} must hold indices below {count}. Received: {len(index)} of them")
+    chosen = np.zeros(count, bool)
+    chosen[index] = True
+    return chosen
+
+
+def read_numbers(path: str | Path, kind: type) -> np.ndarray:
+    """The numbers in a text file, all of a `kind`, int or float: [N].
+
+    Raises:
+      FileNotFoundError, InputError: as `read_indices`.
+    """
+    try:
+        return np.loadtxt(path, dtype=kind, ndmin=1).ravel()
+    except ValueError as error:
+        raise InputError(f"{path} must hold {'whole ' * (kind is int)}numbers. Received: {error}") from error
+
+
 def read_mesh(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [V, 3] float64 and triangles [T, 3] int32 of an .obj or .wrl file; polygons become fans.
+    """Vertices [V, 3] float64 and triangles [T, 3] int32 of an .obj, .ply or .wrl file; polygons become fans.
 
     Raises:
       FileNotFoundError: if there is no such file.
       InputError: if the file is too large or no mesh.
     """
-    text = _text(path, MAX_BYTES)
-    vertices, polygons = _wrl(text, path) if Path(path).suffix.lower() == ".wrl" else _obj(text, path)
-    triangles = [(corners[0], *corners[i : i + 2]) for corners in polygons for i in range(1, len(corners) - 1)]
-    if not vertices or not triangles or {len(vertex) for vertex in vertices} != {3}:
+    kind = Path(path).suffix.lower()
+    if kind == ".ply":
+        vertices, polygons, _ = read_ply(_bytes(path, MAX_BYTES), path)
+    else:
+        text = _text(path, MAX_BYTES)
+        vertices, polygons = _wrl(text, path) if kind == ".wrl" else _obj(text, path)
+    triangles = _fans(polygons)
+    if not len(vertices) or not triangles or {len(vertex) for vertex in vertices} != {3}:
         raise InputError(f"{path} holds no triangles. Received: {len(vertices)} vertices, {len(triangles)} triangles")
     vertices, triangles = np.array(vertices), np.array(triangles)
     if not np.isfinite(vertices).all() or triangles.min() < 0 or triangles.max() >= len(vertices):
         raise InputError(f"{path} must hold finite vertices and triangles of them. Received: {len(vertices)} vertices")
     return vertices, triangles.astype(np.int32)
+
+
+def _fans(polygons: Sequence[Sequence[int]]) -> list[tuple[int, ...]]:
+    """The triangles of polygons."""
+    return [(corners[0], *corners[i : i + 2]) for corners in polygons for i in range(1, len(corners) - 1)]
 
 
 def read_points(path: str | Path) -> np.ndarray:
@@ -114,12 +153,48 @@ def read_points(path: str | Path) -> np.ndarray:
     return np.array(vertices)
 
 
-def read_colors(path: str | Path, count: int) -> np.ndarray | None:
-    """Colours [V, 3] in [0, 1] of the `count` vertices of an .obj, from its texture; None if it has none.
+def read_painted(path: str | Path) -> Mesh:
+    """A mesh as of `read_mesh` with its texture, or else the colours of its vertices, where the file has them.
 
-    The texture is the picture that the .mtl beside the mesh names, or the one of the mesh's own name.
+    The texture of an .obj is the picture that the .mtl beside it names, or the one of the mesh's own name. Colours of
+    vertices stand in an .obj as v x y z r g b, in [0, 1] or, if any is larger, to 255.
+
+    Raises:
+      FileNotFoundError, InputError: as `read_mesh`; also if the texture or its coordinates are unusable.
     """
-    rows = [line.split() for line in _text(path, MAX_BYTES).splitlines() if line[:2] in ("vt", "f ", "mt")]
+    vertices, triangles = read_mesh(path)
+    kind = Path(path).suffix.lower()
+    if kind == ".ply":
+        colors = read_ply(_bytes(path, MAX_BYTES), path)[2]
+        return Mesh(vertices, triangles, colors=_checked_colors(colors, path))
+    if kind != ".obj":
+        return Mesh(vertices, triangles)
+    text = _text(path, MAX_BYTES)
+    painted = _texture(text, path, triangles)
+    if painted is not None:
+        return Mesh(vertices, triangles, None, *painted)
+    rows = [line.split()[4:7] for line in text.splitlines() if line.startswith("v ")]
+    if {len(row) for row in rows} != {3}:
+        return Mesh(vertices, triangles)
+    try:
+        colors = np.array(rows, float)
+    except ValueError as error:
+        raise InputError(f"{path} must have numbers as colours. Received: {error}") from error
+    return Mesh(vertices, triangles, colors=_checked_colors(colors / (255 if colors.max() > 1 else 1), path))
+
+
+def _checked_colors(colors: np.ndarray | None, path: str | Path) -> np.ndarray | None:
+    """Colours [V, 3] as uint8."""
+    if colors is None:
+        return None
+    if not np.isfinite(colors).all() or colors.min() < 0 or colors.max() > 1:
+        raise InputError(f"{path} must have colours in [0, 1] or to 255. Received: {colors.min()} to {colors.max()}")
+    return np.rint(255 * colors).astype(np.uint8)
+
+
+def _texture(text: str, path: str | Path, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Texture points [U, 2], their triangles [T, 3] and the texture [H, W, 3] uint8 of an .obj; None if it has none."""
+    rows = [line.split() for line in text.splitlines() if line[:2] in ("vt", "f ", "mt")]
     folder = Path(path).parent
     names = [Path(" ".join(row[1:])).name for row in rows if row[0] == "mtllib"]
     materials = [_text(folder / name, MAX_LANDMARK_BYTES) for name in names if (folder / name).is_file()]
@@ -132,27 +207,28 @@ def read_colors(path: str | Path, count: int) -> np.ndarray | None:
     known = [folder / name for name in maps] + [Path(path).with_suffix(end) for end in photos.SUFFIXES]
     picture = next((each for each in known if each.is_file()), None)
     places = [row[1:3] for row in rows if row[0] == "vt"]
-    pairs = [corner.split("/")[:2] for row in rows if row[0] == "f" for corner in row[1:]]
-    if picture is None or not places or any(len(pair) < 2 or not pair[1] for pair in pairs):
+    polygons = [[corner.split("/")[1:2] for corner in row[1:]] for row in rows if row[0] == "f"]
+    if picture is None or not places or not all(corner and corner[0] for corners in polygons for corner in corners):
         return None
-    texture = photos.read_photo(picture)
     try:
-        vertex, place = np.array(pairs, int).T
-        u, v = np.array(places, float)[place - (place > 0)].T
-        colors = np.zeros((count, 3))
-        size = texture.shape
-        row, column = (np.clip(x * n, 0, n - 1).astype(int) for x, n in ((1 - v, size[0]), (u, size[1])))
-        colors[vertex - (vertex > 0)] = texture[row, column] / 255
-    except (ValueError, IndexError) as error:
+        corners = np.array(_fans([[int(corner[0]) for corner in each] for each in polygons]))
+        uv, corners = np.array(places, float), corners - (corners > 0) + len(places) * (corners < 0)
+    except ValueError as error:
         raise InputError(f"{path} must have texture coordinates. Received: {error}") from error
-    return colors
+    if corners.shape != triangles.shape or corners.min() < 0 or corners.max() >= len(uv) or not np.isfinite(uv).all():
+        raise InputError(f"{path} must have texture coordinates. Received: {len(uv)} for {len(triangles)} triangles")
+    return uv, corners.astype(np.int32), photos.read_photo(picture)
 
 
-def _text(path: str | Path, limit: int) -> str:
+def _bytes(path: str | Path, limit: int) -> bytes:
     path = Path(path)
     if path.is_file() and path.stat().st_size > limit:
         raise InputError(f"{path} may have {limit} bytes at most. Received: {path.stat().st_size}")
-    return path.read_text(encoding="utf-8", errors="replace")
+    return path.read_bytes()
+
+
+def _text(path: str | Path, limit: int) -> str:
+    return _bytes(path, limit).decode("utf-8", "replace")
 
 
 def _obj(text: str, path: str | Path) -> tuple[list[list[float]], list[list[int]]]:

@@ -5,6 +5,7 @@ A further one, such as an exported network, is a further function that returns a
 Letters: V vertices, M photos of a case, K identity coefficients.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,8 @@ from keras import ops
 from tf_deep3d import face as faces
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation.benchmark import Answer, Case, Method
-from tf_deep3d.evaluation.measuring import Prediction
+from tf_deep3d.evaluation.bending import bend
+from tf_deep3d.evaluation.measuring import ICP_POINTS, Prediction, Truth
 from tf_deep3d.evaluation.mesh_files import ANCHORS, read_landmarks, read_mesh
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face.aggregation import STRATEGIES, aggregate
@@ -32,8 +34,11 @@ from tf_deep3d.reconstruction.portraits import BATCH, Portrait, observe
 from tf_deep3d.rendering import renderer
 
 SINGLE = "single"  # method beside the strategies: every photo of a set for itself
+FLOOR = "floor"  # method that sees the truth
+FLOOR_RESIDUAL = 0.3  # mm, see `bending.bend`: the modes follow the truth closer than a population's prior would
 KEPT = 4096  # faces whose coefficients are in memory
 NO_FACE, DIVERGED = "no face found", "the fit of the face diverged"
+NO_TRUTH = "the benchmark does not show the truth to methods"
 
 # `Portrait`s [M] -> their `Coefficients`, and C-Net's name -> confidences [M, K or 1].
 Regressor: TypeAlias = Callable[[Sequence[Portrait]], tuple[Coefficients, dict[str, np.ndarray]]]
@@ -58,8 +63,8 @@ def own_method(name: str, models: photo.Models, options: photo.Options, weights:
     kind, colon, steps = name.partition(":")
     if kind not in ("mean", "fit", "rnet") or (colon and (kind != "rnet" or not steps.isdigit())):
         raise InputError(
-            f"a method must be 'mean', 'fit', 'rnet', 'rnet:STEPS', '{SINGLE}' or one of {', '.join(STRATEGIES)}. "
-            f"Received: {name!r}"
+            f"a method must be 'mean', 'fit', 'rnet', 'rnet:STEPS', '{FLOOR}', '{SINGLE}' or one of "
+            f"{', '.join(STRATEGIES)}. Received: {name!r}"
         )
     options = replace(options, method=kind, refine=int(steps) if steps else options.refine)
     settings = options.descent()
@@ -160,6 +165,42 @@ def set_method(name: str, model: MorphableModel, regress: Regressor, identity: M
         return [answer(case) for case in cases]
 
     return Method(name, run, {"method": name, **identity})
+
+
+def floor_method(model: MorphableModel, identity: Mapping[str, Any]) -> Method:
+    """What no method can do better, hardly: the model's modes, of people and of expressions, fitted to the truth.
+
+    Args:
+      model: `MorphableModel` of the shapes.
+      identity: plain data that changes when the model does.
+
+    Returns:
+      `Method`; it has no landmarks, pose or colours.
+    """
+    basis = np.concatenate([model.identity_basis, model.expression_basis])
+    known: dict[bytes, Prediction] = {}
+
+    def answer(case: Case) -> Answer:
+        if case.truth is None:
+            return NO_TRUTH
+        try:
+            truth = case.truth()
+            key = hashlib.sha256(truth.points.tobytes()).digest()
+            if key not in known:
+                known.clear()
+                pick = np.linspace(0, len(truth.points) - 1, min(ICP_POINTS, len(truth.points))).round().astype(int)
+                few = Truth(truth.points[pick], truth.normals[pick], truth.landmarks)
+                shape = bend(model, basis, few, FLOOR_RESIDUAL).shape
+                points = faces.at_landmarks(model.landmarks["ibug68"], shape[None])[0]
+                known[key] = Prediction(shape, model.triangles, points[INNER_FACE])
+        except InputError as error:
+            return str(error)
+        return known[key]
+
+    def run(cases: Sequence[Case]) -> list[Answer]:
+        return [answer(case) for case in cases]
+
+    return Method(FLOOR, run, {"method": FLOOR, "residual": FLOOR_RESIDUAL, **identity}, detects=False)
 
 
 def prediction(

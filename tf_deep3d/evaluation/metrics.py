@@ -34,11 +34,13 @@ class Distances(NamedTuple):
       plane: [P] mm, to the plane through the nearest vertex; NaN where the mesh ends before the point.
       point: [P] mm, to the nearest vertex.
       nearest: [P] int, that vertex.
+      signed: [P] mm, `plane` where the mesh stands out before the truth, minus `plane` where it lies behind it.
     """
 
     plane: np.ndarray
     point: np.ndarray
     nearest: np.ndarray
+    signed: np.ndarray
 
     @property
     def coverage(self) -> float:
@@ -60,10 +62,11 @@ def distances(vertices: np.ndarray, triangles: np.ndarray, normals: np.ndarray, 
     """
     vertices, points = np.asarray(vertices, np.float64), np.asarray(points, np.float64)
     point, nearest = map(np.asarray, KDTree(vertices).query(points))
-    plane = np.abs(((points - vertices[nearest]) * np.asarray(normals)[nearest]).sum(1))
+    signed = ((vertices[nearest] - points) * np.asarray(normals)[nearest]).sum(1)
     # A point right on the border is covered: its nearest vertex is at hand.
     off = np.isin(nearest, border(triangles)) & (point > DEPTH_TOLERANCE)
-    return Distances(np.where(off, np.nan, plane), point, nearest)
+    signed = np.where(off, np.nan, signed)
+    return Distances(np.abs(signed), point, nearest, signed)
 
 
 def border(triangles: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from keras import ops
 
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation.benchmark import Method
-from tf_deep3d.evaluation.methods import SINGLE, own_method, regressor, set_method
+from tf_deep3d.evaluation.methods import FLOOR, SINGLE, floor_method, own_method, regressor, set_method
 from tf_deep3d.face.aggregation import STRATEGIES
 from tf_deep3d.face.morphable_model import MorphableModel, pick_level
 from tf_deep3d.models import cnet as cnets
@@ -51,6 +51,7 @@ def usual(benchmark: str, networks: Networks = SHIPPED) -> list[str]:
         "consistency": set_methods(networks),
         "robustness": ["mean", "rnet"],
         "fairness": ["mean", "rnet"],
+        "scans": [FLOOR, "mean", "rnet"],
     }
     return usual.get(benchmark, ["mean", "fit", "rnet"])
 
@@ -65,7 +66,7 @@ def load(
     """Loads what the named methods need.
 
     Args:
-      names: see `methods.own_method` and `methods.set_method`.
+      names: see `methods.own_method`, `methods.set_method` and `methods.floor_method`.
       levels: the face model's levels of detail, the coarsest first.
       networks: where they are.
       refine: steps of the fit after R-Net, None for the default.
@@ -101,10 +102,15 @@ def load(
         judges["scalar"], versions["scalar"] = _judge(scalar, network, 1), _version(scalar, cnets.WEIGHTS)
     regress = regressor(network, judges)
     identity = {"model": rnet.fingerprint(networks.model), "weights": version, **versions}
-    return [
-        set_method(name, shown, regress, identity) if name in weighed else own_method(name, models, options, version)
-        for name in names
-    ]
+
+    def made(name: str) -> Method:
+        if name == FLOOR:
+            return floor_method(shown, {"model": identity["model"]})
+        if name in weighed:
+            return set_method(name, shown, regress, identity)
+        return own_method(name, models, options, version)
+
+    return [made(name) for name in names]
 
 
 def descriptor() -> Callable[[np.ndarray], np.ndarray]:

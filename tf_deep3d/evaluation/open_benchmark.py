@@ -15,9 +15,10 @@ from PIL import Image
 
 from tf_deep3d import assets
 from tf_deep3d import face as faces
-from tf_deep3d.data.rendered import light as lights
+from tf_deep3d.data.rendered import light as light_of_people
 from tf_deep3d.data.rendered.people import generator
 from tf_deep3d.errors import InputError
+from tf_deep3d.evaluation import lights, painting
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.lighting import LUMINANCE
@@ -80,6 +81,7 @@ class View(NamedTuple):
       angles: [3] pitch, yaw, roll in degrees.
       landmarks: [68, 2] px.
       seed: of light and background.
+      light: name in `lights.LIGHTS` of the light on a subject that is not lit; by default one that the seed draws.
     """
 
     name: str
@@ -87,6 +89,7 @@ class View(NamedTuple):
     angles: np.ndarray
     landmarks: np.ndarray
     seed: tuple[int, ...]
+    light: str = ""
 
 
 class Benchmark(NamedTuple):
@@ -144,17 +147,12 @@ def _people(arrays: Mapping[str, np.ndarray]) -> Iterator[Subject]:
 
 def _scan(arrays: Mapping[str, np.ndarray]) -> Subject:
     vertices = arrays["james_vertices"] * arrays["james_step"]
-    texture = arrays["james_texture"]
-    size = np.array(texture.shape[1::-1])
-    # The texture has seams, the surface has none: each corner brings its own colour to the vertex.
     region = arrays["james_region"][:, None].astype(np.float32)
-    vertices = np.concatenate([vertices, region], 1)
-    vertices, triangles = divide(vertices, arrays["james_triangles"].astype(np.int32), DIVISIONS)
-    vertices, region = vertices[:, :3], vertices[:, 3] > 1 - 1e-6
-    uv, corners = divide(arrays["james_uv"] / 65535.0, arrays["james_uv_triangles"].astype(np.int32), DIVISIONS)
-    column, row = np.clip((uv * [1, -1] + [0, 1]) * size, 0, size - 1).astype(int).T
-    colors = np.zeros((len(vertices), 3), np.uint8)
-    colors[triangles.ravel()] = texture[row, column][corners.ravel()]
+    attributes, triangles, colors = painting.paint(
+        np.concatenate([vertices, region], 1), arrays["james_triangles"].astype(np.int32), arrays["james_uv"] / 65535.0,
+        arrays["james_uv_triangles"].astype(np.int32), arrays["james_texture"], DIVISIONS,
+    )  # fmt: skip
+    vertices, region = attributes[:, :3], attributes[:, 3] > 1 - 1e-6
     return subject("james", vertices, triangles, region, colors, arrays["james_landmarks"], lit=True)
 
 
@@ -177,28 +175,6 @@ def subject(
     normals = geometry.vertex_normals(vertices[None], triangles, geometry.corners_around(triangles, len(vertices)))[0]
     colors = colors / np.float32(255)
     return Subject(name, vertices, triangles, normals, colors, landmarks, np.flatnonzero(region), **kind)
-
-
-def divide(attributes: np.ndarray, triangles: np.ndarray, times: int) -> tuple[np.ndarray, np.ndarray]:
-    """Splits each triangle in four, linearly, `times` times.
-
-    Args:
-      attributes: [V, C] of the vertices.
-      triangles: [T, 3] int.
-
-    Returns:
-      (attributes [W, C], the first V as they were; triangles [4^times T, 3] int32).
-    """
-    triangles = np.asarray(triangles)
-    for _ in range(times):
-        count, size = len(triangles), len(attributes)
-        edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
-        edges, number = np.unique(edges, axis=0, return_inverse=True)
-        attributes = np.concatenate([attributes, attributes[edges].mean(1, dtype=attributes.dtype)])
-        ab, bc, ca = (size + number.reshape(-1)).reshape(3, count)
-        a, b, c = triangles.T
-        triangles = np.concatenate([np.stack(t, 1) for t in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
-    return attributes, triangles.astype(np.int32)
 
 
 def views_of(number: int, who: Subject) -> list[View]:
@@ -243,9 +219,7 @@ def picture(view: View) -> np.ndarray:
     colors = who.colors
     if not who.lit:
         normals = _posed(who.normals, view.angles)
-        skin = float(np.median(who.colors[who.region] @ LUMINANCE))
-        light = lights.harmonics(lights.sample(rng, max(skin, 0.03)))[None].astype(np.float32)
-        colors = lighting.shade(who.colors[None], normals, light)[0]
+        colors = _lit(view, world[0], normals[0], rng)
     side = SIZE * FINE
     pixels, depth = cameras.to_pixels(CAMERA, world)
     fragments = renderer.rasterize(pixels * np.float32(FINE), depth, who.triangles, side, side)
@@ -254,6 +228,28 @@ def picture(view: View) -> np.ndarray:
     image = np.clip(image, 0, 1).reshape(SIZE, FINE, SIZE, FINE, 4).mean((1, 3))
     image = image[..., :3] + (1 - image[..., 3:]) * _background(rng)
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+
+
+def _lit(view: View, world: np.ndarray, normals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Colours [V, 3] of a view's subject in its light, where its vertices and normals are posed."""
+    who = view.subject
+    if view.light:
+        rotation = geometry.rotation_matrix(np.radians([view.angles]))[0]
+        eye = np.array([0, 0, CAMERA.distance])
+        return lights.shine(lights.LIGHTS[view.light], _transport(who), rotation, world, normals, who.colors, eye)
+    skin = float(np.median(who.colors[who.region] @ LUMINANCE))
+    light = light_of_people.harmonics(light_of_people.sample(rng, max(skin, 0.03)))[None].astype(np.float32)
+    return lighting.shade(who.colors[None], normals[None], light)[0]
+
+
+_LAST: dict[int, tuple[Subject, lights.Transport]] = {}  # id of the subject that was lit last
+
+
+def _transport(who: Subject) -> lights.Transport:
+    if id(who) not in _LAST:
+        _LAST.clear()
+        _LAST[id(who)] = (who, lights.transport(who.vertices, who.triangles, who.normals))
+    return _LAST[id(who)][1]
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:

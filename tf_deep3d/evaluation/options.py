@@ -29,11 +29,16 @@ BENCHMARKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "aflw2000": ("AFLW2000-3D: landmarks by yaw", ()),
     "pts": ("photos with .pts landmarks, as of 300W", ()),
     "stirling": ("Stirling ESRC, as in the FG 2018 challenge", ("unit",)),
+    "scans": (
+        "a folder of your own scans, rendered, and photos that lie beside them",
+        ("unit", "yaws", "pitches", "albedo"),
+    ),
     "csv": ("your own photos and scans, from a .csv: photos,scan,landmarks,group,section", ("neutral", "unit")),
 }
 WITHOUT_DATA = ("open", "sets", "robustness", "fairness")
 DATA = {  # of the others: name for the help, and what it is; by default the folder of the data set
     "csv": ("FILE", "the list"),
+    "scans": ("FOLDER", "NAME.obj or .ply, or folders with them; photos of NAME in NAME/photos"),
     "consistency": ("DATA", "folder of people"),
     "confidence": ("PHOTOS", "photos (default: rendered)"),
 }
@@ -43,12 +48,19 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
+def _angles(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
+
+
 # Option of a benchmark -> what argparse needs to know of it.
 OWN: dict[str, dict[str, Any]] = {
     "frames": {"type": int, "metavar": "N", "help": "frames of a video (default: 20)"},
     "rendered": {"action": "store_true", "help": "render the scans in 20 poses instead of the videos"},
     "together": {"action": "store_true", "help": "with --rendered: the 20 pictures of a person are one case"},
     "unit": {"type": float, "metavar": "MM", "help": "of the scans (default: m, dm, cm or mm by size)"},
+    "yaws": {"type": _angles, "metavar": "A,B,..", "help": "degrees of the pictures (-60,-30,0,30,60)"},
+    "pitches": {"type": _angles, "metavar": "A,B,..", "help": "degrees of the pictures, each with each yaw (0)"},
+    "albedo": {"action": "store_true", "help": "the scans' colours are albedo, without light: light them"},
     "people": {"type": _numbers, "metavar": "1,2,..", "help": "numbers of the testers (default: all)"},
     "part": {"choices": ("validation", "test"), "default": "validation", "help": "(validation)"},
     "submission": {"action": "store_true", "help": "write the meshes to submit into DIR/submission"},

@@ -19,6 +19,7 @@ from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
 
 PHOTO = 192  # px, the height of pictures in the report
+REASONS = 8  # why cases are unusable, that are told
 FILES = ("results.json", "pictures.csv", "table.tex", "report.html")
 
 
@@ -38,7 +39,8 @@ def write(out: Path, protocol: Protocol, results: Results, compare: Sequence[tup
     totals = report.totals_of(results)
     points = result_files.pooled(out, results) if protocol.pooled else {}
     damaged = [row["reason"] for row in next(iter(results.values())) if row["photo"] is None]
-    damaged = f"Unusable cases: {len(damaged)}; the first: {damaged[0]}" if damaged else ""
+    reasons = "; ".join(list(dict.fromkeys(damaged))[:REASONS])
+    damaged = f"Unusable cases: {len(damaged)}; the first: {reasons}" if damaged else ""
     remark = "\n\n".join(text for text in (protocol.remark, damaged, report.pooled_text(points)) if text)
     print(f"{name}, {totals['all']} cases; means and {'standard deviations' if brief else '95 % intervals'}\n")
     if brief:

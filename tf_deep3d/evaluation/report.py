@@ -22,10 +22,12 @@ Summaries: TypeAlias = dict[str, dict[str, dict[str, statistics.Summary]]]  # se
 Section: TypeAlias = Mapping[str, Mapping[str, statistics.Summary]]  # method -> number
 Comparisons: TypeAlias = dict[tuple[str, str], dict[str, statistics.Comparison]]  # (method, method) -> number
 
-# Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for `MORE`. The first that a
-# benchmark has is its main one.
+# Measured number -> (title, unit, factor for the unit, decimals). Less is better, except for `MORE` and for `SIGNED`,
+# where nothing is best. The first that a benchmark has is its main one.
 MEASURES = {
     "plane_rmse": ("point-to-plane RMSE", "mm", 1.0, 2),
+    "rigid_rmse": ("point-to-plane RMSE, rigid", "mm", 1.0, 2),
+    "vertex_rmse": ("vertex-to-vertex RMSE", "mm", 1.0, 2),
     "point_mean": ("point-to-point mean", "mm", 1.0, 2),
     "point_small": ("point-to-point mean, region S", "mm", 1.0, 2),
     "point_large": ("point-to-point mean, region L", "mm", 1.0, 2),
@@ -37,6 +39,12 @@ MEASURES = {
     "mouth": ("mouth", "mm", 1.0, 2),
     "forehead": ("forehead", "mm", 1.0, 2),
     "cheek": ("cheek", "mm", 1.0, 2),
+    "forehead_signed": ("forehead, signed", "mm out", 1.0, 2),
+    "eyes_signed": ("round the eyes, signed", "mm out", 1.0, 2),
+    "nose_signed": ("nose, signed", "mm out", 1.0, 2),
+    "cheeks_signed": ("cheeks, signed", "mm out", 1.0, 2),
+    "mouth_signed": ("mouth, signed", "mm out", 1.0, 2),
+    "chin_signed": ("chin, signed", "mm out", 1.0, 2),
     "nme_box": ("landmarks, NME by box", "%", 100.0, 2),
     "nme_eyes": ("landmarks, NME by eyes", "%", 100.0, 2),
     "pose": ("pose MAE", "degrees", 1.0, 2),
@@ -53,6 +61,7 @@ MEASURES = {
     "seconds": ("time a picture", "s", 1.0, 2),
 }
 MORE = ("other_people", "recognized", "confidence", "confidence_change", "coverage")
+SIGNED = tuple(name for name in MEASURES if name.endswith("_signed"))
 ROOM = 3  # methods whose intervals fit into one table
 YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees
 SCALE_END = 4.0  # mm, the end of the error maps' scale
@@ -269,10 +278,7 @@ def csv_text(results: Results) -> str:
 def latex_table(table: Section, title: str) -> str:
     """The table of one section for a paper: mean and standard deviation, the best mean in bold."""
     names = [name for name in shown_measures(table) if name not in ("coverage", "seconds")]
-    best = {
-        name: (max if name in MORE else min)(row[name].mean for row in table.values() if row[name].count)
-        for name in names
-    }
+    best = {name: _best(name, [row[name].mean for row in table.values() if row[name].count]) for name in names}
     lines = [f"% {title}: mean and standard deviation over pictures", rf"\begin{{tabular}}{{l{'c' * len(names)}}}"]
     heads = [rf"{MEASURES[name][0]} ({_latex(MEASURES[name][1])})" for name in names]
     lines += [r"\hline", " & ".join(["method", *heads]) + r" \\", r"\hline"]
@@ -285,6 +291,12 @@ def latex_table(table: Section, title: str) -> str:
             cells.append(rf"{text} $\pm$ {row[name].std:.{digits}f}" if row[name].count else text)
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\hline", r"\end{tabular}", ""])
+
+
+def _best(name: str, means: Sequence[float]) -> float:
+    if name in SIGNED:
+        return min(means, key=abs)
+    return max(means) if name in MORE else min(means)
 
 
 def _latex(text: str) -> str:

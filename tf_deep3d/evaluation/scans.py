@@ -12,15 +12,18 @@ from scipy.spatial import KDTree
 
 from tf_deep3d.detection import detector
 from tf_deep3d.errors import InputError
-from tf_deep3d.evaluation import metrics, registration
-from tf_deep3d.evaluation.mesh_files import read_colors, read_landmarks, read_mesh
+from tf_deep3d.evaluation import metrics, painting, registration
+from tf_deep3d.evaluation.mesh_files import read_indices, read_landmarks, read_mesh, read_painted
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry
 from tf_deep3d.face.landmarks import INNER_FACE, JAW, NOSE_BASE, NOSE_TIP, OUTER_EYE_CORNERS, eye_distance
+from tf_deep3d.mesh.mesh import Mesh
 from tf_deep3d.rendering import clay, renderer
 
 EYES_APART = 90.0  # mm between the outer corners of the eyes, by which a unit is guessed
+SMALLEST_EYES, LARGEST_EYES = 45.0, 150.0  # mm, the same distance of what may be a person's face
 LANDMARK_SUFFIXES = (".txt", ".lnd", ".pp", "_picked_points.pp", "_landmarks.txt")
+MEASURED_SUFFIX = "_measured.txt"
 PICTURE = 640  # px, of the picture in which landmarks are looked for
 SKIN_TONE = (0.82, 0.68, 0.6)  # of a scan without colours, for a detector that learned from photos
 FEWEST = 7  # landmarks that say where a scan lies
@@ -36,13 +39,15 @@ class Scan(NamedTuple):
       normals: [V, 3] unit.
       landmarks: [68, 3], NaN where one is not known.
       colors: [V, 3] in [0, 1], or None.
+      measured: [V] bool, where it may be measured: everywhere, unless a file beside the scan says so.
     """
 
     vertices: np.ndarray
     triangles: np.ndarray
     normals: np.ndarray
     landmarks: np.ndarray
-    colors: np.ndarray | None = None
+    colors: np.ndarray | None
+    measured: np.ndarray
 
 
 def load_scan(
@@ -54,25 +59,29 @@ def load_scan(
 ) -> Scan:
     """Reads a scan and moves it into the face model's frame.
 
+    A file beside the scan, of its name and `MEASURED_SUFFIX`, may hold the indices of the vertices where it may be
+    measured, e.g. of the skin without the hair.
+
     Args:
-      path: .obj, or .wrl as BU-3DFE has it.
+      path: .obj, .ply, or .wrl as BU-3DFE has it.
       frame: [68, 3] mm, the face model's landmarks.
       landmarks: file of `mesh_files.read_landmarks`, or [68, 3] in the scan's own frame and unit. By default a file
         beside the scan, of its name and one of `LANDMARK_SUFFIXES`; if there is none, they are looked for on a
         rendering.
       unit: mm; by default the power of ten that makes the eyes lie as far apart as people's.
-      colored: also read the texture of an .obj.
+      colored: also read the texture or the colours; a textured mesh is split until its vertices can carry the texture
+        (`painting`), the first ones stay where they were.
 
     Returns:
       `Scan`.
 
     Raises:
       FileNotFoundError: if a file is missing.
-      InputError: if a file is unusable, or no face is found on the scan.
+      InputError: if a file is unusable, no face is found on the scan, or the face is not of a person's size.
     """
     path = Path(path)
-    vertices, triangles = read_mesh(path)
-    colors = read_colors(path, len(vertices)) if colored else None
+    mesh = read_painted(path) if colored else Mesh(*read_mesh(path))
+    vertices, triangles, colors, measured = _painted(mesh, _measured(path, len(mesh.vertices)))
     if landmarks is None:
         beside = (path.with_name(path.stem + suffix) for suffix in LANDMARK_SUFFIXES)
         landmarks = next((each for each in beside if each.is_file()), None)
@@ -89,11 +98,35 @@ def load_scan(
     if not (math.isfinite(scale) and scale > 0):
         raise InputError(f"a unit must be positive mm. Received: {scale}")
     vertices, points = vertices * scale, points * scale
+    apart = float(eye_distance(points))
+    if not SMALLEST_EYES <= apart <= LARGEST_EYES and math.isfinite(apart):
+        raise InputError(
+            f"{path} must show a person's face in a unit of {scale:g} mm, the outer corners of the eyes "
+            f"{SMALLEST_EYES:g} to {LARGEST_EYES:g} mm apart. Received: {apart:.3g} mm"
+        )
     move = registration.similarity_from_landmarks(points[INNER_FACE], frame[INNER_FACE], scale=False)
     vertices = move.apply(vertices)
     around = geometry.corners_around(triangles, len(vertices))
     normals = geometry.vertex_normals(vertices[None], triangles, around)[0]
-    return Scan(vertices, triangles, normals, move.apply(points), colors)
+    return Scan(vertices, triangles, normals, move.apply(points), colors, measured)
+
+
+def _measured(path: Path, count: int) -> np.ndarray:
+    """[V] bool: where a scan of `count` vertices may be measured."""
+    beside = path.with_name(path.stem + MEASURED_SUFFIX)
+    return read_indices(beside, count) if beside.is_file() else np.ones(count, bool)
+
+
+def _painted(mesh: Mesh, measured: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+    """Vertices [V, 3], triangles [T, 3], colours [V, 3] in [0, 1] or None, and `measured`, of a mesh, which is split
+    where it has a texture."""
+    if mesh.uv is None or mesh.uv_triangles is None or mesh.texture is None:
+        return mesh.vertices, mesh.triangles, None if mesh.colors is None else mesh.colors / 255, measured
+    attributes, triangles, colors = painting.paint(
+        np.concatenate([mesh.vertices, measured[:, None]], 1), mesh.triangles, mesh.uv, mesh.uv_triangles,
+        mesh.texture, painting.times_for(len(mesh.triangles)),
+    )  # fmt: skip
+    return attributes[:, :3], triangles, colors / 255, attributes[:, 3] > 1 - 1e-6
 
 
 def guessed_unit(landmarks: np.ndarray) -> float:

@@ -43,7 +43,10 @@ def test_now_measures_and_pools(tmp_path, tiny_model, challenge, right):
 def test_now_crops_as_the_challenge_does(tiny_model, points, vertices):
     """Centre and radius by hand, from the landmarks of the synthetic face."""
     normals = np.zeros_like(vertices)
-    scan = scans.Scan(vertices * MILLIMETRES, tiny_model.triangles, normals, points * MILLIMETRES)
+    everywhere = np.ones(len(vertices), bool)
+    scan = scans.Scan(
+        vertices * MILLIMETRES, tiny_model.triangles, normals, points * MILLIMETRES, None, everywhere
+    )  # fmt: skip
     bridge, base = points[list(INNER_EYE_CORNERS)].mean(0), points[NOSE_BASE]
     radius = 1.4 * (eye_distance(points) + np.linalg.norm(bridge - base)) / 2
     expected = np.linalg.norm(vertices - (0.7 * base + 0.3 * bridge), axis=1) <= radius

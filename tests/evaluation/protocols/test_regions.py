@@ -7,6 +7,7 @@ from tests.evaluation.protocols.conftest import TURN, measured, put_photo, put_s
 from tests.evaluation.test_scans import write_obj
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import result_files
+from tf_deep3d.evaluation.mesh_files import read_indices
 from tf_deep3d.evaluation.protocols import regions
 from tf_deep3d.face.landmarks import NOSE_ROOT, NOSE_TIP
 
@@ -69,4 +70,4 @@ def test_realy_measures_four_regions(tmp_path, tiny_model, points, vertices, rig
 def test_numbers_that_are_none_name_their_file(tmp_path, text):
     (tmp_path / "regions_S.txt").write_text(text)
     with pytest.raises(InputError, match=r"regions_S\.txt must hold whole numbers"):
-        regions._listed(tmp_path / "regions_S.txt", 10)
+        read_indices(tmp_path / "regions_S.txt", 10)

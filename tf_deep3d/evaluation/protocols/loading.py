@@ -17,6 +17,7 @@ from tf_deep3d.evaluation.protocols import (
     fairness,
     landmarks,
     now,
+    own_scans,
     people,
     regions,
     robustness,
@@ -42,6 +43,7 @@ SCANS: dict[str, Callable[..., Protocol]] = {
     "bu3dfe": people.bu3dfe,
     "stirling": people.stirling,
     "csv": people.listed,
+    "scans": own_scans.scans,
     "now": now.now,
 }
 POSITIVE = ("frames", "unit")  # options

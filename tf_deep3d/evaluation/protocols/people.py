@@ -28,7 +28,7 @@ from PIL import Image
 
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, open_benchmark
-from tf_deep3d.evaluation.benchmark import Case, yaw_section
+from tf_deep3d.evaluation.benchmark import Case, view_picture, yaw_section
 from tf_deep3d.evaluation.measuring import Measurement, Prediction, measure_view
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, whole
 from tf_deep3d.evaluation.protocols.surfaces import (
@@ -92,11 +92,7 @@ def micc_rendered(folder: str | Path, frame: np.ndarray, unit: float | None = No
         number, name, path, view = entry
         views = _views(number, name, path, frame, unit)
         chosen = views if view is None else views[view : view + 1]
-        found = tuple(pictures / f"{each.name}.png" for each in chosen)
-        for each, target in zip(chosen, found, strict=True):
-            if not target.is_file():
-                with writing(target) as file:
-                    Image.fromarray(open_benchmark.picture(each)).save(file, "png")
+        found = tuple(view_picture(each, pictures) for each in chosen)
         if view is None:
             return Case(name, name, None, found, lambda given: measure_view(chosen[0], given), neutral=True)
         angles = tuple(chosen[0].angles.tolist())

@@ -27,7 +27,7 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, registration
 from tf_deep3d.evaluation.benchmark import Case
 from tf_deep3d.evaluation.measuring import ICP_POINTS, Measurement, Prediction, align, mean, pictures
-from tf_deep3d.evaluation.mesh_files import read_mesh, read_points
+from tf_deep3d.evaluation.mesh_files import read_indices, read_mesh, read_numbers, read_points
 from tf_deep3d.evaluation.point_to_surface import surface_distances
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, joined, whole
 from tf_deep3d.evaluation.protocols.surfaces import ScanFile, face_region, plane_distances, scan_at, shown
@@ -80,7 +80,7 @@ def facewarehouse(
             regions = []
             for path, there, radius in zip(files, own, (SMALL, LARGE), strict=True):
                 near = face_region(file, radius)
-                regions.append(_listed(path, len(near)) if there else near)
+                regions.append(read_indices(path, len(near)) if there else near)
             small, *_ = plane_distances(prediction, truth, regions[0])
             large, aligned, normals = plane_distances(prediction, truth, regions[1])
             picture = partial(shown, prediction, aligned, normals, truth, regions[1], large.point)
@@ -91,23 +91,6 @@ def facewarehouse(
         return Case(title, f"Tester_{person}", None, (photo,), measure, ("neutral" if number == 0 else "expressive",))
 
     return Protocol(f"FaceWarehouse, {'own' if all(own) else 'round'} regions, 1", entries, make, remark)
-
-
-def _listed(path: Path, count: int) -> np.ndarray:
-    index = _numbers(path, int)
-    if not len(index) or index.min() < 0 or index.max() >= count:
-        raise InputError(f"{path} must hold indices below {count}. Received: {len(index)} of them")
-    region = np.zeros(count, bool)
-    region[index] = True
-    return region
-
-
-def _numbers(path: Path, kind: type) -> np.ndarray:
-    """The numbers in a text file: [N]."""
-    try:
-        return np.loadtxt(path, dtype=kind, ndmin=1).ravel()
-    except ValueError as error:
-        raise InputError(f"{path} must hold {'whole ' * (kind is int)}numbers. Received: {error}") from error
 
 
 def realy(folder: str | Path, frame: np.ndarray, unit: float | None = None, images: str = FRONTAL) -> Protocol:
@@ -131,7 +114,7 @@ def realy(folder: str | Path, frame: np.ndarray, unit: float | None = None, imag
     )
     remark = whole(entries, list(dict.fromkeys(lacking)), folder, layout)
     scales = folder / "metrical_scale.txt"
-    known = _numbers(scales, float) if scales.is_file() else None
+    known = read_numbers(scales, float) if scales.is_file() else None
     remark = joined(
         remark, "Regions are aligned rigidly, without REALY's deformation: not comparable with published figures."
     )
