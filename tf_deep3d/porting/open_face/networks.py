@@ -1,8 +1,8 @@
 """Moves networks of an older open face model to the shipped one: `python -m tf_deep3d.porting.open_face.networks RNET
 OUT [--cnet CNET CNET_OUT] [--face OLD_FACE]`.
 
-With `--face`, the model that R-Net was trained with, the shapes of both models mean the same, and the colours are spanned
-by other modes: each albedo becomes the nearest one of the shipped model, one affine map on the last layer.
+With `--face`, the model that R-Net was trained with, the shapes of both models mean the same, and the colours are
+spanned by other modes: each albedo becomes the nearest one of the shipped model, one affine map on the last layer.
 
 Without, R-Net was trained with the sculpted identities. It keeps what it sees in a photo, and says it of people: the
 identity that stood at a place among the sculpted ones becomes the one at the same place among people
