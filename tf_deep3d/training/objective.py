@@ -116,7 +116,9 @@ class Reconstructor(keras.Model):
         """What `coefficients` of the photos of `batch` are worth, see the class."""
         known, settings = self.constants, self.settings
         face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="joint")
-        rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
+        rendering: Any = None
+        if {"photometric", "perceptual"} & set(self.term_names()):  # the others look at no picture
+            rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
         attention = skin.skin_attention(batch["skin"], settings.attention, xp=ops)
         targets, there = self._targets(batch)
         truth, exact = (self.rnet.layout.split(batch[name], ops) for name in ("coefficients", "known"))
@@ -206,7 +208,8 @@ class Reconstructor(keras.Model):
             outputs = self(batch, training=True)
             loss = self.compute_loss(y_pred=outputs)
             scaled = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        found = tape.gradient(scaled, weights)  # None where no term of the loss looks
+        gradients = [ops.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
         if self.replicas > 1:  # the optimizer clips before it sums, see `build_optimizer`
             gradients = tf.distribute.get_replica_context().all_reduce("MEAN", gradients)
         fine = True
