@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -89,12 +90,26 @@ def test_it_learns_two_faces_by_heart(folder, model_file):
         logs.append({name: float(value) for name, value in step(batch).items()})
     first, last = logs[0], logs[-1]
     assert list(first) == ["loss", *built.term_names(), "landmark_error", "nme"]
-    assert built.term_names() == [name for name in hybrid.TERMS if name != "perceptual"]
+    assert built.term_names() == [name for name in hybrid.TERMS if name not in ("perceptual", "exposure")]
     assert last["loss"] < 0.4 * first["loss"]
     assert last["landmark_error"] < 0.5 * first["landmark_error"]
     assert last["shape"] < first["shape"]
     total = sum(getattr(settings.loss, name) * last[name] for name in built.term_names())
     assert last["loss"] == pytest.approx(total, rel=1e-4)
+
+
+def test_where_no_term_looks_at_a_picture_none_is_rendered(folder, model_file, monkeypatch):
+    """And weights that no term sees stay as they are: without a picture nothing tells of the light."""
+    settings = _settings(folder, model_file)
+    blind = LossWeights(photometric=0, perceptual=0, albedo_flatness=0, illumination_whiteness=0, prior=0, shape=0.02)
+    built, model = _reconstructor(replace(settings, loss=blind), model_file)
+    monkeypatch.setattr("tf_deep3d.training.objective.renderer.render", None)
+    batch, light = _batch(settings, model), built.rnet.network.get_layer("illumination")
+    shape = built.rnet.network.get_layer("identity")
+    before = [layer.kernel.numpy() for layer in (light, shape)]
+    assert set(built.train_step(batch)) == {"loss", "landmark", "shape", "landmark_error", "nme"}
+    np.testing.assert_array_equal(light.kernel.numpy(), before[0])
+    assert np.abs(shape.kernel.numpy() - before[1]).max() > 0
 
 
 def test_a_gradient_that_is_not_finite_leaves_finite_weights(folder, model_file):
