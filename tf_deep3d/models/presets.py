@@ -45,7 +45,7 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "a3e071e48a1af05ae1e892158ddef60dd61971381805eed65adb59309a83abcb"),
+        rnet=Shipped("rnet_mobilenet.keras", "2e03220f84f27f45ce7ad608166bb2d1762ca083f50a02fb3ceb493f8ca11279"),
         cnet=Shipped("cnet_mobilenet.keras", "fe5adf68106ce06b89149efaf23104e67d2068d7eaaaeeaf0a5810a306837e0b"),
         face_model="open_face.npz",
     ),

@@ -33,11 +33,13 @@ class Registration(NamedTuple):
       mean: [K], of its mean shape.
       modes: [N, K], what each of its modes adds.
       residual: mm, root mean square distance from its mean shape to the fitted face.
+      motion: that lays the fitted face, in mm, on the other model's mean shape.
     """
 
     mean: np.ndarray
     modes: np.ndarray
     residual: float
+    motion: registration.Similarity3D
 
 
 class _Pairs(NamedTuple):
@@ -86,7 +88,7 @@ def register(model: MorphableModel, other: MorphableModel) -> Registration:
     pairs = _pair(model, mean, basis, coefficients, motion, points, normals)
     moves = other.identity_basis[:, region[pairs.points]].astype(np.float64) * MILLIMETRES
     modes = _solve(pairs, (moves * pairs.along).sum(-1).T, np.zeros((len(basis), len(moves))))[RIGID:].T
-    return Registration(coefficients, modes, metrics.root_mean_square(pairs.gap))
+    return Registration(coefficients, modes, metrics.root_mean_square(pairs.gap), motion)
 
 
 def _landmarks(model: MorphableModel, vertices: np.ndarray) -> np.ndarray:
