@@ -18,12 +18,12 @@ from PIL import Image
 from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.face import blendshapes
-from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE
+from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.head import Head
 from tf_deep3d.face.landmarks import nme
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.face.reconstruction import Face
+from tf_deep3d.face.reconstruction import Face, at_landmarks
 from tf_deep3d.io.files import writing_folder
 from tf_deep3d.mesh import face_files, head_files
 from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh
@@ -96,8 +96,18 @@ class Reconstruction:
 
     @property
     def landmarks(self) -> np.ndarray:
-        """The mesh's 68 landmarks [68, 2] (iBUG), px of the photo."""
+        """The mesh's 68 landmarks [68, 2] (iBUG), px of the photo. The jaw's are the visible contour, as detectors see
+        it, in a model that has a `jaw_line` beside it."""
         return self.crop.transform.inverse().apply(self.face.landmarks[0])
+
+    @property
+    def jaw_line(self) -> np.ndarray | None:
+        """The mesh's 17 jaw points [17, 2] along the edge of the jaw, as in 300W-LP and AFLW2000-3D, px of the photo;
+        None for a model that does not know them."""
+        if "jaw17" not in self.model.landmarks:
+            return None
+        points = at_landmarks(self.model.landmarks["jaw17"], self.face.vertices)
+        return self.crop.transform.inverse().apply(to_pixels(Camera(), points)[0][0])
 
     @cached_property
     def arkit(self) -> dict[str, float]:
@@ -145,6 +155,7 @@ class Reconstruction:
                 "share_outside_photo": float(self.crop.outside),
             },
             "landmarks68_photo_px": face_files.numbers(self.landmarks),
+            **({} if self.jaw_line is None else {"jaw_line17_photo_px": face_files.numbers(self.jaw_line)}),
             "detected_landmarks68_photo_px": face_files.numbers(self.detected.landmarks68),
             "landmark_error": self.landmark_error,
             "model": {"name": self.model.name, "level": self.model.level, "licence": self.model.licence},

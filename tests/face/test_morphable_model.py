@@ -129,6 +129,22 @@ def test_dense_landmarks_are_optional(tmp_path):
     assert set(morphable_model.load(tmp_path / "sparse.npz").landmarks) == {"ibug68", "alignment5"}
 
 
+def test_moments_of_landmarks_are_optional_and_checked(tmp_path):
+    arrays = synthetic_arrays()
+    moments = np.tile(np.float32([2e-4, 1e-4, 3e-4]), (9, 3, 478, 1))
+    archive.write_arrays(tmp_path / "known.npz", {**arrays, "landmarks_mediapipe478_moments": moments})
+    model = morphable_model.load(tmp_path / "known.npz")
+    np.testing.assert_array_equal(model.landmarks["mediapipe478"].moments, moments)
+    assert model.landmarks["ibug68"].moments is None
+    morphable_model.save_level(model, tmp_path / "level.npz")
+    saved = morphable_model.load(tmp_path / "level.npz").landmarks["mediapipe478"]
+    np.testing.assert_array_equal(saved.moments, moments)
+    for name, wrong in (("flat", moments * [1, 3, 1]), ("few", moments[:, :, 1:]), ("none", moments * np.nan)):
+        archive.write_arrays(tmp_path / f"{name}.npz", {**arrays, "landmarks_mediapipe478_moments": wrong})
+        with pytest.raises(morphable_model.ModelError, match="moments"):
+            morphable_model.load(tmp_path / f"{name}.npz")
+
+
 def test_on_backend_keeps_the_values(tiny_model):
     coefficients = tiny_model.layout().split(np.full((1, tiny_model.layout().total), 0.1, "float32"))
     there = face.reconstruct(tiny_model.on_backend(ops.convert_to_tensor), coefficients, xp=ops)

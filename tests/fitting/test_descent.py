@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from keras import ops
@@ -6,6 +8,7 @@ from tf_deep3d import face
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.landmarks import IRISES
 from tf_deep3d.fitting import descent, pose
 from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.rendering import renderer
@@ -86,14 +89,35 @@ def test_landmarks_that_face_away_count_little(tiny_model, truth):
     start = start._replace(angles=np.array([[0, 1.2, 0], [0, -1.2, 0]], "float32"))
     settings = FitSettings(hidden=0.25)
     weights = ops.convert_to_numpy(descent.FaceFitter(tiny_model, truth[2], start, settings).constants.point_weights)
-    model, _, plain = descent._landmark_targets(tiny_model, truth[2], settings)
-    assert weights.shape == (2, 68 + 478)
+    model, _, plain = descent._landmark_targets(tiny_model, truth[2], FitSettings(hidden=1.0), start)
+    assert weights.shape == plain.shape == (2, 68 + 478)
+    plain = plain[0]
     counted = plain > 0  # irises do not count
     share = weights[:, counted] / plain[counted]
     np.testing.assert_allclose([share.min(), share.max()], [0.25, 1.0], rtol=1e-5)
     cosine = pose.facing(model, "fit", start)[:, counted]
     np.testing.assert_allclose(share[cosine < pose.COSINES[0]], 0.25, rtol=1e-5)
     np.testing.assert_allclose(share[cosine > pose.COSINES[1]], 1.0, rtol=1e-5)
+
+
+def test_landmarks_are_weighed_by_how_far_the_detector_strays(tiny_model, truth):
+    """In each face's own pose, the dense ones alone; a model that does not know it has plain weights."""
+    moments = np.tile(np.float32([1e-4, 0, 4e-4]), (9, 3, 478, 1))
+    moments[-1] *= 9  # turned far to one side
+    dense = replace(tiny_model.landmarks["mediapipe478"], moments=moments)
+    knowing = replace(tiny_model, landmarks={**tiny_model.landmarks, "mediapipe478": dense})
+    start = tiny_model.layout().zeros(2)
+    start = start._replace(angles=np.array([[0, 0, 0], [0, 1.5, 0]], "float32"))
+    settings = FitSettings(strays=True)
+    known = descent.FaceFitter(knowing, truth[2], start, settings).constants
+    weights = ops.convert_to_numpy(known.point_weights)
+    assert weights.shape == (2, 478, 2, 2)
+    np.testing.assert_allclose(weights[0, 0], [[1.6, 0], [0, 0.4]], rtol=1e-4)
+    np.testing.assert_allclose(weights[1, 0], weights[0, 0] / 9, rtol=1e-4)
+    assert not weights[:, IRISES].any()
+    np.testing.assert_array_equal(known.points, truth[2].dense)
+    plain = descent.FaceFitter(tiny_model, truth[2], start, settings).constants
+    assert plain.point_weights.shape == (2, 68 + 478)
 
 
 def test_groups_that_are_fixed_stay_and_shared_ones_are_one(model_file, tiny_model, truth):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.losses import hybrid
 
 SQRT3 = np.sqrt(3.0)
@@ -138,6 +139,33 @@ def test_landmark_takes_478_points_and_weights_for_each_picture():
     seen[1, 100:] = 0
     expected = [squared[0].mean(), squared[1, :100].sum() / 478]
     np.testing.assert_allclose(hybrid.landmark(predicted, target, seen), expected, rtol=1e-6)
+
+
+def test_landmark_takes_matrices_as_weights():
+    """Mahalanobis distances; multiples of the identity are plain weights, also where points are absent."""
+    predicted, target = _random(2, 5, 2), _random(2, 5, 2, seed=1)
+    factors = _random(2, 5, 2, 2, seed=2)
+    matrices = factors @ factors.swapaxes(-1, -2) + np.eye(2, dtype=np.float32)
+    offset = predicted - target
+    wanted = np.einsum("bli,blij,blj->bl", offset, matrices, offset).mean(1)
+    np.testing.assert_allclose(hybrid.landmark(predicted, target, matrices), wanted, rtol=1e-5)
+    plain = np.broadcast_to(3 * np.eye(2), (2, 5, 2, 2))
+    there = np.float32([[1, 0, 1, 1, 0], [1, 1, 1, 1, 1]])
+    np.testing.assert_allclose(
+        hybrid.landmark(predicted, target, plain, there),
+        hybrid.landmark(predicted, target, 3 * np.ones(5), there),
+        rtol=1e-5,
+    )
+
+
+def test_precisions_are_scaled_by_weights():
+    moments = np.broadcast_to(np.float32([2e-4, 0, 1e-4]), (9, 3, 4, 3))
+    points = Landmarks(np.zeros((4, 3), int), np.ones((4, 3)) / 3, moments)
+    found = hybrid.precisions(points, np.array([1, 1, 0, 2]), np.zeros((3, 3)))
+    assert found.shape == (3, 4, 2, 2)
+    np.testing.assert_allclose(found[0, 0], [[2 / 3, 0], [0, 4 / 3]], rtol=1e-5)  # half their traces are 1 on average
+    np.testing.assert_allclose(found[1, 3], 2 * found[0, 0], rtol=1e-6)
+    assert not found[:, 2].any()
 
 
 def test_an_absent_point_leaves_its_weight_to_the_others():

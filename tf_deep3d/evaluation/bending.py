@@ -46,12 +46,14 @@ class Bent(NamedTuple):
       coefficients: [K].
       shape: [V, 3] mm, in the model's frame.
       pairs: `Pairs` at the end.
+      motion: that brings `shape` onto the surface.
       residual: mm of the standard deviation that `solve` counts with.
     """
 
     coefficients: np.ndarray
     shape: np.ndarray
     pairs: Pairs
+    motion: registration.Similarity3D
     residual: float
 
 
@@ -85,7 +87,7 @@ def bend(model: MorphableModel, basis: np.ndarray, truth: Truth, residual: float
         if np.abs(step[RIGID:]).max() < TOLERANCE:
             break
     pairs = _pair(model, mean, basis, coefficients, motion, points, normals)
-    return Bent(coefficients, mean + np.tensordot(coefficients, basis, 1), pairs, residual)
+    return Bent(coefficients, mean + np.tensordot(coefficients, basis, 1), pairs, motion, residual)
 
 
 def _pair(

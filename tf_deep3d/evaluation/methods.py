@@ -233,14 +233,19 @@ def prediction(
     calm = faces.unposed_shape(model, mean.identity, 0 * mean.expression)
     shape = calm if neutral else faces.unposed_shape(model, mean.identity, mean.expression)
     points = faces.at_landmarks(model.landmarks["ibug68"], shape)[0]
-    landmarks = angles = None
+    landmarks = jaw_line = angles = None
     first = portraits[int(np.flatnonzero(finite)[0])]
     if len(portraits) == 1:
         crop = first.crop.transform
         seen = faces.unposed_shape(model, mean.identity, mean.expression)
-        seen = faces.at_landmarks(model.landmarks["ibug68"], seen)
-        pixels, _ = cameras.to_pixels(cameras.Camera(), faces.pose(seen, mean.angles, mean.translation))
-        landmarks = crop.inverse().apply(pixels[0])
+        seen = faces.pose(seen, mean.angles, mean.translation)
+
+        def in_photo(name: str) -> np.ndarray:
+            pixels, _ = cameras.to_pixels(cameras.Camera(), faces.at_landmarks(model.landmarks[name], seen))
+            return crop.inverse().apply(pixels[0])
+
+        landmarks = in_photo("ibug68")
+        jaw_line = in_photo("jaw17") if "jaw17" in model.landmarks else None
         angles = np.degrees(mean.angles[0] + np.array([0, 0, crop.rotation]))
 
     def likeness() -> tuple[np.ndarray, np.ndarray]:
@@ -260,6 +265,7 @@ def prediction(
         albedo,
         calm[0] * MILLIMETRES,
         likeness,
+        jaw_line=jaw_line,
     )
 
 

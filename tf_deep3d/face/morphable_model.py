@@ -17,6 +17,7 @@ import numpy as np
 from tf_deep3d import assets
 from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
+from tf_deep3d.face import uncertainty
 from tf_deep3d.face.coefficients import Layout
 from tf_deep3d.face.geometry import corners_around
 from tf_deep3d.io import archive
@@ -24,10 +25,12 @@ from tf_deep3d.io import archive
 SCHEMA = 1
 OPEN_FACE = assets.find("open_face.npz")
 REGIONS = ("skin", "inner_face", "lips", "inner_mouth", "lids", "eyes")
-LANDMARK_SETS = {"ibug68": 68, "alignment5": 5, "mediapipe478": 478}  # the last one is optional
+LANDMARK_SETS = {"ibug68": 68, "alignment5": 5, "mediapipe478": 478, "jaw17": 17}
+OPTIONAL_SETS = ("mediapipe478", "jaw17")
 MAX_VERTICES = 1_000_000
 MAX_MODES = 1_000
 _STEP = "subdivision_{}_"  # of the names of its three arrays
+_MOMENTS = "landmarks_{}_moments"
 _Arrays: TypeAlias = Mapping[str, np.ndarray]  # of a model file
 
 
@@ -43,10 +46,13 @@ class Landmarks:
       vertices: [L, 3] int32, the corners of the triangle each point lies in; those of the eyes of `alignment5` lie
         round the eye, whose point is between its corners.
       weights: [L, 3] float32, barycentric, sum to 1.
+      moments: [Y, P, L, 3] float32 dm^2, how far a detector strays from the points by yaw and pitch (`uncertainty`), or
+        None where nobody measured it.
     """
 
     vertices: Array
     weights: Array
+    moments: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,8 @@ class MorphableModel:
       uv: [U, 2], texture coordinates in [0, 1], origin at the bottom left as in OBJ.
       uv_triangles: [T, 3] int32, the triangles in `uv`.
       regions: name -> bool [V], names in `REGIONS`.
-      landmarks: name -> `Landmarks`, names in `LANDMARK_SETS`.
+      landmarks: name -> `Landmarks`, names in `LANDMARK_SETS`. The jaw of `ibug68` is that of detectors, the visible
+        contour, where there is a `jaw17`: the line of 300W-LP and AFLW2000-3D along the jaw's edge.
       blendshape_names: N names, the ARKit units for the open face model, () where a model has none.
       blendshapes: [N, V, 3], dm at full strength.
     """
@@ -111,7 +118,7 @@ class MorphableModel:
         arrays = ("mean_shape", "identity_basis", "expression_basis", "mean_albedo", "albedo_basis", "triangles")
         fields = {name: convert(getattr(self, name)) for name in (*arrays, "vertex_corners")}
         landmarks = {
-            name: Landmarks(convert(points.vertices), convert(points.weights))
+            name: replace(points, vertices=convert(points.vertices), weights=convert(points.weights))
             for name, points in self.landmarks.items()
         }
         return replace(self, landmarks=landmarks, **fields)
@@ -129,7 +136,8 @@ def load(path: str | Path | None = None, level: int | None = None) -> MorphableM
       regions [R, V] bool and region_names [R], at the finest level;
       uv [U, 2], shared by all levels;
       levels = n, and for each level l: level{l}_vertices [V_l], indices into the finest level, level{l}_triangles and
-      level{l}_uv_triangles [T_l, 3], level{l}_landmarks_{set}_vertices and _weights [L, 3].
+      level{l}_uv_triangles [T_l, 3], level{l}_landmarks_{set}_vertices and _weights [L, 3];
+      and where it was measured, landmarks_{set}_moments [Y, P, L, 3], see `Landmarks`.
 
     Args:
       path: an .npz of the project's schema, by default the open face model; `porting` makes one of other models.
@@ -193,6 +201,8 @@ def save_level(model: MorphableModel, path: str | Path, half: bool = True, overw
     for name, points in model.landmarks.items():
         arrays[f"level0_landmarks_{name}_vertices"] = points.vertices
         arrays[f"level0_landmarks_{name}_weights"] = points.weights
+        if points.moments is not None:
+            arrays[_MOMENTS.format(name)] = points.moments
     archive.write_arrays(path, arrays, overwrite)
 
 
@@ -328,8 +338,8 @@ def _sparse_product(
 
 
 def _landmark_sets(arrays: _Arrays, level: int) -> list[str]:
-    """Names of the landmark sets that a file has."""
-    return [s for s in LANDMARK_SETS if s != "mediapipe478" or f"level{level}_landmarks_{s}_vertices" in arrays]
+    """Names of the landmark sets that a file has, or must have."""
+    return [s for s in LANDMARK_SETS if s not in OPTIONAL_SETS or f"level{level}_landmarks_{s}_vertices" in arrays]
 
 
 def _landmarks(arrays: _Arrays, level: int, name: str, vertex_count: int) -> Landmarks:
@@ -337,4 +347,17 @@ def _landmarks(arrays: _Arrays, level: int, name: str, vertex_count: int) -> Lan
     prefix = f"level{level}_landmarks_{name}_"
     shape = (LANDMARK_SETS[name], 3)
     vertices = _indices(arrays, prefix + "vertices", shape, vertex_count)
-    return Landmarks(vertices, _array(arrays, prefix + "weights", shape, "f").astype(np.float32))
+    weights = _array(arrays, prefix + "weights", shape, "f").astype(np.float32)
+    return Landmarks(vertices, weights, _moments(arrays, name))
+
+
+def _moments(arrays: _Arrays, name: str) -> np.ndarray | None:
+    """The second moments of a landmark set, checked; None where the file has none."""
+    stored = _MOMENTS.format(name)
+    if stored not in arrays:
+        return None
+    moments = _array(arrays, stored, (None, None, LANDMARK_SETS[name], uncertainty.MOMENTS), "f").astype(np.float32)
+    xx, xy, yy = np.moveaxis(moments, -1, 0)
+    if not (np.isfinite(moments).all() and (xx > 0).all() and (xx * yy > xy * xy).all()):
+        raise ModelError(f"{stored} must be second moments, positive definite. Received: other numbers")
+    return moments

@@ -21,6 +21,7 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients
+from tf_deep3d.face.landmarks import IRISES
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import pose
 from tf_deep3d.losses import hybrid
@@ -61,6 +62,8 @@ class FitSettings:
       jaw: weight of the 17 contour points among the 68 landmarks.
       dense: weight of each of the 478 dense landmarks, where photo and model have them.
       hidden: factor of the weight of landmarks on the side turned away, where the detector can only guess.
+      strays: weigh the dense landmarks alone, by how far the detector strays from each in that pose, where the model
+        knows it (`face.uncertainty`); then `emphasis`, `jaw`, `dense` and `hidden` say nothing.
       shared: names of the groups of coefficients that all faces of a batch have in common.
       fixed: names of the groups that stay as they are.
 
@@ -78,6 +81,7 @@ class FitSettings:
     jaw: float = pose.JAW
     dense: float = pose.DENSE
     hidden: float = pose.HIDDEN
+    strays: bool = False
     shared: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
 
@@ -143,8 +147,7 @@ class FaceFitter(keras.Model):
         super().__init__(name="face_fitter")
         self.settings = settings
         self.recognition = recognition
-        model, points, weights = _landmark_targets(model, observation, settings)
-        weights = weights * pose.trust(pose.facing(model, "fit", start), settings.hidden)
+        model, points, weights = _landmark_targets(model, observation, settings, start)
         inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
         self.constants = _Constants(
             model=model.on_backend(ops.convert_to_tensor),
@@ -254,11 +257,20 @@ def fit(
 
 
 def _landmark_targets(
-    model: MorphableModel, observation: Observation, settings: FitSettings
+    model: MorphableModel, observation: Observation, settings: FitSettings, start: Coefficients
 ) -> tuple[MorphableModel, np.ndarray, np.ndarray]:
-    """The model with a landmark set "fit", its targets [B, L, 2] and their weights [L], of mean 1."""
+    """The model with a landmark set "fit", its targets [B, L, 2] and their weights in the poses of `start`: [B, L], or
+    [B, L, 2, 2] where the model knows how far a detector strays."""
+    points = model.landmarks.get("mediapipe478")
+    if settings.strays and observation.dense is not None and points is not None and points.moments is not None:
+        still = np.ones(len(points.vertices), np.float32)
+        still[IRISES] = 0
+        weights = hybrid.precisions(points, still, start.angles)
+        return replace(model, landmarks={"fit": points}), observation.dense.astype(np.float32), weights
     targets, dense = observation.landmarks, 0.0
     if observation.dense is not None and "mediapipe478" in model.landmarks and settings.dense > 0:
         targets, dense = np.concatenate([targets, observation.dense], axis=1), settings.dense
     joint, weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, dense)
-    return replace(model, landmarks={"fit": joint}), targets.astype(np.float32), weights / weights.mean()
+    model = replace(model, landmarks={"fit": joint})
+    trust = pose.trust(pose.facing(model, "fit", start), settings.hidden)
+    return model, targets.astype(np.float32), trust * weights / weights.mean()

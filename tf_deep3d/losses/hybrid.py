@@ -12,7 +12,7 @@ from keras import ops
 
 from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import landmarks, lighting
+from tf_deep3d.face import landmarks, lighting, uncertainty
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import Landmarks, MorphableModel
 
@@ -141,9 +141,12 @@ def photometric(image: Array, rendered: Array, coverage: Array, attention: Array
 def landmark(predicted: Array, target: Array, weights: Array, there: Array | None = None) -> Array:
     """Weighted mean squared landmark distance (equation 3): 1/L sum_n w_n |predicted_n - target_n|^2.
 
+    With matrices as weights the summands are Mahalanobis distances: (predicted_n - target_n)' W_n (predicted_n - ...).
+
     Args:
       predicted, target: [B, L, 2] px of the 224 px picture.
-      weights: [L], or [B, L]. `landmark_weights()` for the 68 iBUG points; ones for the 478 points of MediaPipe.
+      weights: [L], or [B, L]. `landmark_weights()` for the 68 iBUG points; ones for the 478 points of MediaPipe. Or
+        [B, L, 2, 2], positive definite, see `precisions`.
       there: [B, L], 0 where a picture lacks a point, 1 elsewhere; its weight goes to the points that are there, so that
         a picture is judged by what it has. By default none is lacking.
 
@@ -153,15 +156,33 @@ def landmark(predicted: Array, target: Array, weights: Array, there: Array | Non
     Raises:
       ValueError: if the numbers of points differ.
     """
-    counts = (predicted.shape[1], target.shape[1], weights.shape[-1])
+    matrices = len(weights.shape) == 4
+    counts = (predicted.shape[1], target.shape[1], weights.shape[1 if matrices else -1])
     if len(set(counts)) > 1:
         raise ValueError(f"predicted, target and weights must have equally many landmarks. Received: {counts}")
     weights = ops.cast(weights, predicted.dtype)
+    offset = predicted - target
+    if matrices:
+        squared = ops.sum(offset * ops.matmul(weights, ops.expand_dims(offset, -1))[..., 0], axis=-1)
+        weights = ops.ones_like(squared[:1])
+    else:
+        squared = ops.sum(ops.square(offset), axis=-1)
     if there is not None:
         left = weights * ops.cast(there, predicted.dtype)
         whole = ops.sum(weights, axis=-1, keepdims=True)
         weights = left * whole / ops.maximum(ops.sum(left, axis=-1, keepdims=True), _EPSILON)
-    return ops.mean(weights * ops.sum(ops.square(predicted - target), axis=-1), axis=-1)
+    return ops.mean(weights * squared, axis=-1)
+
+
+def precisions(points: Landmarks, weights: np.ndarray, angles: Array) -> np.ndarray:
+    """Weights [B, L, 2, 2] of landmarks by how far a detector strays from them in B poses, times `weights` [L].
+
+    Args:
+      points: `Landmarks` with moments.
+      weights: [L] or [B, L].
+      angles: [B, 3], pitch, yaw, roll in radians.
+    """
+    return np.asarray(weights)[..., None, None] * uncertainty.precision(points.moments, np.asarray(angles))
 
 
 def perceptual(features_a: Array, features_b: Array) -> Array:

@@ -8,7 +8,8 @@
 - 300W (Sagonas et al. 2013) and its like: NAME.pts beside each photo, a header (version, n_points), then rows x y in
   braces, counted from 1. NME over the distance of the outer corners of the eyes.
 
-Our jaw points lie on the face in three dimensions, those of 300W on its visible outline (AFLW2000-3D's are like ours).
+The jaw of 300W is the visible outline of the face, that of AFLW2000-3D the edge of the jaw in three dimensions; a
+method that tells both is measured with the kind that a set has.
 """
 
 import re
@@ -25,6 +26,7 @@ from tf_deep3d.evaluation.benchmark import Case, yaw_section
 from tf_deep3d.evaluation.measuring import Measurement, Prediction
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, whole
 from tf_deep3d.face import geometry
+from tf_deep3d.face.landmarks import JAW
 from tf_deep3d.io import photos
 from tf_deep3d.rendering import pictures
 
@@ -135,6 +137,8 @@ def _case(
         predicted = prediction.landmarks
         if predicted is None:
             raise InputError("the method gives no landmarks. Received: a shape only")
+        if normalization == "box" and prediction.jaw_line is not None:
+            predicted = np.concatenate([prediction.jaw_line, predicted[JAW.stop :]])
         found = metrics.landmark_nme(predicted[None], truth[None], normalization)[0]
         numbers = {f"nme_{normalization}": float(found)}
         if angles is not None and prediction.angles is not None:

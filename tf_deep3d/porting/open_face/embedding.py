@@ -4,7 +4,8 @@ tf_deep3d.porting.open_face.embedding OUT`, the last step of its build.
 The build of the model finds its landmarks on sculpted heads. This step finds them anew on people of the finished model
 with heads, hair, expressions and varied light (`open_head.npz`), seen from the front to the profile. A landmark becomes
 the point of the surface that is projected nearest to where the detector sees it, over all pictures in which it faces
-the camera. Nothing else in the file changes.
+the camera. How far the detector strays from there, by pose, is kept beside the points (`strays`). Nothing else in the
+file changes.
 
 Letters: P pictures, T triangles, V vertices, L landmarks.
 """
@@ -28,7 +29,7 @@ from tf_deep3d.face.camera import MILLIMETRES, Camera, to_pixels
 from tf_deep3d.face.landmarks import DENSE_COUNT, IRISES
 from tf_deep3d.face.morphable_model import Landmarks, MorphableModel
 from tf_deep3d.io import archive, files
-from tf_deep3d.porting.open_face import landmarks
+from tf_deep3d.porting.open_face import landmarks, strays
 from tf_deep3d.porting.open_face.surface import EYE, FACE
 from tf_deep3d.rendering import renderer
 
@@ -163,18 +164,17 @@ def landmark_arrays(levels: Sequence[MorphableModel], points: np.ndarray) -> dic
 
 
 def offsets(points: Landmarks, observed: Observed) -> np.ndarray:
-    """Detected less projected points [P, 478, 2] in mm at the face; NaN where a landmark faces away or is not found, or
-    the face is turned farther than `WIDEST`."""
+    """Detected less projected points [P, 478, 2] in mm at the face; NaN where no face is found."""
     own = (observed.surface[:, points.vertices] * points.weights[..., None]).sum(2)
-    facing = (observed.facing[:, points.vertices] * points.weights).sum(2)
-    off = MILLIMETRES * (observed.points - own) / observed.scale[:, None, None]
-    counts = (facing > FACING) & (np.abs(observed.angles[:, 1]) < WIDEST)[:, None]
-    return np.where(counts[..., None], off, np.nan)
+    return MILLIMETRES * (observed.points - own) / observed.scale[:, None, None]
 
 
 def bias(points: Landmarks, observed: Observed) -> np.ndarray:
-    """Lengths [478] in mm of the mean offset of each landmark in the picture plane, see `offsets`; NaN without any."""
-    off = offsets(points, observed)
+    """Lengths [478] in mm of the mean offset of each landmark in the picture plane, over the pictures in which it faces
+    the camera and the face is not turned farther than `WIDEST`; NaN without any."""
+    facing = (observed.facing[:, points.vertices] * points.weights).sum(2)
+    seen = (facing > FACING) & (np.abs(observed.angles[:, 1]) < WIDEST)[:, None]
+    off = np.where(seen[..., None], offsets(points, observed), np.nan)
     counts = np.isfinite(off).sum(0)
     return np.linalg.norm(np.nansum(off, 0) / np.where(counts, counts, np.nan), axis=-1)
 
@@ -196,19 +196,25 @@ def _run(options: argparse.Namespace) -> int:
     levels = morphable_model.load_levels(options.face)
     model = levels[1]
     head = load_head(model, options.head)
-    held_out = options.people // 5
-    with tqdm(total=options.people + held_out, desc="landmarks", unit="person", disable=None) as bar:
+    with tqdm(total=2 * options.people, desc="landmarks", unit="person", disable=None) as bar:
         seen = observe(model, head, range(options.people), bar.update)
-        others = observe(model, head, range(options.people, options.people + held_out), bar.update)
-    points = embed(model, seen)
-    arrays = archive.read_arrays(options.face or morphable_model.OPEN_FACE)
-    archive.write_arrays(options.out, {**arrays, **landmark_arrays(levels, points)}, options.overwrite)
-    before, after = (
-        bias(each.landmarks["mediapipe478"], others) for each in (model, morphable_model.load(options.out, 1))
+        others = observe(model, head, range(options.people, 2 * options.people), bar.update)
+    places = embed(model, seen)
+    arrays = landmark_arrays(levels, places)
+    points = Landmarks(*(arrays[f"level1_landmarks_mediapipe478_{part}"] for part in ("vertices", "weights")))
+    off, angles = (
+        np.concatenate([offsets(points, seen), offsets(points, others)]),
+        np.concatenate([seen.angles, others.angles]),
     )
+    mirror = landmarks.mirrored_points(places, tolerance=0.05)
+    arrays["landmarks_mediapipe478_moments"] = strays.moments(off, angles, mirror)
+    old = archive.read_arrays(options.face or morphable_model.OPEN_FACE)
+    archive.write_arrays(options.out, {**old, **arrays}, options.overwrite)
+    before, after = (bias(each, others) for each in (model.landmarks["mediapipe478"], points))
     found = np.isfinite(seen.points).all((1, 2))
     print(f"faces found in {found.sum()} of {len(found)} pictures")
-    print(f"mean offset on {held_out} other people: {np.nanmean(before):.2f} mm before, {np.nanmean(after):.2f} after")
+    lengths = f"{np.nanmean(before):.2f} mm before, {np.nanmean(after):.2f} mm after"
+    print(f"mean offset on {options.people} other people: {lengths}")
     return 0
 
 

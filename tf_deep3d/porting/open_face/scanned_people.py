@@ -27,11 +27,13 @@ class Registration(NamedTuple):
       mean: [K], of its mean shape.
       modes: [N, K], what each of its modes adds.
       residual: mm, root mean square distance from its mean shape to the fitted face.
+      motion: that lays the fitted face, in mm, on the other model's mean shape.
     """
 
     mean: np.ndarray
     modes: np.ndarray
     residual: float
+    motion: registration.Similarity3D
 
 
 def register(model: MorphableModel, other: MorphableModel) -> Registration:
@@ -51,4 +53,4 @@ def register(model: MorphableModel, other: MorphableModel) -> Registration:
     moves = other.identity_basis[:, region[pairs.points]].astype(np.float64) * MILLIMETRES
     gaps = (moves * pairs.along).sum(-1).T
     modes = solve(pairs, gaps, np.zeros((count, len(moves))), bent.residual)[RIGID:].T
-    return Registration(bent.coefficients, modes, metrics.root_mean_square(pairs.gap))
+    return Registration(bent.coefficients, modes, metrics.root_mean_square(pairs.gap), bent.motion)
