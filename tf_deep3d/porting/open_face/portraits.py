@@ -1,8 +1,9 @@
-"""How the skins of portraits differ from painted ones: `python -m tf_deep3d.porting.open_face.portraits PHOTOS OUT`.
+"""What the skins of portraits show beyond the painted ones: `python -m tf_deep3d.porting.open_face.portraits PHOTOS`.
 
 The face model is fitted to frontal portraits. What its albedo and its light leave unexplained of a face is taken as
 optical density at the vertices, less whatever a light of three bands could do, and less the mean over all portraits,
-which is shading that every face has. Its principal components are stored; `lifted_skins` paints with them.
+which is shading that every face has. Principal components of three portraits in four are tried on the fourth, beside
+the model's own modes.
 
 Letters: B portraits, V vertices of the model's second level of detail, K components.
 """
@@ -26,20 +27,20 @@ from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import descent
-from tf_deep3d.io import archive
+from tf_deep3d.io import photos
 from tf_deep3d.porting.open_face import geometry
-from tf_deep3d.porting.open_face.lifted_skins import LEVEL, SCHEMA
 from tf_deep3d.reconstruction.portraits import BATCH, NoFaceError, Portrait, in_batches, observe, portraits_of
 from tf_deep3d.texture import fields
 
+LEVEL = 1  # of detail of the vertices that are compared
 COMPONENTS = 12
 STAGES = (descent.Stage(level=0, steps=60, learning_rate=0.1, perceptual=False),)
 HELD_OUT = 4  # every so many portraits one measures what the components add
 LARGEST = 0.7  # density; what differs more is hair or a shadow
 COSINES = (0.3, 0.6)  # of the angle to the viewing direction, between which a vertex begins to count
-FADE = 0.15  # dm, from the face's border, eyes and mouth inwards, over which the components vanish
+FADE = 0.15  # dm, from the face's border, eyes and mouth inwards, over which a vertex begins to count
 RIDGE = 0.01  # share of the mean weight with which light is held back where a portrait shows little
-PICTURES = (".jpg", ".jpeg", ".png")
+DARKEST = 0.02  # colour, below which nothing is compared
 
 
 class Lifted(NamedTuple):
@@ -72,8 +73,7 @@ def lift(observation: descent.Observation, model: MorphableModel, coefficients: 
     ):
         seen = fields.bilinear(np.concatenate([image, attention], -1), pixels)
         own = share * np.clip(seen[:, 3], 0, 1)
-        darkest = 0.02
-        beyond = np.log(np.maximum(colors, darkest)) - np.log(np.maximum(seen[:, :3], darkest))
+        beyond = np.log(np.maximum(colors, DARKEST)) - np.log(np.maximum(seen[:, :3], DARKEST))
         own = own * (np.abs(beyond).max(-1) < LARGEST)
         density.append(own[:, None] * without_light(beyond, own, normals))
         weight.append(own)
@@ -145,14 +145,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="folder of frontal portraits that may be used so")
-    parser.add_argument("out", type=Path, help="file to write, .npz")
     parser.add_argument("--face", type=Path, help="face model, by default the shipped one")
-    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     return command_line.run(_run, parser.parse_args(arguments))
 
 
 def _run(options: argparse.Namespace) -> int:
-    paths = sorted(path for path in options.photos.rglob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted(path for path in options.photos.rglob("*") if path.suffix.lower() in photos.SUFFIXES)
     levels = morphable_model.load_levels(options.face)
     model = levels[LEVEL]
     parts = [lift(*each) for each in _fitted(paths, levels)]
@@ -161,10 +159,6 @@ def _run(options: argparse.Namespace) -> int:
     lifted = Lifted(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     mirror = geometry.match_mirrored(model.mean_shape + 10 * np.eye(3)[1] * model.regions["eyes"][:, None], 1e-3)
     _report(lifted, mirror, model)
-    found = components(lifted, mirror, COMPONENTS)
-    scale = np.abs(found).max((1, 2)) / 127
-    stored = {"components": np.rint(found / scale[:, None, None]).astype(np.int8), "scale": scale.astype(np.float32)}
-    archive.write_arrays(options.out, {"schema": np.int64(SCHEMA), **stored}, options.overwrite)
     return 0
 
 
