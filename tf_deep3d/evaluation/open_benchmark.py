@@ -1,7 +1,7 @@
 """The open benchmark: subjects with known geometry, rendered as photos at fixed poses and in fixed light.
 
-Ten random people, who were made by the modifiers behind the open face model and not by its modes, and one scan; see
-`assets/open_benchmark_CARD.md`. Nothing is downloaded, and nothing is random but by fixed seeds.
+Ten random people with skins of portraits, lit by `lights.LIGHTS`, and one scan; see `assets/open_benchmark_CARD.md`.
+Nothing is downloaded, and nothing is random but by fixed seeds.
 
 Letters: V vertices, T triangles, S side of a picture in px.
 """
@@ -24,9 +24,9 @@ from tf_deep3d.io import archive
 from tf_deep3d.rendering import renderer
 
 FILE = assets.find("open_benchmark.npz")
-SCHEMA = 1
+SCHEMA = 2
 NAME = "open benchmark"
-RENDERING = 1  # version of how pictures are made; results of different versions do not compare
+RENDERING = 2  # version of how pictures are made; results of different versions do not compare
 SEED = 4177
 SIZE = 400  # px
 CAMERA = cameras.Camera(SIZE, SIZE, 1140.0, (SIZE / 2, SIZE / 2), 12.0)  # 95 px a dm
@@ -52,7 +52,8 @@ class Subject(NamedTuple):
       normals: [V, 3] unit.
       colors: [V, 3] in [0, 1]: albedo, or for a scan its colours in the light it was scanned in.
       landmarks: [68, 3].
-      region: [P] int, the vertices at which errors are measured: seen from the front, and inside 95 mm of the nose tip.
+      region: [P] int, the vertices at which errors are measured: seen from the front, and inside 95 mm of the nose tip,
+        neither eye nor inside the mouth.
       lit: whether `colors` are lit already.
       exact: whether the landmarks are the very points that the open face model means.
       expressive: whether the face is not neutral.
@@ -181,7 +182,10 @@ def views_of(number: int, who: Subject) -> list[View]:
         return views_at(number, who, grid(who.name))
     tilts = np.clip(generator(SEED, number, 1).normal(0, [7, 4], (len(PEOPLE_YAWS), 2)), -15, 15)
     poses = {f"{who.name}_yaw{yaw:+03d}": (tilt[0], yaw, tilt[1]) for yaw, tilt in zip(PEOPLE_YAWS, tilts, strict=True)}
-    return views_at(number, who, poses)
+    kinds = list(lights.LIGHTS)
+    return [
+        view._replace(light=kinds[(number + i) % len(kinds)]) for i, view in enumerate(views_at(number, who, poses))
+    ]
 
 
 def grid(name: str) -> dict[str, Pose]:
