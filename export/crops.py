@@ -27,7 +27,8 @@ SEED = 20260
 
 def rendered(count: int = COUNT) -> Iterator[np.ndarray]:
     """`count` crops of random rendered people, iterable of [224, 224, 3] uint8."""
-    from tf_deep3d.data import rendered, rendered_people
+    from tf_deep3d.data.rendered import people as rendered_people
+    from tf_deep3d.data.rendered import pictures as rendered
 
     model = morphable_model.load(level=head.LEVEL)
     made = rendered.render_people(rendered.Settings(count, SEED), model, rendered_people.load_head(model), count)

@@ -20,7 +20,7 @@ from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.io import archive
 from tf_deep3d.mesh import face_files
 
-FILES = ["coefficients.json", "face.glb", "face.mtl", "face.obj", "face.ply", "overlay.png", "texture.png"]
+FILES = ["coefficients.json", "face.glb", "face.mtl", "face.obj", "face.ply", "overlay.png", "texture.png", "view.html"]
 
 
 @pytest.fixture
@@ -78,6 +78,10 @@ def test_existing_results_are_kept_unless_told(tmp_path, quick, capsys):
     assert reconstruct.main(["--demo", "--out", str(tmp_path), "--overwrite", "--level", "0"]) == 0
     assert not kept.exists()
     assert [path.name for path in tmp_path.iterdir()] == ["astronaut"]
+    assert (tmp_path / "astronaut" / "view.html").is_file()
+    command = ["--demo", "--out", str(tmp_path), "--overwrite", "--level", "0", "--no-view"]
+    assert reconstruct.main(command) == 0
+    assert sorted(path.name for path in (tmp_path / "astronaut").iterdir()) == FILES[:-1]
 
 
 def test_a_rerun_goes_on_where_it_ended(tmp_path, quick, capsys, monkeypatch):
@@ -98,6 +102,7 @@ def test_a_rerun_goes_on_where_it_ended(tmp_path, quick, capsys, monkeypatch):
     assert reconstruct.main(command) == 0
     assert capsys.readouterr().out.startswith(f"0 faces written to {out}; 2 photos already there")
     assert (out / "a" / "face.ply").stat().st_mtime_ns == before
+    assert sorted(path.name for path in out.iterdir()) == ["a", "b", "index.html"]
 
 
 def test_one_good_photo_among_bad_ones(tmp_path, quick, capsys):
@@ -116,7 +121,7 @@ def test_one_good_photo_among_bad_ones(tmp_path, quick, capsys):
     Image.fromarray(data.coffee()).save(photos / "coffee.png")
     out = tmp_path / "out"
     assert reconstruct.main([str(photos), "--out", str(out), "--level", "0"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["göod one", "turned"]
+    assert sorted(path.name for path in out.iterdir()) == ["göod one", "index.html", "turned"]
     errors = capsys.readouterr().err
     for name in ("empty.jpg", "text.png", "half.jpg", "dot.png", "huge.png", "coffee.png"):
         assert name in errors

@@ -172,7 +172,7 @@ def test_jax_alone_trains_as_tensorflow_would(tmp_path, recipe):
     built = Reconstructor(build_rnet(settings), model, None, settings)
     start = built.rnet.get_weights()
     built.compile(build_optimizer(settings))
-    mirror = augmentation.dense_mirror(model)
+    mirror = augmentation.mirror(model, model.layout())
     opened = plain_batches.open_batches(settings.data, model.layout().total, mirror, settings.seed)
     batches = opened.training()
     for row, (batch,) in zip(_log(run), batches, strict=False):

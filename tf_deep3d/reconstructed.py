@@ -49,10 +49,12 @@ class Appearance(NamedTuple):
     Attributes:
       texture: [S, S, 3] RGB in [0, 1], in the model's texture coordinates, or None.
       pictures: file name -> [H, W, 3] uint8, to judge the face by.
+      pages: file name -> HTML, to look at the face.
     """
 
     texture: np.ndarray | None = None
     pictures: Mapping[str, np.ndarray] = {}
+    pages: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ class Reconstruction:
 
     @cached_property
     def appearance(self) -> Appearance:
-        """The texture and the pictures; without any on the device."""
+        """The texture, the pictures and the pages; none on the device."""
         return Appearance() if self.paint is None else self.paint(self)
 
     @property
@@ -173,6 +175,8 @@ class Reconstruction:
                 head_files.write_head(temporary, name, self.head, self.coefficients, self.texture)
             for file_name, picture in self.appearance.pictures.items():
                 write_picture(temporary / file_name, picture)
+            for file_name, page in self.appearance.pages.items():
+                (temporary / file_name).write_text(page, encoding="utf-8")
             face_files.write_json(temporary / NUMBERS, self.numbers())
 
 

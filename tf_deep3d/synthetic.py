@@ -1,23 +1,52 @@
 """Training pictures with exact coefficients: `python -m tf_deep3d.synthetic OUT --count N --seed S`.
 
 Renders random people before random backgrounds, as a camera might see them, and writes them as records. Their faces are
-exactly what their coefficients say.
+exactly what their coefficients say. With --from-photos it renders photos anew instead: their own skin and surroundings,
+with another identity, expression, pose and light.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tf_deep3d import command_line
+from tf_deep3d.command_line import counted
+from tf_deep3d.errors import InputError
+
+if TYPE_CHECKING:
+    from tf_deep3d.data.rendered.pictures import Settings
+    from tf_deep3d.face.coefficients import Coefficients
+    from tf_deep3d.face.morphable_model import MorphableModel
+
+EXAMPLES = """
+examples:
+  python -m tf_deep3d.synthetic rendered --count 10000 --backgrounds photos/
+  python -m tf_deep3d.synthetic rendered_sets --count 6000 --photos-each 6
+  python -m tf_deep3d.synthetic rerendered --from-photos records --count 10000 --sources 3000 --show 24
+                                                    photos that `prepare` made records of, each about three times
+  python -m tf_deep3d.synthetic rerendered --from-photos photos/ --identities photos/lfw --count 500
+                                                    photos as they are; the folders in photos/lfw are one person each
+  python -m tf_deep3d.synthetic more --from-photos rerendered/fits --count 10000 --seed 1
+                                                    the same photos again, without fitting them anew
+
+With --from-photos, the same command again goes on where it was cut off. Albedo and illumination of photos are not
+known: their coefficients are NaN, and the training leaves them out.
+
+exit status: 0 if there are records, 1 if not, 2 for a wrong command line, 130 if interrupted.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    return command_line.run(_run, _parser().parse_args(arguments), interrupted="Interrupted; nothing was written.")
+    options = _parser().parse_args(arguments)
+    again = "the same command goes on from here." if options.from_photos else "nothing was written."
+    return command_line.run(_run, options, interrupted=f"Interrupted; {again}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_line.parser("python -m tf_deep3d.synthetic", __doc__)
+    parser = command_line.parser("python -m tf_deep3d.synthetic", __doc__, EXAMPLES)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of records to write")
     parser.add_argument("--count", type=int, default=1000, metavar="N", help="pictures (1000)")
     parser.add_argument("--photos-each", type=int, default=1, metavar="M", help="of one person, for image sets (1)")
@@ -25,32 +54,82 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backgrounds", type=Path, metavar="FOLDER", help="pictures to take backgrounds from")
     parser.add_argument("--validation", type=float, default=0.05, metavar="SHARE", help="held-out share (0.05)")
     parser.add_argument("--head", type=Path, metavar="FILE", help="the head, by default the shipped")
-    parser.add_argument("--show", type=int, default=0, metavar="N", help="also draw N pictures, OUT/contact_sheet.png")
+    parser.add_argument("--show", type=int, default=0, metavar="N", help="also draw N pictures, OUT/contact_sheet.*")
     parser.add_argument("--overwrite", action="store_true", help="replace the records in OUT")
+    photos = parser.add_argument_group("photos rendered anew")
+    photos.add_argument(
+        "--from-photos", action="append", metavar="PATH", help="records of `prepare`, or photos; may be repeated"
+    )
+    photos.add_argument("--sources", type=int, metavar="N", help="at most so many of the photos (all)")
+    photos.add_argument("--identities", action="append", default=[], metavar="PATH", help="of photos, as of `prepare`")
+    photos.add_argument("--held-out", type=float, metavar="SHARE", help="of the people, as `evaluate consistency` (0.1)")
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     with command_line.quiet():
-        from PIL import Image
-
-        from tf_deep3d.data import rendered
-        from tf_deep3d.data.rendered_people import load_head
+        from tf_deep3d.data.rendered import pictures as rendered
         from tf_deep3d.face import head as heads
         from tf_deep3d.face import morphable_model
 
-    rendered.refuse_existing(options.out, options.overwrite)
+    if options.from_photos and options.backgrounds:
+        raise InputError(f"photos keep their own background. Received: --backgrounds {options.backgrounds}")
     backgrounds = rendered.find_pictures(options.backgrounds)
     settings = rendered.Settings(options.count, options.seed, options.photos_each, backgrounds, options.validation)
     model = morphable_model.load(level=heads.LEVEL)
+    counts = (_photos if options.from_photos else _people)(options, settings, model)
+    training, validation = (counted(counts[split], noun) for split, noun in _SPLITS.items())
+    print(f"wrote {options.out}: {training} and {validation}")
+    return 0
+
+
+_SPLITS = {"train": "training record", "validation": "validation record"}
+
+
+def _people(options: argparse.Namespace, settings: "Settings", model: "MorphableModel") -> dict[str, int]:
+    """Renders random people; returns split -> number of records."""
+    from PIL import Image
+
+    from tf_deep3d.data.rendered import pictures as rendered
+    from tf_deep3d.data.rendered.people import load_head
+
+    rendered.refuse_existing(options.out, options.overwrite)
     head = load_head(model, options.head)
     counts = rendered.write_dataset(options.out, settings, model, head, options.overwrite)
     if options.show > 0:
         made = rendered.render_people(settings, model, head, min(options.show, options.count))
         Image.fromarray(rendered.contact_sheet(made)).save(options.out / "contact_sheet.png")
-    counted = command_line.counted(counts["validation"], "validation record")
-    print(f"wrote {options.out}: {command_line.counted(counts['train'], 'training record')} and {counted}")
-    return 0
+    return counts
+
+
+def _photos(options: argparse.Namespace, settings: "Settings", model: "MorphableModel") -> dict[str, int]:
+    """Renders photos anew; returns split -> number of records."""
+    with command_line.quiet():
+        from tf_deep3d.data import pipeline
+        from tf_deep3d.data.rendered.people import load_head
+        from tf_deep3d.data.rerendered import dataset
+        from tf_deep3d.evaluation.protocols.consistency import HELD_OUT
+        from tf_deep3d.fitting import regressed
+        from tf_deep3d.models.rnet import RNet, fingerprint
+
+    held_out = HELD_OUT if options.held_out is None else options.held_out
+    photos = dataset.Photos(
+        tuple(options.from_photos), tuple(options.identities), options.sources, held_out
+    )
+    dataset.refuse_existing(options.out, options.overwrite)
+    head, rnet = load_head(model, options.head), RNet.from_preset(face_model=fingerprint())
+
+    def fit(records: Sequence[dict[str, Any]]) -> "Coefficients":
+        return regressed.fit(rnet, model, regressed.observe(records))
+
+    info = dataset.write_dataset(options.out, settings, photos, model, head, fit)
+    if options.show > 0:
+        pipeline.show(options.out, options.show)
+    rejected = sum(info["rejected"].values())
+    if rejected:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in info["rejected"].items())
+        print(f"{counted(rejected, 'photo')} left out: {reasons}")
+    return info["counts"]
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main(arguments=None):
                         loss=LossWeights(shape=0.02),
                         level=level,
                     )
-                    mirror = augmentation.dense_mirror(model)
+                    mirror = augmentation.mirror(model, model.layout())
                     batches = iter(data.open_batches(settings.data, model.layout().total, mirror, 0).training())
                     times = measure(settings, next(batches), options.repeat)
                     cells = [times["network"], times["face, renderer, losses"], times["perceptual"], times["step"]]

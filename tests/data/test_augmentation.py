@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from keras import ops
+from scipy.spatial import KDTree
 
 from tests.synthetic import IBUG68
 from tf_deep3d import face
@@ -155,11 +156,38 @@ def test_settings_have_bounds(wrong):
         Augmentation(**wrong)
 
 
-def test_dense_mirror_pairs_the_sides():
+def test_mirror_pairs_the_sides():
     model = morphable_model.load(level=0)
-    order = augmentation.dense_mirror(model)
+    order = augmentation.mirror(model, model.layout()).dense
     np.testing.assert_array_equal(order[order], np.arange(478))
     assert (order[[33, 133, 61, 1, 468]] == [263, 362, 291, 1, 473]).all()
     places = face.at_landmarks(model.landmarks["mediapipe478"], model.mean_shape[None])[0]
     np.testing.assert_allclose(places[order] * [-1, 1, 1], places, atol=0.01)
-    assert augmentation.dense_mirror(replace(model, landmarks={})) is None
+    assert augmentation.mirror(replace(model, landmarks={}), model.layout()).dense is None
+
+
+@pytest.mark.parametrize("lighting", ["rgb", "white"])
+def test_mirrored_coefficients_are_the_mirrored_face(lighting):
+    """Shape, pose and light: what the signs make of them is, vertex by vertex, the face in a mirror."""
+    model = morphable_model.load(level=0)
+    layout = model.layout(lighting)
+    signs = augmentation.mirror(model, layout).signs
+    rng = np.random.default_rng(0)
+    vector = rng.normal(0, 0.5, (3, layout.total)).astype(np.float32)
+    groups = layout.split(signs[None])
+    assert np.isfinite(np.concatenate([groups.identity, groups.expression, groups.angles], 1)).all()
+    vector[:, np.isnan(signs)] = 0
+    ours = face.reconstruct(model, layout.split(vector))
+    theirs = face.reconstruct(model, layout.split(vector * np.nan_to_num(signs)))
+    other = KDTree(model.mean_shape).query(model.mean_shape * [-1, 1, 1])[1]
+    np.testing.assert_allclose(theirs.vertices, ours.vertices[:, other] * [-1, 1, 1], atol=1e-4)
+    np.testing.assert_allclose(theirs.pixels, [224, 0] + ours.pixels[:, other] * [-1, 1], atol=0.02)
+    np.testing.assert_allclose(theirs.colors, ours.colors[:, other], atol=5e-3)
+
+
+def test_a_crooked_mode_has_no_mirror_image():
+    model = morphable_model.load(level=0)
+    crooked = model.identity_basis.copy()
+    crooked[3, :50] += 0.1
+    signs = augmentation.mirror(replace(model, identity_basis=crooked), model.layout()).signs
+    assert np.flatnonzero(np.isnan(signs[: len(crooked)])).tolist() == [3]

@@ -4,10 +4,10 @@ import tensorflow as tf
 
 from tests.prepared import write_records
 from tf_deep3d.data import batches, mixture, records
-from tf_deep3d.data.augmentation import Augmentation
+from tf_deep3d.data.augmentation import Augmentation, Mirror
 from tf_deep3d.data.mixture import DataSettings
 
-MIRROR = np.arange(478)
+MIRROR = Mirror(np.arange(478), np.full(1, np.nan, np.float32))  # of a model without symmetric modes
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_shapes_and_ranges(folders, tiny_model):
         "dense": (4, 478, 2),
         "dense_known": (4,),
         "coefficients": (4, tiny_model.layout().total),
-        "known": (4,),
+        "known": (4, tiny_model.layout().total),
     }
     assert all(value.dtype == np.float32 for value in batch.values())
     assert 0 <= batch["images"].min() <= batch["images"].max() <= 1
@@ -95,7 +95,7 @@ def test_no_folder_is_left_out_in_silence(folders):
         _open(settings)
 
 
-def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_model):
+def test_truth_is_known_where_it_was_rendered_and_can_be_mirrored(folders, tiny_model):
     still = Augmentation(0, 0, 0, False)
     (batch,) = _batches(folders[1:], tiny_model, 1, augmentation=still)
     np.testing.assert_array_equal(batch["known"], 1)
@@ -104,6 +104,7 @@ def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_mod
     np.testing.assert_array_equal(batch["known"], 0)
     mirrored = np.concatenate([b["known"] for b in _batches(folders[1:], tiny_model, 10)])
     assert 0.3 < mirrored.mean() < 0.7
+    assert set(mirrored.mean(1)) == {0, 1}
 
 
 def test_coefficients_of_another_model_are_refused(folders):
@@ -126,7 +127,7 @@ def test_validation_takes_turns_and_is_the_same_every_time(folders, tiny_model):
     dataset = _open(settings, 0, tiny_model.layout().total).validation()
     first, again = (list(dataset.as_numpy_iterator()) for _ in range(2))
     assert len(first) == dataset.cardinality() == 2
-    np.testing.assert_array_equal(first[0]["known"], [0, 1])
+    np.testing.assert_array_equal(first[0]["known"].mean(1), [0, 1])
     for early, late in zip(first, again, strict=True):
         np.testing.assert_array_equal(early["images"], late["images"])
 

@@ -7,10 +7,10 @@ from keras import ops
 from tests.prepared import write_records
 from tf_deep3d.data import batches as data
 from tf_deep3d.data import mixture, plain_batches, records
-from tf_deep3d.data.augmentation import Augmentation
+from tf_deep3d.data.augmentation import Augmentation, Mirror
 from tf_deep3d.data.mixture import DataSettings
 
-MIRROR = np.arange(478)
+MIRROR = Mirror(np.arange(478), np.full(1, np.nan, np.float32))  # of a model without symmetric modes
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_shares_decide_the_mixture(folders, monkeypatch):
     assert _names(folders, 45, 20, shares=(1.0, 3.0)) == names[45:65]
 
 
-def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_model):
+def test_truth_is_known_where_it_was_rendered_and_can_be_mirrored(folders, tiny_model):
     still = Augmentation(0, 0, 0, False)
     (batch,) = _batches(folders[1:], tiny_model, 1, augmentation=still)
     np.testing.assert_array_equal(batch["known"], 1)
@@ -104,6 +104,7 @@ def test_truth_is_known_where_it_was_rendered_and_not_mirrored(folders, tiny_mod
     np.testing.assert_array_equal(batch["coefficients"], 0)
     mirrored = np.concatenate([b["known"] for b in _batches(folders[1:], tiny_model, 10)])
     assert 0.3 < mirrored.mean() < 0.7
+    assert set(mirrored.mean(1)) == {0, 1}
 
 
 def test_coefficients_of_another_model_are_refused(folders):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from tests.detection.pictures import noise, ramp
-from tf_deep3d.detection import alignment
+from tf_deep3d import face as faces
+from tf_deep3d.detection import alignment, detector
+from tf_deep3d.face import head, morphable_model
 from tf_deep3d.face.geometry import rotation_matrix
+from tf_deep3d.porting.open_face.landmarks import picture
 
 # Right eye, left eye, nose tip, right and left mouth corner; dm, y up, z out of the face.
 MODEL5 = np.array([[-0.32, 0.3, 0.35], [0.32, 0.3, 0.35], [0.0, 0.0, 0.75], [-0.25, -0.35, 0.4], [0.25, -0.35, 0.4]])
@@ -128,3 +131,34 @@ def test_face_at_the_border_says_how_much_is_missing():
 def test_negative_margin_is_refused():
     with pytest.raises(ValueError, match="margin"):
         alignment.align(noise(9, 9), view_of([0, 0, 0], 9.0, [4, 4]), MODEL5, margin=-0.1)
+
+
+# a face that blinks
+
+BLINK_SCALE, BLINK_SHIFT = 0.01, 1.0  # share of the crop's scale, px of the crop; means of faces
+
+
+def test_a_blink_leaves_the_crop_where_it_is():
+    """People rendered with open eyes and with closed ones are cut out alike: the eyes' corners stay where they are."""
+    model = morphable_model.load(level=1)
+    anatomy = head.load(model, shoulders=True)
+    points5 = faces.at_landmarks(model.landmarks["alignment5"], model.mean_shape[None])[0]
+    blink = np.isin(model.blendshape_names, ["eyeBlinkLeft", "eyeBlinkRight"]).astype(np.float32)
+    rng = np.random.default_rng(0)
+    changes = []
+    for yaw in (-0.35, -0.2, 0.0, 0.0, 0.2, 0.35):
+        identity = rng.normal(size=(1, len(model.identity_basis))).astype(np.float32)
+        colors = np.clip(faces.albedo(anatomy.whole, anatomy.complexions[rng.integers(20)][None])[0], 0, 1)
+        crops = []
+        for weights in (0 * blink, blink):
+            vertices = head.with_units(anatomy, identity, weights[None])[0]
+            image = picture(vertices, colors, anatomy.whole.triangles, (0.0, yaw))
+            (found,) = detector.detect(image)
+            crops.append(alignment.alignment_transform(found.points5, points5)[0])
+        opened, closed = crops
+        middle = opened.inverse().apply(np.full(2, alignment.CROP_SIZE / 2))
+        changes.append([closed.scale / opened.scale - 1, *(closed.apply(middle) - alignment.CROP_SIZE / 2)])
+    changes = np.abs(changes)
+    assert changes[:, 0].mean() < BLINK_SCALE, changes
+    assert changes[:, 0].max() < 2 * BLINK_SCALE, changes
+    assert np.linalg.norm(changes[:, 1:], axis=1).mean() < BLINK_SHIFT, changes

@@ -13,7 +13,7 @@ from tf_deep3d.detection import networks
 from tf_deep3d.detection.resampling import crop
 from tf_deep3d.evaluation import open_benchmark
 from tf_deep3d.face.geometry import Similarity
-from tf_deep3d.face.landmarks import INNER_FACE
+from tf_deep3d.face.landmarks import EYES, INNER_EYE_CORNERS, INNER_FACE, OUTER_EYE_CORNERS
 
 # Points of the astronaut's face, read off the picture by eye: eye centres, nose tip, mouth corners, to about 3 px.
 ASTRONAUT5 = np.array([[204, 102], [247, 104], [222, 126], [201, 140], [247, 142]])
@@ -63,6 +63,8 @@ def test_parts_of_a_detection_agree(found):
     mesh = found.landmarks478[:468, :2]
     np.testing.assert_array_equal(found.box, [*mesh.min(0), *mesh.max(0)])
     np.testing.assert_array_equal(found.landmarks68, found.landmarks478[detection.IBUG68, :2])
+    corners = found.landmarks68[[OUTER_EYE_CORNERS, INNER_EYE_CORNERS]]
+    np.testing.assert_allclose(found.points5[:2], corners.mean(0), atol=1e-4)
     np.testing.assert_array_equal(found.points5[2], found.landmarks68[30])  # nose tip
     np.testing.assert_array_equal(found.points5[3:], found.landmarks68[[48, 54]])  # mouth corners
 
@@ -77,8 +79,8 @@ def test_ibug_order(found):
 
 
 def test_irises_lie_in_the_lids(found):
-    for iris, lids in ((468, detection.RIGHT_LIDS), (473, detection.LEFT_LIDS)):
-        lid_points = found.landmarks478[lids, :2]
+    for iris, eye in zip((468, 473), EYES, strict=True):
+        lid_points = found.landmarks68[eye]
         centre, right, top, left, bottom = found.landmarks478[iris : iris + 5, :2]
         assert (centre > lid_points.min(0)).all()
         assert (centre < lid_points.max(0)).all()

@@ -9,7 +9,7 @@ import pytest
 from skimage import data
 
 from tf_deep3d import assets
-from tf_deep3d.data import rendered_people
+from tf_deep3d.data.rendered import people as rendered_people
 from tf_deep3d.detection import detector, networks
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import morphable_model, reconstruction

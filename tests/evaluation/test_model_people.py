@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_deep3d.data import rendered_people
+from tf_deep3d.data.rendered import people as rendered_people
 from tf_deep3d.evaluation import model_people, open_benchmark
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.landmarks import NOSE_TIP

@@ -1,3 +1,4 @@
+import io
 import pickle
 import zipfile
 
@@ -72,6 +73,24 @@ def test_nan_and_bombs_are_refused(tmp_path):
         assert zipped.infolist()[0].compress_size < 20_000
     with pytest.raises(archive.ArchiveError, match="unpacks to more than 1000000"):
         archive.read_arrays(tmp_path / "bomb.npz", max_bytes=1_000_000)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_a_header_that_promises_more_than_its_file_holds_is_refused_before_anything_is_allocated(tmp_path, version):
+    header = io.BytesIO()
+    write = getattr(np.lib.format, f"write_array_header_{version[0]}_0")
+    write(header, {"descr": "<f4", "fortran_order": False, "shape": (12_500_000_000,)})
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as zipped:
+        zipped.writestr("a.npy", header.getvalue() + bytes(8))
+    with pytest.raises(archive.ArchiveError, match="an array of 50000000000 bytes in 136"):
+        archive.read_arrays(tmp_path / "x.npz")
+
+
+def test_what_is_no_array_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as zipped:
+        zipped.writestr("a.txt", "text")
+    with pytest.raises(archive.ArchiveError, match=r"not a readable \.npz of plain arrays"):
+        archive.read_arrays(tmp_path / "x.npz")
 
 
 def test_missing_file(tmp_path):

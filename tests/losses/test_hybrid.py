@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.losses import hybrid
 
@@ -239,6 +240,27 @@ def test_illumination_whiteness_gradient():
     _check_gradients(hybrid.illumination_whiteness, _random(2, 3, 9))
 
 
+def test_exposure_counts_standard_deviations_of_the_light_on_the_skin():
+    normals = geometry.normalize(_random(1, 5, 3) - 0.5)
+    skin = np.array([1, 0, 1, 1, 0], bool)
+    light = np.zeros((3, 3, 9))
+    white = 1 / lighting.sh_basis(normals)[0, 0, 0]  # first coefficient of an irradiance of 1
+    light[:, :, 0] = lighting.EXPOSURE * white - lighting.AMBIENT
+    light[1, :, 0] += 2 * lighting.EXPOSURE_SPREAD * white
+    light[2, 1, 0] -= lighting.EXPOSURE_SPREAD * white / lighting.LUMINANCE[1]
+    np.testing.assert_allclose(hybrid.exposure(light, normals, skin), [0, 4, 1], atol=1e-5)
+    np.testing.assert_allclose(hybrid.exposure(light[:2, :1], normals, skin), [0, 4], atol=1e-5)
+    light = _random(2, 3, 9)
+    mean = (lighting.irradiance(normals, light)[:, skin] @ lighting.LUMINANCE).mean(1)
+    wanted = ((mean - lighting.EXPOSURE) / lighting.EXPOSURE_SPREAD) ** 2
+    np.testing.assert_allclose(hybrid.exposure(light, normals, skin), wanted, rtol=1e-4)
+
+
+def test_exposure_gradient():
+    normals, skin = geometry.normalize(_random(2, 5, 3) - 0.5), np.array([1, 0, 1, 1, 0], bool)
+    _check_gradients(lambda light: hybrid.exposure(light, normals, skin), _random(2, 3, 9))
+
+
 # --- degenerate inputs ---------------------------------------------------------------------------------------------
 
 _IMAGE, _BLACK = _random(1, 4, 4, 3).astype("float32"), np.zeros((1, 4, 4, 3), "float32")
@@ -259,6 +281,11 @@ _FEATURE, _ZERO = _random(1, 8).astype("float32"), np.zeros((1, 8), "float32")
         (hybrid.perceptual, (_ZERO, _ZERO), 1),
         (lambda albedo: hybrid.albedo_flatness(albedo, np.zeros(4, bool)), (_IMAGE[0],), 0),
         (hybrid.illumination_whiteness, (np.zeros((1, 3, 9), "float32"),), 0),
+        (
+            lambda light: hybrid.exposure(light, _random(1, 4, 3).astype("float32"), np.zeros(4, bool)),
+            (np.zeros((1, 3, 9), "float32"),),
+            (lighting.EXPOSURE / lighting.EXPOSURE_SPREAD) ** 2,
+        ),
         (lambda a, b: hybrid.landmark(a, b, np.zeros(8, "float32")), (_POINTS, _POINTS), 0),
     ],
 )
@@ -277,7 +304,7 @@ def test_values_and_gradients_are_finite_in_single_precision(function, arrays, v
 
 def test_defaults_are_the_released_codes():
     default = hybrid.LossWeights()
-    assert dataclasses.astuple(default) == (1.92, 1.6e-3, 0.2, 3e-4, 5.0, 10.0, 0.0, 0.0, 1.0, 0.8, 1.7e-2)
+    assert dataclasses.astuple(default) == (1.92, 1.6e-3, 0.2, 3e-4, 5.0, 10.0, 0.0, 0.0, 0.0, 1.0, 0.8, 1.7e-2)
     with pytest.raises(ValueError, match=r"landmark must be finite and not negative\. Received: -1"):
         hybrid.LossWeights(landmark=-1)
 
@@ -315,6 +342,7 @@ def test_total_rejects(terms, arguments, message):
 _ALL_TERMS = """
 import numpy as np
 from tf_deep3d.losses import hybrid
+from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.coefficients import Coefficients
 
 rng = np.random.default_rng(3)
@@ -324,6 +352,7 @@ DATA = dict(
     image=draw(B, 6, 6, 3), rendered=draw(B, 6, 6, 3), coverage=draw(B, 6, 6, 1), attention=draw(B, 6, 6),
     predicted=200 * draw(B, 68, 2), target=200 * draw(B, 68, 2), a=draw(B, 9), b=draw(B, 9) - 0.5,
     identity=draw(B, 8), expression=draw(B, 6), albedo=draw(B, 7), colors=draw(B, 10, 3), light=draw(B, 3, 9),
+    normals=draw(B, 10, 3),
 )
 SKIN = np.arange(10) % 3 > 0
 
@@ -336,6 +365,7 @@ def terms(d):
         "prior": hybrid.prior(coefficients),
         "albedo_flatness": hybrid.albedo_flatness(d["colors"], SKIN),
         "illumination_whiteness": hybrid.illumination_whiteness(d["light"]),
+        "exposure": hybrid.exposure(d["light"], d["normals"], SKIN),
     }
 """
 

@@ -7,7 +7,7 @@ import trimesh
 from PIL import Image
 
 from tests.mesh.tube import COLUMNS, ROWS, SIDE, TUBE, corner_colors, corner_positions, corner_uv
-from tf_deep3d.mesh.gltf import _narrow, build, split_seams, write_glb
+from tf_deep3d.mesh.gltf import RESOLUTION, _narrow, build, split_seams, write_glb
 from tf_deep3d.mesh.mesh import Mesh
 
 DTYPES = {5123: "<u2", 5125: "<u4", 5126: "<f4"}
@@ -96,7 +96,8 @@ def test_glb_morph_targets(tmp_path):
     few[20] = 0
     for target, moved in zip(mesh.primitives[0].targets, targets.values(), strict=True):
         displacement = read_accessor(gltf, target["POSITION"])
-        np.testing.assert_allclose(displacement[corners], moved[TUBE.triangles] * 0.1, atol=1e-7)
+        np.testing.assert_allclose(displacement[corners], moved[TUBE.triangles] * 0.1, atol=RESOLUTION / 2 + 1e-7)
+        np.testing.assert_array_equal(displacement % RESOLUTION, 0)
     assert [gltf.accessors[t["POSITION"]].sparse is not None for t in mesh.primitives[0].targets] == [0, 1, 0]
 
 

@@ -82,21 +82,22 @@ def test_face_fills_the_picture_like_the_codes(tmp_path):
 
 def test_given_center_and_alignment(tmp_path):
     center = np.array([0.1, 0.2, 0.3])
-    points = HEAD.vertices[[500, 520, 900, 1400, 1420]]
+    points = HEAD.vertices[[500, 510, 520, 530, 900, 1400, 1420]]
     model = load(tmp_path, assemble.model_arrays(source(center=center, alignment=points)))
     assert_model_is(model, HEAD, center)
-    np.testing.assert_allclose(
-        landmarks.positions(model.landmarks["alignment5"], model.mean_shape), points - center, atol=1e-6
-    )
+    found = landmarks.positions(model.landmarks["alignment5"], model.mean_shape)
+    eyes = points[:4].reshape(2, 2, 3).mean(1) - center
+    np.testing.assert_allclose(found, [*eyes, *(points[4:] - center)], atol=1e-6)
     with pytest.raises(PortingError, match=r"alignment points must lie on the face. Received: 0\.[45]\d dm"):
         assemble.model_arrays(source(alignment=points + np.array([0, 0, 0.5])))
 
 
-def test_eye_centers_are_the_means_of_the_lids_on_the_surface(tmp_path):
+def test_eyes_are_aligned_half_way_between_their_corners(tmp_path):
     model = load(tmp_path, assemble.model_arrays(source()))
-    lids = model.mean_shape[HEAD.landmarks[36:48]].reshape(2, 6, 3).mean(1)
+    corners = model.mean_shape[HEAD.landmarks[[36, 39, 42, 45]]].reshape(2, 2, 3)
     eyes = landmarks.positions(model.landmarks["alignment5"], model.mean_shape)[:2]
-    np.testing.assert_allclose(eyes, lids, atol=0.02)  # the dome is nearly flat there
+    np.testing.assert_allclose(eyes, corners.mean(1), atol=1e-6)
+    assert (eyes[:, 2] < corners[..., 2].max(1)).all()  # inside the head
 
 
 def test_plain_albedo(tmp_path):

@@ -291,7 +291,7 @@ def test_wrong_pickles(folder, capsys):
             "lmk_b_coords must be numbers of shape (68, 3)",
         ),
         ({"lmk_face_idx": HEAD.places[0] + 10**6, "lmk_b_coords": HEAD.places[1]}, "triangles must be whole numbers"),
-        ({"lmk_face_idx": HEAD.places[0], "lmk_b_coords": HEAD.places[1] * 2}, "barycentrics must sum to 1"),
+        ({"lmk_face_idx": HEAD.places[0], "lmk_b_coords": HEAD.places[1] * 2}, "the landmarks' weights must sum to 1"),
     ],
 )
 def test_wrong_embeddings(folder, capsys, embedding, message):

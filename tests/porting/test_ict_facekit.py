@@ -154,7 +154,15 @@ def rewrite(folder, **changes):
         (lambda f: [path.unlink() for path in f.glob("identity*.obj")], "must hold identity modes .* Received: 0"),
         (
             lambda f: (f / "generic_neutral_mesh.obj").write_text(obj(VERTICES).replace("M_", "N_")),
-            "must use the materials .* Received: .*N_Face",
+            "must have face, of M_Face. Received: .*N_Face",
+        ),
+        (
+            lambda f: (f / "generic_neutral_mesh.obj").write_text(obj(VERTICES).replace("M_Teeth", "M_Beard")),
+            "must have teeth, of M_GumsTongue or M_Teeth. Received: M_BackHead, M_Beard, ",
+        ),
+        (
+            lambda f: (f / "generic_neutral_mesh.obj").write_text(obj(VERTICES).replace("M_Sclera", "M_Glass")),
+            "must have eyes, of M_ScleraLeft or .* Received: .*M_GlassLeft",
         ),
     ],
 )
@@ -163,6 +171,7 @@ def test_wrong_folders(folder, capsys, change, message):
     assert main(["ict-facekit", str(folder), str(folder / "out.npz")]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
+    assert not (folder / "out.npz").exists()
     with pytest.raises(PortingError, match=message):
         raise PortingError(error)
 

@@ -70,6 +70,16 @@ def test_files(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".npy", ".json"])
+def test_files_of_three_vertices_with_weights(tmp_path, suffix):
+    corners, weights = FACE.triangles[FACE.places[0]], FACE.places[1]
+    path = tmp_path / f"a{suffix}"
+    write(path, np.stack([corners, weights], -1).reshape(68, 6))
+    found = landmarks.read_landmarks(path, FACE.vertices, FACE.triangles)
+    wanted = (FACE.vertices[corners] * weights[..., None]).sum(1)
+    np.testing.assert_allclose(landmarks.positions(found, FACE.vertices), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".npy", ".json"])
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -79,6 +89,9 @@ def test_files(tmp_path, suffix):
         (FACE.landmarks - 4000, "landmarks must be whole numbers"),
         (FACE.landmarks + 0.5, "landmarks must be whole numbers"),
         (np.full((68, 3), np.nan), "landmarks must be finite"),
+        (np.tile([0, 1, 1, 0.5, 2, 0], (68, 1)), "the landmarks' weights must sum to 1"),
+        (np.tile([0, 1.5, 1, -0.5, 2, 0], (68, 1)), "the landmarks' weights must sum to 1"),
+        (np.tile([0, 1, 1, 0, 1e6, 0], (68, 1)), "the landmarks' vertices must be whole numbers"),
     ],
 )
 def test_bad_files(tmp_path, suffix, values, message):

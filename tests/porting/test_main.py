@@ -7,7 +7,7 @@ import pytest
 from tests.porting.test_bfm2009 import folder, masks, ready_made  # noqa: F401 - fixtures
 from tf_deep3d.porting.__main__ import main
 
-KINDS = ("bfm2009", "bfm2019", "flame", "ict-facekit")
+KINDS = ("bfm2009", "bfm2019", "flame", "gnm", "ict-facekit")
 
 
 def test_help_names_every_kind_and_option(capsys):

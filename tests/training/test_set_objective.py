@@ -10,6 +10,7 @@ import tensorflow as tf
 from tests.prepared import write_records
 from tests.training.test_objective import STILL
 from tf_deep3d.data import image_sets
+from tf_deep3d.data.augmentation import Mirror
 from tf_deep3d.data.mixture import DataSettings
 from tf_deep3d.face import morphable_model
 from tf_deep3d.losses import hybrid, supervised
@@ -21,6 +22,8 @@ from tf_deep3d.training.networks import build_pair
 from tf_deep3d.training.optimizer import build_optimizer
 from tf_deep3d.training.set_objective import SetReconstructor
 from tf_deep3d.training.settings import Network, Optimization, SetSettings, TrainSettings
+
+MIRROR = Mirror(np.arange(478), np.full(1, np.nan, np.float32))  # of a model without symmetric modes
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def settings(folder, rnet_file, model_file):
 
 @pytest.fixture(scope="module")
 def batch(settings, tiny_model):
-    opened = image_sets.open_batches(settings.data, tiny_model.layout().total, np.arange(478), 0, 4, 2)
+    opened = image_sets.open_batches(settings.data, tiny_model.layout().total, MIRROR, 0, 4, 2)
     return next(iter(opened.training()))
 
 

@@ -8,15 +8,18 @@ Letters: B batch, L landmarks. A record is S = 320 px wide, the network's pictur
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
+from scipy.spatial import KDTree
 
 from tf_deep3d import face as faces
 from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import landmarks
 from tf_deep3d.face.camera import IMAGE_SIZE
+from tf_deep3d.face.coefficients import Coefficients, Layout
 from tf_deep3d.face.morphable_model import MorphableModel
 
 DICE = 32  # uniform numbers that one record needs
@@ -24,6 +27,8 @@ FLIP = 4  # the one that decides whether it is mirrored
 OCCLUDERS = 2  # at most, ellipses over the network's input
 BLUR = 4.0  # px, standard deviation of the strongest
 DARKEST = 0.08  # factor of the light
+ACROSS = np.array([-1.0, 1.0, 1.0])  # x changes its sign
+_SYMMETRIC = 1e-3  # share by which a symmetric mode may differ from its mirror image
 
 
 @dataclass(frozen=True)
@@ -125,14 +130,41 @@ def center(batch: dict[str, Array]) -> dict[str, Array]:
     }
 
 
-def dense_mirror(model: MorphableModel) -> np.ndarray | None:
-    """Where each dense landmark of a left-right symmetric model goes when its sides change places: [478], or None."""
-    points = model.landmarks.get("mediapipe478")
-    if points is None:
-        return None
-    places = faces.at_landmarks(points, model.mean_shape[None])[0]
-    distance = np.linalg.norm((places * [-1, 1, 1])[:, None] - places[None], axis=-1)
-    return np.argmin(distance, axis=1)
+class Mirror(NamedTuple):
+    """What becomes of a face whose picture is mirrored.
+
+    Attributes:
+      dense: [478], where each dense landmark goes when left and right change places; None if the model has none.
+      signs: [K] float32, factors of the coefficients, 1 or -1; NaN where the mirrored face has no such coefficient,
+        because the mode is neither symmetric nor antisymmetric.
+    """
+
+    dense: np.ndarray | None
+    signs: np.ndarray
+
+
+def mirror(model: MorphableModel, layout: Layout) -> Mirror:
+    """The `Mirror` of the faces of a model."""
+    points, dense = model.landmarks.get("mediapipe478"), None
+    if points is not None:
+        places = faces.at_landmarks(points, model.mean_shape[None])[0]
+        dense = np.argmin(np.linalg.norm((places * ACROSS)[:, None] - places[None], axis=-1), axis=1)
+    distance, other = KDTree(model.mean_shape).query(model.mean_shape * ACROSS)
+    same = distance.max() < _SYMMETRIC * np.ptp(model.mean_shape)
+    signs = Coefficients(
+        *(_signs(basis, other, axes) if same else np.full(len(basis), np.nan) for basis, axes in (
+            (model.identity_basis, ACROSS), (model.expression_basis, ACROSS), (model.albedo_basis, np.ones(3)))),
+        np.array([1, -1, -1]), np.tile([1, 1, 1, -1, -1, 1, 1, -1, 1], layout.shapes.illumination[0]), ACROSS,
+    )  # fmt: skip
+    return Mirror(dense, np.concatenate(signs).astype(np.float32))
+
+
+def _signs(basis: np.ndarray, other: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """[K], 1 for the symmetric modes of `basis` [K, V, 3], -1 for the antisymmetric ones, NaN for the others."""
+    turned = basis[:, other] * axes
+    size = _SYMMETRIC * np.linalg.norm(basis, axis=(1, 2))
+    even, odd = (np.linalg.norm(turned - sign * basis, axis=(1, 2)) <= size for sign in (1, -1))
+    return np.select([even, odd], [1.0, -1.0], np.nan)
 
 
 def _spread(dice: Array) -> Array:

@@ -6,11 +6,11 @@ A position in the data is one number, see `mixture.Batches`.
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tf_deep3d.arrays import Array
 from tf_deep3d.data import augmentation, records, tfrecord
+from tf_deep3d.data.augmentation import Mirror
 from tf_deep3d.data.mixture import (
     COEFFICIENTS,
     CYCLE,
@@ -24,13 +24,13 @@ from tf_deep3d.data.mixture import (
 from tf_deep3d.data.records import Records
 
 
-def open_batches(settings: DataSettings, coefficients: int, dense_mirror: np.ndarray | None, seed: int) -> Batches:
+def open_batches(settings: DataSettings, coefficients: int, mirror: Mirror, seed: int) -> Batches:
     """The `Batches` of records, each a `tf.data.Dataset` of dicts, see `mixture.finish_batch`.
 
     Args:
       settings: `DataSettings`.
       coefficients: K of the training; records of rendered faces must have as many.
-      dense_mirror: of `augmentation.dense_mirror`, needed to flip.
+      mirror: of `augmentation.mirror`.
       seed: whole number.
 
     Raises:
@@ -52,7 +52,8 @@ def open_batches(settings: DataSettings, coefficients: int, dense_mirror: np.nda
             numbers,
             fn_output_signature=tf.float32,
         )
-        return finish_batch(batch, augmentation.augment(batch, dice, settings.augmentation, dense_mirror))
+        pictures = augmentation.augment(batch, dice, settings.augmentation, mirror.dense)
+        return finish_batch(batch, pictures, mirror.signs)
 
     def training(start: int = 0, size: int = settings.batch, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         chosen = numbered(start).shard(part[1], part[0])
@@ -64,7 +65,8 @@ def open_batches(settings: DataSettings, coefficients: int, dense_mirror: np.nda
         held_out = open_sources(settings, "validation")
         datasets = [shards(source).map(lambda s: parse(s, coefficients), tf.data.AUTOTUNE) for source in held_out]
         batched = take_in_turns(datasets, [source.count for source in held_out], settings)
-        return with_options(batched.map(lambda batch: finish_batch(batch, augmentation.center(batch))).prefetch(2))
+        centered = batched.map(lambda batch: finish_batch(batch, augmentation.center(batch), mirror.signs))
+        return with_options(centered.prefetch(2))
 
     def names(number: int, count: int) -> list[str]:
         return [field(serialized, "source").numpy().decode() for _, serialized in numbered(number).take(count)]
@@ -154,10 +156,9 @@ def parse(serialized: Array, coefficients: int) -> dict[str, Array]:
         [COEFFICIENTS.format(coefficients), tf.size(given)],
     )
     with tf.control_dependencies([check]):
-        padded = tf.pad(given, [[0, tf.maximum(missing, 0)]])
-    known = tf.cast(missing == 0, tf.float32)
+        padded = tf.pad(given, [[0, tf.maximum(missing, 0)]], constant_values=float("nan"))
     fields = {name: record[name] for name in ("image", "skin", "landmarks", "dense")}
-    return {**fields, "coefficients": tf.ensure_shape(padded, [coefficients]), "known": known}
+    return {**fields, "coefficients": tf.ensure_shape(padded, [coefficients])}
 
 
 def with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tf_deep3d.arrays import Array
 from tf_deep3d.data import augmentation, batches, records
+from tf_deep3d.data.augmentation import Mirror
 from tf_deep3d.data.mixture import Batches, DataSettings, finish_batch, open_sources, schedule
 from tf_deep3d.data.records import Records
 from tf_deep3d.face.landmarks import NOSE_TIP, OUTER_EYE_CORNERS
@@ -22,14 +23,14 @@ SHUFFLE = 128  # sets drawn from at once
 
 
 def open_batches(
-    settings: DataSettings, coefficients: int, dense_mirror: np.ndarray | None, seed: int, photos: int, least: int
+    settings: DataSettings, coefficients: int, mirror: Mirror, seed: int, photos: int, least: int
 ) -> Batches:
     """The `Batches` of sets, each a `tf.data.Dataset` of dicts of `mixture.finish_batch`, [S, M, ..] each, and present
     [S, M]: 0 where a set has fewer photos. A set is mirrored as a whole.
 
     Args:
       settings: `DataSettings`; its batch and its validation count sets.
-      coefficients, dense_mirror, seed: as of `batches.open_batches`.
+      coefficients, mirror, seed: as of `batches.open_batches`.
       photos: M.
       least: people with fewer photos are left out.
 
@@ -60,11 +61,12 @@ def open_batches(
 
     def augmented(dice: Array, batch: dict[str, Array]) -> dict[str, Array]:
         flat = _flat(batch)
-        return _finish(batch, flat, augmentation.augment(flat, _flat(dice), settings.augmentation, dense_mirror))
+        pictures = augmentation.augment(flat, _flat(dice), settings.augmentation, mirror.dense)
+        return _finish(batch, flat, pictures, mirror.signs)
 
     def centered(batch: dict[str, Array]) -> dict[str, Array]:
         flat = _flat(batch)
-        return _finish(batch, flat, augmentation.center(flat))
+        return _finish(batch, flat, augmentation.center(flat), mirror.signs)
 
     def training(start: int = 0, size: int = settings.batch, part: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         chosen = numbered(start).shard(part[1], part[0])
@@ -160,9 +162,11 @@ def _flat(sets: Any) -> Any:
     return tf.nest.map_structure(lambda values: tf.reshape(values, [-1, *values.shape[2:]]), sets)
 
 
-def _finish(batch: dict[str, Array], flat: dict[str, Array], pictures: dict[str, Array]) -> dict[str, Array]:
+def _finish(
+    batch: dict[str, Array], flat: dict[str, Array], pictures: dict[str, Array], signs: np.ndarray
+) -> dict[str, Array]:
     """The finished batch [S, M, ..] of `flat` records and their pictures."""
     photos = batch["present"].shape[1]
-    made = finish_batch(flat, pictures)
+    made = finish_batch(flat, pictures, signs)
     made = {name: tf.reshape(values, [-1, photos, *values.shape[1:]]) for name, values in made.items()}
     return {**made, "present": batch["present"]}

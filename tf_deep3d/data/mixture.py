@@ -118,24 +118,26 @@ def schedule(settings: DataSettings, counts: list[int], seed: int, start: int) -
     return np.roll(turns, -part), before
 
 
-def finish_batch(batch: dict[str, Array], pictures: dict[str, Array]) -> dict[str, Array]:
+def finish_batch(batch: dict[str, Array], pictures: dict[str, Array], signs: np.ndarray) -> dict[str, Array]:
     """A batch for `training.objective.Reconstructor`.
 
     Args:
-      batch: parsed records, of which coefficients [B, K] and known [B] count.
+      batch: parsed records, of which coefficients [B, K] count, NaN where they are not known.
       pictures: what `augmentation` made of them.
+      signs: [K], of the coefficients of a mirrored face, see `augmentation.Mirror`.
 
     Returns:
       Dict of inputs, images, skin, landmarks, dense as of `augmentation.augment`, dense_known [B], coefficients [B, K]
-      and known [B], 1 where they are exact.
+      and known [B, K], 1 where they are exact.
     """
     dense_known = ops.all(ops.isfinite(pictures["dense"]), axis=(1, 2))
-    # A mirrored face is another person: the shape modes are not all symmetric.
-    known = batch["known"] * (1.0 - pictures.pop("flipped"))
+    flipped = ops.expand_dims(pictures.pop("flipped"), -1)
+    coefficients = ops.where(flipped > 0, batch["coefficients"] * signs, batch["coefficients"])
+    known = ops.isfinite(coefficients)
     return {
         **pictures,
         "dense": ops.where(ops.reshape(dense_known, (-1, 1, 1)), pictures["dense"], 0.0),
         "dense_known": ops.cast(dense_known, "float32"),
-        "coefficients": batch["coefficients"],
-        "known": known,
+        "coefficients": ops.where(known, coefficients, 0.0),
+        "known": ops.cast(known, "float32"),
     }

@@ -16,6 +16,7 @@ from keras import ops
 
 from tf_deep3d.arrays import Array
 from tf_deep3d.data import augmentation, records, tfrecord
+from tf_deep3d.data.augmentation import Mirror
 from tf_deep3d.data.mixture import (
     COEFFICIENTS,
     CYCLE,
@@ -32,7 +33,7 @@ THREADS = min(os.cpu_count() or 1, 16)  # that decode pictures
 AHEAD = 3  # batches made before they are asked for
 
 
-def open_batches(settings: DataSettings, coefficients: int, dense_mirror: np.ndarray | None, seed: int) -> Batches:
+def open_batches(settings: DataSettings, coefficients: int, mirror: Mirror, seed: int) -> Batches:
     """The `Batches` of records; arguments and errors as of `batches.open_batches`. The endless ones are a generator of
     what Keras wants of one, tuples of one dict of `mixture.finish_batch`; the held-out ones a `keras.utils.PyDataset`.
     """
@@ -41,7 +42,8 @@ def open_batches(settings: DataSettings, coefficients: int, dense_mirror: np.nda
 
     @_compiled
     def finish(batch: dict[str, Array], dice: Array) -> dict[str, Array]:
-        return finish_batch(batch, augmentation.augment(batch, dice, settings.augmentation, dense_mirror))
+        pictures = augmentation.augment(batch, dice, settings.augmentation, mirror.dense)
+        return finish_batch(batch, pictures, mirror.signs)
 
     def numbered(start: int) -> Iterator[tuple[int, bytes]]:
         """Endless (number, serialized record) from number `start` on."""
@@ -69,7 +71,7 @@ def open_batches(settings: DataSettings, coefficients: int, dense_mirror: np.nda
         return [tfrecord.fields(serialized)["source"][0].decode() for _, serialized in chosen]
 
     def validation() -> keras.utils.PyDataset:
-        return _HeldOut(settings, open_sources(settings, "validation"), coefficients)
+        return _HeldOut(settings, open_sources(settings, "validation"), coefficients, mirror.signs)
 
     damage = tuple(bad for source in sources for bad in source.damage)
     schedule(settings, turns, seed, 0)  # raises what `training` would
@@ -79,13 +81,14 @@ def open_batches(settings: DataSettings, coefficients: int, dense_mirror: np.nda
 class _HeldOut(keras.utils.PyDataset):
     """Held-out batches, which Keras reads as often as it likes; the records stay in memory as JPEG files."""
 
-    def __init__(self, settings: DataSettings, sources: list[Records], coefficients: int) -> None:
+    def __init__(self, settings: DataSettings, sources: list[Records], coefficients: int, signs: np.ndarray) -> None:
         super().__init__()
         streams = [_in_turn(source.shards) for source in sources]
         turns = (record for together in itertools.zip_longest(*streams) for record in together if record is not None)
         self.records = list(itertools.islice(turns, settings.validation))
         self.batch = settings.batch
         self.coefficients = coefficients
+        self.signs = signs
 
     def __len__(self) -> int:
         return -(-len(self.records) // self.batch)
@@ -95,7 +98,7 @@ class _HeldOut(keras.utils.PyDataset):
         if not chosen:
             raise IndexError(index)
         batch = _stack([_parse(serialized, self.coefficients) for serialized in chosen])
-        return (finish_batch(batch, augmentation.center(batch)),)
+        return (finish_batch(batch, augmentation.center(batch), self.signs),)
 
 
 def _stream(source: Records, seed: list[int], start: int) -> Iterator[bytes]:
@@ -140,9 +143,8 @@ def _parse(serialized: bytes, coefficients: int) -> dict[str, Any]:
     given = record["coefficients"]
     if len(given) not in (0, coefficients):
         raise records.RecordsError(f"{COEFFICIENTS.format(coefficients)} {len(given)}")
-    known = np.float32(len(given) > 0)
     fields = {name: record[name] for name in ("image", "skin", "landmarks", "dense")}
-    return {**fields, "coefficients": given if known else np.zeros(coefficients, np.float32), "known": known}
+    return {**fields, "coefficients": given if len(given) else np.full(coefficients, np.nan, np.float32)}
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,15 +18,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tf_deep3d.detection import networks
-from tf_deep3d.detection.networks import (  # noqa: F401  the points' indices belong to this module's interface
+from tf_deep3d.detection.networks import (
     EYE_CORNERS,
     FULL_RANGE,
     IBUG68,
-    LEFT_LIDS,
     MESH_POINTS,
     MOUTH_CORNERS,
     NOSE_TIP,
-    RIGHT_LIDS,
     SHORT_RANGE,
     BlazeFace,
     Candidates,
@@ -62,7 +60,8 @@ class Detection(NamedTuple):
         image-left and bottom point.
       landmarks68: [68, 2] float32 px, the ibug points as far as the mesh has them: jaw points are
         three-dimensional and do not slide along the visible contour.
-      points5: [5, 2] float32 px: right eye, left eye (means of the lids), nose tip, right and left mouth corner.
+      points5: [5, 2] float32 px: right eye, left eye (half way between their corners, which stay where they are in a
+        blink), nose tip, right and left mouth corner.
       blendshapes: [51] float32, weights in [0, 1] of ARKit's units `networks.BLENDSHAPES`, read off the landmarks by a
         network: a witness beside the weights of the reconstructed expression.
     """
@@ -176,7 +175,7 @@ def refine(image: np.ndarray, score: float, points: np.ndarray, folder: Folder =
 def describe(score: float, landmarks478: np.ndarray, blendshapes: np.ndarray) -> Detection:
     """`Detection` of its score, landmarks [478, 3] px and blendshapes [51]."""
     points = landmarks478[:, :2]
-    eyes = [points[RIGHT_LIDS].mean(axis=0), points[LEFT_LIDS].mean(axis=0)]
+    eyes = [points[list(corners)].mean(axis=0) for corners in EYE_CORNERS]
     points5 = np.stack([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
     box = np.concatenate([points[:MESH_POINTS].min(axis=0), points[:MESH_POINTS].max(axis=0)])
     arrays = (box, landmarks478, points[IBUG68], points5, blendshapes)

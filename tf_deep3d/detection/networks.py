@@ -39,8 +39,6 @@ IBUG68 = np.array([
     78, 82, 13, 312, 308, 317, 14, 87,
 ], np.int32)
 # fmt: on
-RIGHT_LIDS = np.array([33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173])
-LEFT_LIDS = np.array([263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398])
 EYE_CORNERS = ((33, 133), (362, 263))  # image-left, image-right corner of the right and of the left eye
 NOSE_TIP, MOUTH_CORNERS = 4, (61, 291)
 MESH_POINTS = 468

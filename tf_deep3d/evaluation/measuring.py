@@ -11,13 +11,13 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tf_deep3d.data.rendered_people import LUMINANCE
 from tf_deep3d.evaluation import metrics, open_benchmark, registration
 from tf_deep3d.evaluation.mesh_files import ANCHORS
 from tf_deep3d.evaluation.report import error_colors
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.landmarks import COUNT
+from tf_deep3d.face.lighting import LUMINANCE
 from tf_deep3d.rendering import clay
 
 TONES = {"light": 0.58, "medium": 0.37, "dark": 0.0}  # luminance of albedo, sRGB, from which a skin is called so
@@ -142,6 +142,12 @@ def measure_view(view: open_benchmark.View, prediction: Prediction) -> Measureme
     millimetres = subject.vertices * MILLIMETRES
     sides = (aligned, prediction.triangles, normals), (millimetres, subject.triangles, subject.normals)
     return Measurement(numbers, far.plane, partial(pictures, *sides, everywhere))
+
+
+def tone_of(skin: np.ndarray) -> str:
+    """Name in `TONES` of skin of albedo [P, 3] in [0, 1], by its median luminance."""
+    luminance = float(np.median(skin @ LUMINANCE))
+    return next(name for name, least in TONES.items() if luminance >= least)
 
 
 def pictures(prediction: Surface, truth: Surface, errors: np.ndarray) -> np.ndarray:

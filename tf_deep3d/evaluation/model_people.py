@@ -13,7 +13,7 @@ import numpy as np
 
 from tf_deep3d import assets
 from tf_deep3d import face as faces
-from tf_deep3d.data.rendered_people import Head, generator, sample_one
+from tf_deep3d.data.rendered.people import Head, generator, sample_one
 from tf_deep3d.evaluation import metrics, open_benchmark
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.landmarks import NOSE_TIP
@@ -40,7 +40,7 @@ def subjects(model: MorphableModel, head: Head, count: int, seed: int = SEED) ->
 
     Args:
       model: `MorphableModel` of the face, at the head's level of detail.
-      head: `rendered_people.Head`.
+      head: `rendered.people.Head`.
       count: number of people; person n of a seed is always the same.
       seed: of the random numbers.
 

@@ -15,11 +15,13 @@ from PIL import Image
 
 from tf_deep3d import assets
 from tf_deep3d import face as faces
-from tf_deep3d.data.rendered_people import LUMINANCE, generator, sample_light
+from tf_deep3d.data.rendered import light as lamps
+from tf_deep3d.data.rendered.people import generator
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import lights, painting
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry, lighting
+from tf_deep3d.face.lighting import LUMINANCE
 from tf_deep3d.io import archive
 from tf_deep3d.rendering import renderer
 
@@ -238,19 +240,20 @@ def _lit(view: View, world: np.ndarray, normals: np.ndarray, rng: np.random.Gene
     if view.light:
         rotation = geometry.rotation_matrix(np.radians([view.angles]))[0]
         eye = np.array([0, 0, CAMERA.distance])
-        return lights.shine(lights.LIGHTS[view.light], _transport(who), rotation, world, normals, who.colors, eye)
+        return lights.shine(lights.LIGHTS[view.light], _surface(who), rotation, world, normals, who.colors, eye)
     skin = float(np.median(who.colors[who.region] @ LUMINANCE))
-    light = sample_light(rng, max(skin, 0.03))[None].astype(np.float32)
+    light = lamps.harmonics(lamps.sample(rng, max(skin, 0.03)))[None].astype(np.float32)
     return lighting.shade(who.colors[None], normals[None], light)[0]
 
 
-_LAST: dict[int, tuple[Subject, lights.Transport]] = {}  # id of the subject that was lit last
+_LAST: dict[int, tuple[Subject, lamps.Surface]] = {}  # id of the subject that was lit last
 
 
-def _transport(who: Subject) -> lights.Transport:
+def _surface(who: Subject) -> lamps.Surface:
+    """How a subject takes light; the last one's is kept."""
     if id(who) not in _LAST:
         _LAST.clear()
-        _LAST[id(who)] = (who, lights.transport(who.vertices, who.triangles, who.normals))
+        _LAST[id(who)] = (who, lamps.see(who.vertices[None], who.triangles))
     return _LAST[id(who)][1]
 
 

@@ -37,10 +37,11 @@ class ModelError(InputError):
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Points on the surface.
+    """Points that follow the surface.
 
     Attributes:
-      vertices: [L, 3] int32, the corners of the triangle each point lies in.
+      vertices: [L, 3] int32, the corners of the triangle each point lies in; those of the eyes of `alignment5` lie
+        round the eye, whose point is between its corners.
       weights: [L, 3] float32, barycentric, sum to 1.
     """
 

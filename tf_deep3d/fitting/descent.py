@@ -181,6 +181,7 @@ class FaceFitter(keras.Model):
             "prior": hybrid.prior(coefficients, self.settings.weights),
             "albedo_flatness": hybrid.albedo_flatness(face.albedo, known.skin),
             "illumination_whiteness": hybrid.illumination_whiteness(coefficients.illumination),
+            "exposure": hybrid.exposure(coefficients.illumination, face.normals, known.skin),
         }
         if self.recognition is not None:
             features = describe(self.recognition, renderer.composite(rendering, known.images))

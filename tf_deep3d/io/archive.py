@@ -1,10 +1,12 @@
 """Named arrays in one compressed file (.npz), read as untrusted input and written reproducibly."""
 
 import io
+import math
 import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -41,8 +43,11 @@ def read_arrays(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dic
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
-        if size > max_bytes:
-            raise ArchiveError(f"{path} unpacks to more than {max_bytes} bytes. Received: {size}")
+            if size > max_bytes:
+                raise ArchiveError(f"{path} unpacks to more than {max_bytes} bytes. Received: {size}")
+            for entry in archive.infolist():
+                with archive.open(entry) as file:
+                    _check_size(file, entry.file_size)
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except ArchiveError:
@@ -53,6 +58,16 @@ def read_arrays(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dic
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ArchiveError(f"{path}: array {name!r} must be finite. Received: NaN or infinity")
     return arrays
+
+
+def _check_size(file: IO[bytes], size: int) -> None:
+    """Raises a `ValueError` if the header of an .npy of `size` bytes promises more, which NumPy would allocate."""
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read_header(file)
+    promised = math.prod(shape) * dtype.itemsize
+    if promised > size:
+        raise ValueError(f"an array of {promised} bytes in {size}")
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike], overwrite: bool = False) -> None:

@@ -12,7 +12,7 @@ from keras import ops
 
 from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import landmarks
+from tf_deep3d.face import landmarks, lighting
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import Landmarks, MorphableModel
 
@@ -23,6 +23,7 @@ TERMS = (
     "prior",
     "albedo_flatness",
     "illumination_whiteness",
+    "exposure",
     "shape",
     "albedo",
 )
@@ -39,8 +40,8 @@ class LossWeights:
     The defaults are the released codes'; `configs/` has the paper's.
 
     Attributes:
-      photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness, shape, albedo: of `TERMS`;
-        the last two are `supervised`, and zero in the paper.
+      photometric, landmark, perceptual, prior, albedo_flatness, illumination_whiteness, exposure, shape, albedo: of
+        `TERMS`; the last two are `supervised`, and the last three zero in the paper.
       prior_identity, prior_expression, prior_albedo: factors of the squared norms in `prior`.
     """
 
@@ -50,6 +51,7 @@ class LossWeights:
     prior: float = 3e-4
     albedo_flatness: float = 5.0
     illumination_whiteness: float = 10.0
+    exposure: float = 0.0
     shape: float = 0.0
     albedo: float = 0.0
     prior_identity: float = 1.0
@@ -218,6 +220,29 @@ def illumination_whiteness(illumination: Array) -> Array:
       [B].
     """
     return ops.mean(ops.square(illumination - ops.mean(illumination, axis=1, keepdims=True)), axis=(1, 2))
+
+
+def exposure(illumination: Array, normals: Array, skin: Array) -> Array:
+    """Squared distance of the light on the skin from that of photos, in standard deviations.
+
+    Without it nothing says how bright the light is: the picture stays the same when the albedo darkens as the light
+    grows, and `albedo_flatness` gains by that. The normals get no gradient: a face must not turn for the light's sake.
+
+    Args:
+      illumination: [B, C, 9] with C = 3 (rgb), or 1 (white).
+      normals: [B, V, 3], unit, world frame.
+      skin: [V] bool, or weights; cheeks, nose and forehead.
+
+    Returns:
+      [B]; 0 where the mean luminance of the irradiance is `lighting.EXPOSURE`.
+    """
+    share = ops.expand_dims(ops.cast(skin, illumination.dtype), -1)
+    share = share / ops.maximum(ops.sum(share), _EPSILON)
+    light = lighting.irradiance(ops.stop_gradient(normals), illumination, ops)
+    mean = ops.sum(share * light, axis=1)
+    channels = lighting.LUMINANCE if illumination.shape[1] == len(lighting.LUMINANCE) else np.ones(1)
+    luminance = ops.sum(mean * ops.cast(channels, mean.dtype), axis=-1)
+    return ops.square((luminance - lighting.EXPOSURE) / lighting.EXPOSURE_SPREAD)
 
 
 def total(terms: dict[str, Array], weights: LossWeights | None = None, replicas: int = 1) -> Array:

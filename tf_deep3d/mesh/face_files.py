@@ -15,6 +15,7 @@ from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import vertex_normals
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.mesh import gltf
+from tf_deep3d.mesh.gltf import Gltf
 from tf_deep3d.mesh.mesh import Mesh
 from tf_deep3d.mesh.obj import write_obj
 from tf_deep3d.mesh.ply import write_ply
@@ -74,19 +75,41 @@ def write_meshes(
       texture: [S, S, 3] in the model's texture coordinates, or None.
       colors: [V, 3] in [0, 1] of the OBJ without a texture; by default the albedo, as in PLY and GLB.
     """
-    expressive, still, targets = meshes(model, coefficients, texture)
+    expressive = meshes(model, coefficients, texture)[0]
     reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
     bare = expressive._replace(texture=None, uv=None, uv_triangles=None, colors=reflectance)
     if texture is None:
         expressive = bare if colors is None else bare._replace(colors=colors)
-        still = still._replace(uv=None, uv_triangles=None, colors=reflectance)
     write_obj(folder / "face.obj", expressive, name, model.licence, texture_name="texture.png")
     write_ply(folder / "face.ply", bare, name, model.licence)
+    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name))
+
+
+def build(
+    model: MorphableModel,
+    coefficients: Coefficients,
+    texture: np.ndarray | None = None,
+    name: str = "face",
+    image_format: str = "png",
+) -> Gltf:
+    """The neutral face with the model's blendshapes as morph targets, and its photo's expression where there is one.
+
+    Args:
+      model, coefficients, texture, name: as of `write_meshes`.
+      image_format: of the texture, see `gltf.add_mesh`.
+
+    Returns:
+      `Gltf`, for `gltf.write_glb`.
+    """
+    _, still, targets = meshes(model, coefficients, texture)
+    if texture is None:
+        reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
+        still = still._replace(uv=None, uv_triangles=None, colors=reflectance)
     weights = {PHOTO_EXPRESSION: 1.0}
     if not np.any(coefficients.expression):
         targets.pop(PHOTO_EXPRESSION)
         weights = {}
-    gltf.write_glb(folder / "face.glb", gltf.build(still, targets, weights, name, model.licence))
+    return gltf.build(still, targets, weights, name, model.licence, image_format=image_format)
 
 
 def write_json(path: Path, record: Any) -> None:

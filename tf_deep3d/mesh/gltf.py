@@ -20,6 +20,7 @@ from tf_deep3d.mesh.mesh import IMAGE_FORMATS, Mesh, checked, encode, numbers
 
 HEAD = 0  # the node of the mesh
 SMALLEST_DISPLACEMENT = 1e-5  # dm, 1 micrometre; a morph target leaves vertices that move less where they are
+RESOLUTION = 2.0**-17  # m, 8 micrometres: displacements are whole multiples, which pack to two thirds of the bytes
 ROUGHNESS = 0.9  # of the material: skin without shine
 
 _COMPONENTS = {"<f4": 5126, "<u4": 5125, "<u2": 5123}  # dtype -> glTF component type
@@ -153,14 +154,21 @@ def write_glb(path: str | os.PathLike[str], gltf: Gltf, overwrite: bool = False)
     Raises:
       FileExistsError: if the file exists and `overwrite` is false.
     """
+    content = glb(gltf)
+    with writing(path, overwrite) as file:
+        file.write(content)
+
+
+def glb(gltf: Gltf) -> bytes:
+    """The bytes of a binary glTF file."""
     tree = gltf.tree | {"buffers": [{"byteLength": len(gltf.binary)}]}
     text = json.dumps(tree, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     binary = bytes(gltf.binary) + bytes(-len(gltf.binary) % 4)
-    with writing(path, overwrite) as file:
-        file.write(struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(binary)))
-        file.write(struct.pack("<I4s", len(text), b"JSON") + text)
-        file.write(struct.pack("<I4s", len(binary), b"BIN\0") + binary)
+    head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(binary))
+    return b"".join(
+        [head, struct.pack("<I4s", len(text), b"JSON"), text, struct.pack("<I4s", len(binary), b"BIN\0"), binary]
+    )
 
 
 def split_seams(
@@ -239,7 +247,7 @@ def _add_displacements(gltf: Gltf, displacements: np.ndarray) -> int:
     """Appends a morph target [N, 3] in dm, sparsely where that is smaller, and returns the index of its accessor."""
     moved = np.flatnonzero(np.linalg.norm(displacements, axis=-1) >= SMALLEST_DISPLACEMENT)
     values = np.zeros(displacements.shape, "<f4")
-    values[moved] = displacements[moved] * METRES
+    values[moved] = np.round(displacements[moved] * (METRES / RESOLUTION)) * RESOLUTION
     if 2 * len(moved) >= len(values):
         return add_accessor(gltf, values, _VERTEX_BUFFER, bounds=True)
     if not len(moved):

@@ -45,7 +45,7 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "ebf173f51d30e85c3f1043d254413f6d564c5cf17ebfffe2bd9966b9ffabf49d"),
+        rnet=Shipped("rnet_mobilenet.keras", "a3e071e48a1af05ae1e892158ddef60dd61971381805eed65adb59309a83abcb"),
         cnet=Shipped("cnet_mobilenet.keras", "fe5adf68106ce06b89149efaf23104e67d2068d7eaaaeeaf0a5810a306837e0b"),
         face_model="open_face.npz",
     ),

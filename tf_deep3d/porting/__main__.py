@@ -5,6 +5,7 @@ r"""Turns another face model into the .npz of this project.
     python -m tf_deep3d.porting bfm2019 model2019_bfm.h5 bfm2019.npz --landmarks bfm2019_ibug68.txt
     python -m tf_deep3d.porting flame generic_model.pkl flame.npz --landmarks landmark_embedding.npy \
         --texture FLAME_texture.npz --masks FLAME_masks.pkl
+    python -m tf_deep3d.porting gnm gnm_head.npz gnm.npz --landmarks head_sparse_68.txt
     python -m tf_deep3d.porting ict-facekit ICT-FaceKit/FaceXModel ict.npz
 
 Each kind has its own --help. You need the right to use the foreign model; its licence stays on the result.
@@ -20,7 +21,7 @@ from typing import Any
 from tf_deep3d import command_line
 from tf_deep3d.face import morphable_model
 from tf_deep3d.io import archive, files
-from tf_deep3d.porting import bfm2009, bfm2019, flame, ict_facekit
+from tf_deep3d.porting import bfm2009, bfm2019, flame, gnm, ict_facekit
 from tf_deep3d.porting.assemble import Source, model_arrays
 from tf_deep3d.porting.landmarks import FILE_FORMAT
 
@@ -57,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--uv", type=Path, metavar="FILE", help="head_template.obj, for its texture map")
     sub.add_argument("--masks", type=Path, metavar="FILE", help="FLAME_masks.pkl")
     sub.add_argument("--whole-head", action="store_true", help="keep the back of the head")
+    sub = add("gnm", gnm, "gnm_head.npz of GNM Head 3", identity=170, expression=383)
+    sub.add_argument("--landmarks", type=Path, metavar="FILE", help=f"needed: head_sparse_68.txt, or {FILE_FORMAT}")
+    sub.add_argument("--whole-head", action="store_true", help="keep the back of the head")
     sub = add("ict-facekit", ict_facekit, "folder FaceXModel", identity=100, expression=53)
     sub.add_argument("--landmarks", type=Path, metavar="FILE", help=f"other landmarks: {FILE_FORMAT}")
     return parser
@@ -80,6 +84,8 @@ def read(options: argparse.Namespace) -> Source:
         case "flame":
             extra = flame.Files(options.landmarks, options.contour, options.texture, options.uv, options.masks)
             return flame.read(options.file, extra, whole_head=options.whole_head, **counts)
+        case "gnm":
+            return gnm.read(options.file, options.landmarks, whole_head=options.whole_head, **counts)
     return ict_facekit.read(options.file, options.landmarks, **counts)
 
 

@@ -48,7 +48,7 @@ class Source:
       blendshape_names: N names.
       blendshapes: [N, V, 3] at full strength, or None.
       center: [3], the point that becomes the world's origin, or None: see `ALIGNMENT_CENTER`.
-      alignment: [5, 3], points to align photos by, or None: from the landmarks.
+      alignment: [7, 3], points `landmarks.ALIGNED_BY` to align photos by, or None: those of the landmarks.
     """
 
     name: str
@@ -137,10 +137,14 @@ def model_arrays(source: Source) -> dict[str, Array]:
         triangles = triangles[:, ::-1]
         uv_triangles = None if uv_triangles is None else uv_triangles[:, ::-1]
 
-    wanted = landmarks.alignment_points(points) if source.alignment is None else np.asarray(source.alignment)
-    alignment, distance = landmarks.at_points(wanted, source.vertices, triangles)
-    if source.alignment is not None and distance.max() > ALIGNMENT_TOLERANCE:
-        raise PortingError(f"the alignment points must lie on the face. Received: {distance.max():.2f} dm off it")
+    if source.alignment is None:
+        marks, by = source.landmarks, landmarks.ALIGNED_BY
+        seven = Landmarks(marks.vertices[by], marks.weights[by])
+    else:
+        seven, distance = landmarks.at_points(np.asarray(source.alignment), source.vertices, triangles)
+        if distance.max() > ALIGNMENT_TOLERANCE:
+            raise PortingError(f"the alignment points must lie on the face. Received: {distance.max():.2f} dm off it")
+    alignment = landmarks.alignment_points(seven, source.vertices)
     center = source.center
     if center is None:
         center = landmarks.positions(alignment, source.vertices).mean(0) - ALIGNMENT_CENTER

@@ -23,7 +23,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tf_deep3d.face.landmarks import COUNT, INNER_EYE_CORNERS, MOUTH_CORNERS, NOSE_TIP, OUTER_EYE_CORNERS
+from tf_deep3d.face.landmarks import COUNT
 from tf_deep3d.porting import PortingError, landmarks
 from tf_deep3d.porting.assemble import Source
 from tf_deep3d.porting.containers import checked_file, indices, numbers, read_mat
@@ -155,9 +155,8 @@ def _modes(columns: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 
 def _alignment(path: Path, center: np.ndarray) -> np.ndarray | None:
-    """The five points that the paper's code aligns photos by, as points on the uncentred mesh, if the file is there."""
+    """The points `ALIGNED_BY` that the paper's code aligns photos by, on the uncentred mesh, if the file is there."""
     if not path.exists():
         return None
     lm = numbers(read_mat(path, ("lm",))["lm"], f"{ALIGNMENT}: lm", (COUNT, 3))
-    eyes = [lm[list(pair)].mean(0) for pair in zip(OUTER_EYE_CORNERS, INNER_EYE_CORNERS, strict=True)]
-    return np.stack([*eyes, lm[NOSE_TIP], *lm[list(MOUTH_CORNERS)]]) + center
+    return lm[landmarks.ALIGNED_BY] + center

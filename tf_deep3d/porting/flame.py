@@ -185,9 +185,8 @@ def _landmarks(
     if len(places) != 68:
         raise PortingError(f"{path.name} must hold 68 landmarks. Received: {len(places)}")
     places = indices(places, f"{path.name}: the landmarks' triangles", (68,), len(triangles))
-    if weights.min() < -1e-3 or abs(weights.sum(1) - 1).max() > 1e-3:
-        raise PortingError(f"{path.name}: barycentrics must sum to 1. Received: {weights.sum(1).round(3).tolist()}")
-    return Landmarks(triangles[places].astype(np.int32), np.maximum(weights, 0).astype(np.float32))
+    weights = landmarks.barycentrics(weights, f"{path.name}: the landmarks")
+    return Landmarks(triangles[places].astype(np.int32), weights)
 
 
 def _embedding(path: Path) -> Mapping[Any, Any] | None:

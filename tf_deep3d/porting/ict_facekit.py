@@ -30,7 +30,8 @@ SPREAD = 0.25
 NEUTRAL, INDEX = "generic_neutral_mesh.obj", "vertex_indices.json"
 MOUTH = ("M_GumsTongue", "M_Teeth")
 EYES = ("M_ScleraLeft", "M_ScleraRight", "M_EyeballLeft", "M_EyeballRight")
-KEPT = ("M_Face", *MOUTH, *EYES)
+FACE = ("M_Face",)
+KEPT = {"face": FACE, "teeth": MOUTH, "eyes": EYES}
 SIDES = {"_L": "Left", "_R": "Right"}
 BOTH_SIDES = ("browInnerUp", "cheekPuff")  # one shape in ARKit, two here
 
@@ -69,6 +70,7 @@ def read(
         raise PortingError(f"{folder} must hold identity modes and expressions. Received: {len(identities)}")
     every = {name: _displacement(folder / f"{name}.obj", mesh.vertices) for name in names}
     arkit = _arkit(every)
+    parts = {part: _vertices_of(mesh, part, materials) for part, materials in KEPT.items()}
     source = Source(
         name="ICT-FaceKit",
         licence="MIT",
@@ -80,14 +82,11 @@ def read(
         landmarks=points,
         uv=mesh.uv,
         uv_triangles=mesh.uv_triangles,
-        regions={"eyes": _vertices_of(mesh, EYES), "inner_mouth": _vertices_of(mesh, MOUTH)},
+        regions={"eyes": parts["eyes"], "inner_mouth": parts["teeth"]},
         blendshape_names=tuple(arkit),
         blendshapes=np.stack(list(arkit.values())),
     )
-    keep = _vertices_of(mesh, KEPT)
-    if not keep.any():
-        raise PortingError(f"{NEUTRAL} must use the materials {KEPT}. Received: {np.unique(mesh.materials).tolist()}")
-    return crop(source, keep)
+    return crop(source, np.any(list(parts.values()), axis=0))
 
 
 def _displacement(path: Path, neutral: np.ndarray) -> np.ndarray:
@@ -98,10 +97,13 @@ def _displacement(path: Path, neutral: np.ndarray) -> np.ndarray:
     return (vertices - neutral) / CENTIMETRES
 
 
-def _vertices_of(mesh: Polygons, materials: Sequence[str]) -> np.ndarray:
-    """The vertices of the triangles with one of `materials`: bool [V]."""
+def _vertices_of(mesh: Polygons, part: str, materials: Sequence[str]) -> np.ndarray:
+    """The vertices of the triangles of a `part`, those with one of its `materials`: bool [V]."""
     chosen = np.zeros(len(mesh.vertices), bool)
     chosen[mesh.triangles[np.isin(mesh.materials, materials)]] = True
+    if not chosen.any():
+        received = ", ".join(np.unique(mesh.materials))
+        raise PortingError(f"{NEUTRAL} must have {part}, of {' or '.join(materials)}. Received: {received}")
     return chosen
 
 

@@ -3,19 +3,24 @@
 Letters: V vertices, T triangles, L landmarks.
 """
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from tf_deep3d.face.landmarks import EYES, MOUTH_CORNERS, NOSE_TIP
+from tf_deep3d.face.landmarks import INNER_EYE_CORNERS, MOUTH_CORNERS, NOSE_TIP, OUTER_EYE_CORNERS
 from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.porting import PortingError
 from tf_deep3d.porting.containers import MAX_TEXT, checked_file, indices, numbers, read_json
 
+# Of the 68: the corners of the eye on the picture's left and of the other one, the nose tip, the corners of the mouth.
+ALIGNED_BY = [*np.stack([OUTER_EYE_CORNERS, INNER_EYE_CORNERS], 1).ravel(), NOSE_TIP, *MOUTH_CORNERS]
 FILE_FORMAT = (
-    "68 lines of a .txt (# begins a comment), an array in a .npy or a list in a .json: either the 68 vertices in iBUG "
-    "order, counted from 0 as the model's own file numbers them, or 68 points x y z in that file's unit and axes"
+    "68 lines of a .txt (# begins a comment), an array in a .npy or a list in a .json: the 68 vertices in iBUG order, "
+    "counted from 0 as the model's own file numbers them, or 68 points x y z in that file's unit and axes, or 68 times "
+    "three vertices with their weights, v w v w v w"
 )
+WEIGHT_TOLERANCE = 1e-3  # that the weights of a landmark may be off 1, or below 0
 
 
 def at_vertices(vertices: np.ndarray, triangles: np.ndarray) -> Landmarks:
@@ -109,9 +114,29 @@ def read_landmarks(path: str | Path, vertices: np.ndarray, triangles: np.ndarray
     name = f"{Path(path).name}: the landmarks"
     if values.shape == (68,):
         return at_vertices(indices(values, name, (68,), len(vertices)), triangles)
+    if values.shape == (68, 6):
+        return _weighted(values, name, len(vertices))
     if values.shape != (68, 3):
         raise PortingError(f"{Path(path).name} must hold {FILE_FORMAT}. Received: an array of shape {values.shape}")
     return at_points(numbers(values, name, (68, 3)), vertices, triangles)[0]
+
+
+def _weighted(rows: np.ndarray, name: str, count: int) -> Landmarks:
+    """`Landmarks` from three vertices with their weights a row: [68, 6]."""
+    corners = indices(rows[:, ::2], f"{name}' vertices", (68, 3), count)
+    return Landmarks(corners.astype(np.int32), barycentrics(rows[:, 1::2], name))
+
+
+def barycentrics(weights: np.ndarray, name: str) -> np.ndarray:
+    """`weights` [L, 3] in float32, none below 0.
+
+    Raises:
+      PortingError: if they do not sum to 1, or are no numbers.
+    """
+    weights = numbers(weights, f"{name}' weights", (None, 3))
+    if weights.min() < -WEIGHT_TOLERANCE or abs(weights.sum(1) - 1).max() > WEIGHT_TOLERANCE:
+        raise PortingError(f"{name}' weights must sum to 1. Received: {weights.sum(1).round(3).tolist()}")
+    return np.maximum(weights, 0).astype(np.float32)
 
 
 def _values(path: Path) -> np.ndarray:
@@ -134,15 +159,25 @@ def positions(landmarks: Landmarks, vertices: np.ndarray) -> np.ndarray:
     return (vertices[landmarks.vertices] * np.asarray(landmarks.weights)[..., None]).sum(1)
 
 
-def alignment_points(points: np.ndarray) -> np.ndarray:
-    """The five points of the alignment from the 68 (not on the surface yet).
+def alignment_points(seven: Landmarks, vertices: np.ndarray) -> Landmarks:
+    """The five points of the alignment from the seven points `ALIGNED_BY`.
+
+    An eye's point lies half way between its corners, inside the head: a mean of three of the vertices around these, the
+    three with which it comes nearest.
 
     Args:
-      points: [68, 3].
+      seven: `Landmarks` [7].
+      vertices: [V, 3].
 
     Returns:
-      [5, 3]: the mean of the lids of the eye on the picture's left and of the other one, the nose tip, the corners
-      of the mouth.
+      `Landmarks` [5]: the eye on the picture's left and the other one, the nose tip, the corners of the mouth.
     """
-    eyes = [points[eye].mean(0) for eye in EYES]
-    return np.stack([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
+    places = positions(seven, vertices)
+    pairs = ((0, 1), (2, 3))
+    threes = [np.array(list(combinations(np.unique(seven.vertices[list(pair)]), 3))) for pair in pairs]
+    eyes = [
+        at_points(places[list(pair)].mean(0, keepdims=True), vertices, three)[0]
+        for pair, three in zip(pairs, threes, strict=True)
+    ]
+    parts = [*eyes, Landmarks(seven.vertices[4:], seven.weights[4:])]
+    return Landmarks(np.concatenate([p.vertices for p in parts]), np.concatenate([p.weights for p in parts]))

@@ -1,4 +1,4 @@
-"""What a photo shows of a reconstructed face: its texture, and pictures to judge it by."""
+"""What a photo shows of a reconstructed face: its texture, pictures to judge it by, and a page to look at it."""
 
 from dataclasses import replace
 
@@ -7,8 +7,10 @@ import numpy as np
 
 import tf_deep3d
 from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.face.reconstruction import Face
 from tf_deep3d.reconstructed import Appearance, Reconstruction
+from tf_deep3d.reconstruction import view
 from tf_deep3d.reconstruction.portraits import Portrait
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
@@ -18,18 +20,19 @@ from tf_deep3d.texture.views import View, extract_view
 OVERLAY = "overlay.png"
 
 
-def paint(portrait: Portrait, atlas: Atlas, found: Reconstruction) -> Appearance:
+def paint(portrait: Portrait, atlas: Atlas, shown: MorphableModel | None, found: Reconstruction) -> Appearance:
     """The `Appearance` of a face.
 
     Args:
       portrait: of the photo.
       atlas: `atlas.unwrap` of the reconstruction's model.
+      shown: the model at the level of detail of the page, or None for no page.
       found: the face.
     """
-    view = photograph(portrait, atlas, found)
-    skin = texture.complete([view], found.face.albedo[0], atlas)
+    skin = texture.complete([photograph(portrait, atlas, found)], found.face.albedo[0], atlas)
     strip = overlay(portrait, found.face, found.model.triangles)
-    return Appearance(skin.image, {OVERLAY: strip})
+    pages = {} if shown is None else {view.VIEW: view.face_page(found, shown, skin.image, strip)}
+    return Appearance(skin.image, {OVERLAY: strip}, pages)
 
 
 def overlay(portrait: Portrait, face: Face, triangles: np.ndarray, scale: int = 2) -> np.ndarray:

@@ -10,6 +10,7 @@ from tf_deep3d.command_line import counted
 from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import face_folder, folder_names
 from tf_deep3d.reconstructed import Reconstruction, is_finished
+from tf_deep3d.reconstruction.view import INDEX, write_index
 
 if TYPE_CHECKING:
     from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
@@ -24,7 +25,7 @@ def write_faces(
 ) -> int:
     """Reconstructs photos and writes a folder for each face; says what became of each photo.
 
-    A photo whose folder is finished already is left alone.
+    A photo whose folder is finished already is left alone. Over several faces with pages there is an index.html.
 
     Args:
       paths: photos.
@@ -69,6 +70,8 @@ def write_faces(
     said += f", {failed} failed" if failed else ""
     said += f"; {counted(there, 'photo')} already there, pass --overwrite to make them again" if there else ""
     print(said)
+    if not write_index(out):
+        print(f"{out / INDEX} is another's and stays as it is", file=sys.stderr)
     return 0 if written or there else 1
 
 

@@ -1,4 +1,4 @@
-"""What the commands that reconstruct have in common: how faces are found, said on a command line."""
+"""What the commands that reconstruct have in common: how faces are found and shown, said on a command line."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --method, --weights, --model and --level."""
+    """Adds --method, --weights, --model, --level and --no-view."""
     parser.add_argument(
         "--method",
         choices=["rnet", "fit"],
@@ -24,6 +24,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level", type=int, default=-1, metavar="N", help="level of detail, 0 the coarsest (default: -1, the finest)"
     )
+    text = "leave out view.html, a page to look at the result in a browser"
+    parser.add_argument("--no-view", dest="view", action="store_false", help=text)
 
 
 def load_reconstructor(
@@ -46,5 +48,6 @@ def load_reconstructor(
         "method": options.method or ("fit" if options.model and not options.weights else "rnet"),
         "refine": refine,
         "head": head,
+        "view": options.view,
     }
     return FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})

@@ -33,6 +33,7 @@ from tf_deep3d.reconstruction.portraits import (
     observe,
     portraits_of,
 )
+from tf_deep3d.reconstruction.view import shown_level
 from tf_deep3d.texture.atlas import unwrap
 
 REFINE = 20  # steps of the fit after R-Net
@@ -51,6 +52,7 @@ class Options:
       refine: steps of the fit that start from R-Net's answer.
       settings: of the fit.
       head: load the whole head, too.
+      view: write a page to look at each result, too.
 
     Raises:
       InputError: if `refine` is negative.
@@ -63,6 +65,7 @@ class Options:
     refine: int = REFINE
     settings: descent.FitSettings = field(default_factory=descent.FitSettings)
     head: bool = False
+    view: bool = True
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
@@ -88,6 +91,7 @@ class Models(NamedTuple):
       cnet: `CNet` of that R-Net, or None.
       units: `blendshapes.Units` of the face model, or None for one without.
       head: the `Head` around the face model, or None where none is written.
+      shown: the level of detail of the pages, or None where none is written.
     """
 
     levels: tuple[morphable_model.MorphableModel, ...]
@@ -98,6 +102,7 @@ class Models(NamedTuple):
     cnet: CNet | None = None
     units: blendshapes.Units | None = None
     head: heads.Head | None = None
+    shown: morphable_model.MorphableModel | None = None
 
 
 def load_models(options: Options) -> Models:
@@ -118,7 +123,8 @@ def load_models(options: Options) -> Models:
         judge = _load_cnet(options.preset, network)
     units = blendshapes.units(levels[0]) if len(levels[0].blendshapes) else None
     head = heads.load(levels[min(heads.LEVEL, len(levels) - 1)]) if options.head else None
-    return Models(levels, written, unwrap(written), build_recognition(), network, judge, units, head)
+    shown = shown_level(levels, options.level) if options.view else None
+    return Models(levels, written, unwrap(written), build_recognition(), network, judge, units, head, shown)
 
 
 def _load_cnet(preset: str | Path, network: RNet) -> CNet | None:
@@ -280,6 +286,6 @@ def reconstruction_of(
         confidence=confidence,
         units=models.units,
         report=report or {},
-        paint=partial(paint, portrait, models.atlas),
+        paint=partial(paint, portrait, models.atlas, models.shown),
         head=models.head,
     )

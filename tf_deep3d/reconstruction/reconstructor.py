@@ -42,6 +42,7 @@ class FaceReconstructor:
         method: str = "rnet",
         refine: int = photo.REFINE,
         head: bool = False,
+        view: bool = True,
     ) -> "FaceReconstructor":
         """Loads networks and a face model that belong together.
 
@@ -52,13 +53,16 @@ class FaceReconstructor:
           method: "rnet", or "fit" to search from the mean face without R-Net, which is slower.
           refine: steps of gradient descent after R-Net, 0 for R-Net alone.
           head: load the whole head, which is then written with each face.
+          view: write view.html with each face, a page to look at it.
 
         Raises:
           FileNotFoundError: if there is no such preset or file.
           InputError: if a file is unusable, networks and face model do not belong together, or a number is out of
             range.
         """
-        options = photo.Options(preset=preset, model=model, level=level, method=method, refine=refine, head=head)
+        options = photo.Options(
+            preset=preset, model=model, level=level, method=method, refine=refine, head=head, view=view
+        )
         return cls(options, photo.load_models(options))
 
     def reconstruct(self, photos: Photo | Sequence[Photo], all_faces: bool = False) -> list[Reconstruction]:

@@ -27,7 +27,6 @@ REACH = 4.0  # cells of the coarse band, standard deviation of the smoothing of 
 SHADES = (0.15, 0.5)  # of the photo's median light, between which a texel rises from unusable to well lit
 DISAGREEMENT = 0.3  # of log colours from what the photos agree on, at which a photo counts half
 ROUNDS = 3  # in which they agree
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class _Layer(NamedTuple):
@@ -62,7 +61,7 @@ def reflectance(view: View, face: Face, illumination: np.ndarray, atlas: Atlas) 
     """
     normals, illumination = np.asarray(face.normals)[:1], np.asarray(illumination)[None]
     light = at_texels(atlas, lighting.irradiance(normals, illumination)[0])
-    strength = light @ LUMINANCE if light.shape[1] == 3 else light[:, 0]
+    strength = light @ lighting.LUMINANCE.astype(np.float32) if light.shape[1] == 3 else light[:, 0]
     seen = view.weight > 0
     usual = np.median(strength[seen]) if seen.any() else 1.0
     if usual <= 0:  # no light explains this photo

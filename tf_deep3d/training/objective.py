@@ -42,11 +42,11 @@ class _Constants:
 class Reconstructor(keras.Model):
     """R-Net with everything that turns its coefficients into losses.
 
-    Called with a batch of `data`, it gives {"terms": name -> [B], "measures": name -> [B], "known": [B]}.
+    Called with a batch of `data`, it gives {"terms": name -> [B], "measures": name -> [B], "known": name -> [B]}: 1
+    where a term or a measure that needs the truth has it; the others apply everywhere.
     """
 
     MEASURES: tuple[str, ...] = ("landmark_error", "nme")
-    EXACT: tuple[str, ...] = ("shape", "albedo")  # terms and measures that apply where the truth is known
 
     def __init__(
         self,
@@ -119,7 +119,11 @@ class Reconstructor(keras.Model):
         rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
         attention = skin.skin_attention(batch["skin"], settings.attention, xp=ops)
         targets, there = self._targets(batch)
-        truth = self.rnet.layout.split(batch["coefficients"], ops)
+        truth, exact = (self.rnet.layout.split(batch[name], ops) for name in ("coefficients", "known"))
+        there_is = {
+            "shape": ops.min(ops.concatenate([exact.identity, exact.expression], -1), -1),
+            "albedo": ops.min(exact.albedo, -1),
+        }
         terms = {
             "photometric": lambda: hybrid.photometric(
                 batch["images"], rendering.image, rendering.inner_face, attention
@@ -129,17 +133,18 @@ class Reconstructor(keras.Model):
             "prior": lambda: hybrid.prior(coefficients, settings.loss),
             "albedo_flatness": lambda: hybrid.albedo_flatness(face.albedo, known.skin),
             "illumination_whiteness": lambda: hybrid.illumination_whiteness(coefficients.illumination),
+            "exposure": lambda: hybrid.exposure(coefficients.illumination, face.normals, known.skin),
             "shape": lambda: supervised.shape(
-                coefficients, truth, batch["known"], known.identity_metric, known.expression_metric
+                coefficients, truth, there_is["shape"], known.identity_metric, known.expression_metric
             ),
-            "albedo": lambda: supervised.albedo(coefficients, truth, batch["known"], known.albedo_metric),
+            "albedo": lambda: supervised.albedo(coefficients, truth, there_is["albedo"], known.albedo_metric),
         }
         error = mean_distance(face.landmarks[:, :COUNT], batch["landmarks"], ops)
         eyes = eye_distance(batch["landmarks"], ops)
         return {
             "terms": {name: terms[name]() for name in self.term_names()},
             "measures": {"landmark_error": error, "nme": error / ops.maximum(eyes, 1.0)},
-            "known": batch["known"],
+            "known": there_is,
         }
 
     def _targets(self, batch: dict[str, Array]) -> tuple[Array, Array | None]:
@@ -165,9 +170,9 @@ class Reconstructor(keras.Model):
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Array]:
         """Running means of the loss, the raw terms and the measures; a term is averaged where it applies."""
         for name, values in {**y_pred["terms"], **y_pred["measures"]}.items():
-            self.means[name].update_state(values, y_pred["known"] if name in self.EXACT else None)
+            self.means[name].update_state(values, y_pred["known"].get(name))
         total = hybrid.total(y_pred["terms"], self.settings.loss)
-        self.means["loss"].update_state(total, ops.shape(y_pred["known"])[0])
+        self.means["loss"].update_state(total, ops.shape(y_pred["measures"]["nme"])[0])
         return {name: mean.result() for name, mean in self.means.items()}
 
     @property

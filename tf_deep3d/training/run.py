@@ -41,7 +41,9 @@ def train(folder: str | Path, settings: TrainSettings) -> int:
         raise TrainingError(f"data.batch must be a multiple of the {replicas} replicas. Received: {size}")
     model = morphable_model.load(settings.network.face_model, settings.level)
     reconstructor = build(settings, model, strategy)
-    batches = open_batches(settings, reconstructor.rnet.layout.total, augmentation.dense_mirror(model))
+    batches = open_batches(
+        settings, reconstructor.rnet.layout.total, augmentation.mirror(model, reconstructor.rnet.layout)
+    )
     for damage in batches.damage:
         print(f"warning: {damage}", file=sys.stderr)
     step = restore(folder, reconstructor)
@@ -84,20 +86,20 @@ def check(settings: TrainSettings) -> None:
     morphable_model.load(settings.network.face_model, settings.level)
 
 
-def open_batches(settings: TrainSettings, coefficients: int, dense_mirror: np.ndarray | None) -> Batches:
+def open_batches(settings: TrainSettings, coefficients: int, mirror: augmentation.Mirror) -> Batches:
     """The batches that a training reads with the backend it runs on.
 
     Args:
       settings: `TrainSettings`.
       coefficients: K of its R-Net; records of rendered faces must have as many.
-      dense_mirror: see `augmentation.augment`.
+      mirror: see `augmentation.mirror`.
 
     Raises:
       records.RecordsError: if the folders cannot be used.
       TrainingError: for image sets without TensorFlow.
     """
     plain = keras.backend.backend() != "tensorflow"
-    arguments = (settings.data, coefficients, dense_mirror, settings.seed)
+    arguments = (settings.data, coefficients, mirror, settings.seed)
     if settings.sets:
         if plain:
             raise TrainingError(f"image sets need TensorFlow. Received: the backend {keras.backend.backend()}")

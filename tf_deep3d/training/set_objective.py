@@ -22,13 +22,12 @@ from tf_deep3d.training.settings import TrainSettings
 class SetReconstructor(Reconstructor):
     """C-Net with its frozen R-Net and everything that turns a fused identity into losses.
 
-    Called with a batch of `image_sets`, it gives {"terms": name -> [S], "measures": name -> [S], "known": [S]}, means
-    over the photos of a set. `shape_error` and `average_error` are the distances in mm (root mean square over the
-    vertices, after an alignment) of the fused and the plainly averaged shape from the true one.
+    Called with a batch of `image_sets`, it gives what `Reconstructor` does, [S]: means over the photos of a set.
+    `shape_error` and `average_error` are the distances in mm (root mean square over the vertices, once aligned) of
+    the fused and the plainly averaged shape from the true one.
     """
 
     MEASURES = (*Reconstructor.MEASURES, "shape_error", "average_error")
-    EXACT = (*Reconstructor.EXACT, "shape_error", "average_error")
 
     def __init__(
         self,
@@ -77,4 +76,6 @@ class SetReconstructor(Reconstructor):
         metric = self.constants.identity_metric
         measures |= {name: supervised.root_mean_square(value - truth, metric) for name, value in errors.items()}
         terms = {name: over_photos(values) for name, values in judged["terms"].items()}
-        return {"terms": terms, "measures": measures, "known": batch["known"][:, 0]}
+        known = {name: ops.reshape(values, (-1, photos))[:, 0] for name, values in judged["known"].items()}
+        known |= dict.fromkeys(errors, ops.min(self.rnet.layout.split(batch["known"][:, 0], ops).identity, -1))
+        return {"terms": terms, "measures": measures, "known": known}

@@ -109,12 +109,13 @@ def test_mean_is_symmetric(finest):
 
 
 def test_modes_are_orthogonal_and_sorted(arrays):
-    for name in ("identity_basis", "expression_basis"):
+    """Nearly so among expressions: their lids and eyes are mended after the modes were found."""
+    for name, longer, angle in (("identity_basis", 1e-3, 5e-3), ("expression_basis", 0.03, 0.25)):
         modes = arrays[name].astype(float).reshape(len(arrays[name]), -1)
         norms = np.linalg.norm(modes, axis=1)
-        assert (np.diff(norms) < 1e-3).all()
+        assert (np.diff(norms) < longer).all()
         gram = (modes / norms[:, None]) @ (modes / norms[:, None]).T
-        np.testing.assert_allclose(gram, np.eye(len(gram)), atol=5e-3)
+        np.testing.assert_allclose(gram, np.eye(len(gram)), atol=angle)
 
 
 def test_modes_are_symmetric_or_antisymmetric(arrays):
@@ -182,9 +183,11 @@ def _points(level, name):
 
 
 def test_landmarks_lie_in_triangles(level):
+    """All but the eyes of the alignment, which lie between their corners."""
     triangles = {tuple(sorted(triangle)) for triangle in level.triangles.tolist()}
-    for points in level.landmarks.values():
-        assert {tuple(sorted(corners)) for corners in points.vertices.tolist()} <= triangles
+    for name, points in level.landmarks.items():
+        corners = points.vertices[2 if name == "alignment5" else 0 :]
+        assert {tuple(sorted(three)) for three in corners.tolist()} <= triangles
         assert points.weights.min() >= 0
         np.testing.assert_allclose(points.weights.sum(1), 1, atol=1e-5)
 
@@ -223,7 +226,9 @@ def test_alignment_points(level):
     np.testing.assert_allclose(points[[1, 0, 2, 4, 3]] * [-1, 1, 1], points, atol=0.01)
     assert points[0, 0] < points[3, 0] < 0
     np.testing.assert_allclose(points.mean(0), people.CENTER, atol=0.06)
-    assert 0.60 < points[1, 0] - points[0, 0] < 0.70  # adults' eyes are 63 mm apart
+    assert 0.58 < points[1, 0] - points[0, 0] < 0.68  # adults' pupils are 63 mm apart
+    corners = _points(level, "ibug68")[[[36, 39], [42, 45]]]
+    np.testing.assert_allclose(points[:2], corners.mean(1), atol=5e-4)  # between the eye's corners, inside the head
 
 
 def test_blendshapes_move_what_they_say(finest):

@@ -67,6 +67,18 @@ def test_a_survey_of_other_sizes_is_refused(tmp_path):
         calibration.read_survey(path)
 
 
+@pytest.mark.parametrize(("correlation", "received"), [(1.5, "-"), (float("nan"), "nan")])
+def test_a_survey_whose_covariance_is_none_is_refused(tmp_path, correlation, received):
+    survey = json.loads(calibration.SURVEY.read_text())
+    for group in survey["groups"].values():
+        size = len(group["mean"])
+        group["correlation"] = np.where(np.eye(size), 1.0, correlation).tolist()
+    path = tmp_path / "survey.json"
+    path.write_text(json.dumps(survey))
+    with pytest.raises(PopulationError, match=rf"must be positive definite\. Received: eigenvalue {received}"):
+        calibration.read_survey(path)
+
+
 def test_measures_are_millimetres_between_the_landmarks(model):
     found = calibration.measures(model, np.eye(MODES)[:1])
     shape = model.mean_shape + model.identity_basis[0]

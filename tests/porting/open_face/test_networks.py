@@ -1,8 +1,12 @@
 """Networks of the sculpted identities say the same of people."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tf_deep3d import face as faces
+from tf_deep3d.face import morphable_model
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.models.weights import WeightsError
@@ -45,7 +49,7 @@ def test_a_moved_network_turns_identities_and_nothing_else(axes, pair):
 
 def test_confidences_are_mixed_by_variance(axes, pair):
     rnet, cnet = pair
-    moved = networks.move_cnet(cnet, axes, networks.move_rnet(rnet, axes, "face"))
+    moved = networks.move_cnet(cnet, axes.turn, networks.move_rnet(rnet, axes, "face"))
     features = rnet.regress(PHOTOS)[1]
     confidences = np.asarray(cnet(features)), np.asarray(moved(features))
     before, after = (np.arctanh(np.log(c / (1 - c)) / cnets.BOUND) for c in confidences)
@@ -77,3 +81,32 @@ def test_other_networks_are_refused(tmp_path, capsys, axes):
     small = rnets.RNet("mobilenet_small", {"identity": 3, "expression": 2, "albedo": 2}, rnets.SCULPTED)
     with pytest.raises(WeightsError, match=r"80 identity coefficients\. Received: 3"):
         networks.move_rnet(small, axes, "face")
+
+
+def test_a_network_moves_to_other_modes_of_the_same_faces():
+    rng = np.random.default_rng(3)
+    old = morphable_model.load(level=0)
+    new = replace(
+        old,
+        mean_albedo=old.mean_albedo + 0.4 * old.albedo_basis[3],
+        albedo_basis=np.tensordot(np.linalg.qr(rng.normal(size=(80, 80)))[0], old.albedo_basis, 1),
+        mean_shape=old.mean_shape - 0.3 * old.identity_basis[1],
+        expression_basis=old.expression_basis[::-1],
+    )
+    rnet = rnets.RNet.from_preset()
+    moved = networks.move_between(rnet, old, new, "face")
+    assert moved.face_model == "face"
+    before, after = rnet(PHOTOS), moved(PHOTOS)
+    np.testing.assert_allclose(faces.albedo(new, after.albedo), faces.albedo(old, before.albedo), atol=1e-4)
+    shapes = (faces.unposed_shape(model, of.identity, of.expression) for model, of in ((new, after), (old, before)))
+    np.testing.assert_allclose(*shapes, atol=1e-4)
+    for group in ("angles", "illumination", "translation"):
+        np.testing.assert_array_equal(getattr(after, group), getattr(before, group))
+
+
+def test_models_of_other_surfaces_are_refused():
+    rnet, old = rnets.RNet.from_preset(), morphable_model.load(level=0)
+    with pytest.raises(WeightsError, match="the same vertices"):
+        networks.move_between(rnet, old, morphable_model.load(level=1), "face")
+    with pytest.raises(WeightsError, match="albedo=79"):
+        networks.move_between(rnet, old, replace(old, albedo_basis=old.albedo_basis[1:]), "face")

@@ -87,6 +87,10 @@ def test_read_population_gives_what_was_written(tmp_path):
         ({"mean": np.ones(5)}, "mirror images"),
         ({"mean": np.zeros(4)}, r"no population of schema 1\. Received: schema 1, \[\(4,\)"),
         ({"schema": np.int64(2)}, "Received: schema 2"),
+        ({"schema": np.arange(2)}, "must hold a population"),
+        ({"symmetric": np.array(True)}, r"no population of schema 1\. Received: schema 1, .* \(\)\]"),
+        ({"symmetric": np.ones(5)}, r"three arrays of floats and one of bools\. Received: ffff"),
+        ({"mean": np.array(list("abcde"))}, r"one of bools\. Received: Uffb"),
     ],
 )
 def test_read_population_refuses_in_one_line(tmp_path, changes, message):

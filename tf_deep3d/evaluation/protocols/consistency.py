@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_deep3d.data.preparation import split_of
-from tf_deep3d.data.rendered_people import generator
+from tf_deep3d.data.rendered.people import generator
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics
 from tf_deep3d.evaluation.benchmark import Case

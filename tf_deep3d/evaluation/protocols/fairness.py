@@ -6,7 +6,7 @@ apart, so that the effect of one is not that of the other.
 
 from pathlib import Path
 
-from tf_deep3d.data import rendered_people
+from tf_deep3d.data.rendered import people as rendered_people
 from tf_deep3d.evaluation import model_people, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, open_case
 from tf_deep3d.evaluation.measuring import measure_view

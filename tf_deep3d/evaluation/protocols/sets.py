@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tf_deep3d.data import rendered_people
+from tf_deep3d.data.rendered import people as rendered_people
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import model_people, open_benchmark
 from tf_deep3d.evaluation.benchmark import Case, open_case

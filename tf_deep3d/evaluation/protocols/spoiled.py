@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from PIL import Image
 
-from tf_deep3d.data.rendered_people import generator
+from tf_deep3d.data.rendered.people import generator
 from tf_deep3d.evaluation import degradation
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing

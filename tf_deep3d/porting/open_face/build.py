@@ -18,12 +18,10 @@ from tf_deep3d.face.morphable_model import REGIONS, SCHEMA
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import albedo, geometry, landmarks, people, shape, surface
 from tf_deep3d.porting.open_face.canvas import Canvas, canvas
+from tf_deep3d.porting.open_face.mending import mended
 from tf_deep3d.porting.open_face.mesh import Mesh
 from tf_deep3d.porting.open_face.population import SHIPPED, Population, calibrated, read_population
 from tf_deep3d.porting.open_face.sources import Sources, read_sources
-
-ALBEDO = 80  # modes
-COMPLEXIONS = 2_000  # samples
 
 
 def regions(sources: Sources, mesh: Mesh, ground: Canvas, mean: np.ndarray) -> dict[str, np.ndarray]:
@@ -53,7 +51,7 @@ def find_landmarks(
     parts: np.ndarray,
     count: int,
     step: Callable[[], object],
-) -> tuple[dict[str, np.ndarray], int, np.ndarray]:
+) -> tuple[np.ndarray, int, np.ndarray]:
     """Finds the landmarks on renders of random people whose mouths are more or less open.
 
     Args:
@@ -65,8 +63,8 @@ def find_landmarks(
       step: called after each person.
 
     Returns:
-      (landmark sets, name -> [L, 3] dm on the mean face with its mouth open, see `open_mouth`; number of pictures in
-      which a face was found; spread [478] dm, median distance from the median).
+      (the 478 points [478, 3] dm on the mean face with its mouth open, see `open_mouth`; number of pictures in which a
+      face was found; spread [478] dm, median distance from the median).
     """
     mean = open_mouth(shapes)
     names = shape.expression_targets(sources)
@@ -85,7 +83,7 @@ def find_landmarks(
     found, spread = landmarks.robust_mean(np.stack(places))
     pairs = landmarks.mirrored_points(np.nanmean(frontal, 0), tolerance=landmarks.REACH)
     symmetric = (found + found[pairs] * [-1, 1, 1]) / 2
-    return landmarks.landmark_sets(symmetric), sum(np.isfinite(place).any() for place in places), spread
+    return symmetric, sum(np.isfinite(place).any() for place in places), spread
 
 
 def compact(basis: np.ndarray, error: float = 5e-5) -> np.ndarray:
@@ -113,13 +111,11 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
         mesh = shapes.mesh
         bar.update(2)
         mean = mesh.refine(shapes.mean)
+        expression, units = mended(sources, shapes.face, real.mean, shapes.expression, shapes.blendshapes)
         ground = canvas(sources, mesh)
-        rng = np.random.default_rng(people.SEED + 2)
-        samples = np.stack(list(albedo.sample_albedos(ground, COMPLEXIONS, rng)))
-        bar.update(1)
-        mirror = geometry.match_mirrored(mesh.place + 10 * np.eye(3)[1] * (mesh.part == surface.EYE)[:, None], 1e-4)
-        mean_albedo, modes, scale, share = albedo.albedo_modes(samples, mirror, ALBEDO)
-        del samples
+        bar.update()
+        masks = regions(sources, mesh, ground, mean)
+        colors, share = albedo.reflectance(mesh, ground, masks["skin"])
         bar.update(2)
         arrays = {
             "schema": np.int64(SCHEMA),
@@ -131,12 +127,10 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
             ),
             "mean_shape": real.mean.astype(np.float32),
             "identity_basis": compact(real.identity),
-            "expression_basis": compact(shapes.expression),
+            "expression_basis": compact(expression),
             "blendshape_names": np.array(people.ARKIT),
-            "blendshapes": compact(shapes.blendshapes),
-            "mean_albedo": mean_albedo,
-            "albedo_basis": modes,
-            "albedo_scale": scale,
+            "blendshapes": compact(units),
+            **colors,
             "levels": np.int64(3),
             "uv": mesh.uv.astype(np.float32),
         }
@@ -144,7 +138,6 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
             arrays[f"subdivision_{index}_indptr"] = matrix.indptr.astype(np.int32)
             arrays[f"subdivision_{index}_indices"] = matrix.indices.astype(np.uint16)
             arrays[f"subdivision_{index}_weights"] = matrix.data.astype(np.float32)
-        masks = regions(sources, mesh, ground, mean)
         arrays["region_names"] = np.array(REGIONS)
         arrays["regions"] = np.stack([masks[name] for name in REGIONS])
         for level in range(3):
@@ -154,16 +147,14 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
             arrays[f"level{level}_triangles"] = triangles
             arrays[f"level{level}_uv_triangles"] = uv_triangles
         parts = [shapes.face.parts.repeat(2 * 4**level) for level in range(3)]
-        sets, pictures, spread = find_landmarks(
+        points, pictures, spread = find_landmarks(
             sources, shapes, arrays["level2_triangles"], parts[2], heads, lambda: bar.update(1)
         )
         opened = open_mouth(shapes)
         for level in range(3):
-            for name, points in sets.items():
-                size, triangles = mesh.sizes[level], arrays[f"level{level}_triangles"]
-                vertices, weights = landmarks.snap_set(name, points, opened[:size], triangles, parts[level])
-                arrays[f"level{level}_landmarks_{name}_vertices"] = vertices
-                arrays[f"level{level}_landmarks_{name}_weights"] = weights
+            triangles = arrays[f"level{level}_triangles"]
+            sets = landmarks.landmark_sets(points, opened[: mesh.sizes[level]], triangles, parts[level])
+            arrays.update(landmarks.landmark_arrays(level, sets))
     print(f"variance held: identity {shapes.shares[0]:.4%}, expression {shapes.shares[1]:.4%}, albedo {share:.4%}")
     print(f"landmarks: face found in {pictures} of {len(landmarks.POSES) * heads} pictures")
     print(f"landmarks: median distance from their median {MILLIMETRES * np.median(spread):.2f} mm")

@@ -30,7 +30,7 @@ from tf_deep3d.arrays import Array
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face import reconstruction as faces
 from tf_deep3d.face.camera import MILLIMETRES
-from tf_deep3d.face.landmarks import JAW, MOUTH_CORNERS, NOSE_BASE, NOSE_ROOT, NOSE_TIP
+from tf_deep3d.face.landmarks import IRISES, JAW, MOUTH_CORNERS, NOSE_BASE, NOSE_ROOT, NOSE_TIP
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import archive, files
 from tf_deep3d.porting.open_face import people
@@ -43,7 +43,7 @@ SURVEY_ERROR = 1.5  # mm, of a measure of the survey taken between our landmarks
 SCANNED = 0.5  # share of the scanned people; the rest is the survey's
 LEVEL = 1  # of detail, of the registration
 CHIN = (JAW.start + JAW.stop) // 2
-PUPILS = ()  # between the alignment's eyes; the other measures between two of ibug68
+PUPILS = (IRISES.start, (IRISES.start + IRISES.stop) // 2)  # of mediapipe478; the other measures lie in ibug68
 MEASURES = {  # by the survey's codes
     "INTPUPBR": PUPILS,
     "LIPLTH": MOUTH_CORNERS,
@@ -60,7 +60,7 @@ def read_survey(path: Path = SURVEY) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
       FileNotFoundError: if there is no such file.
-      PopulationError: if the file lacks a measure, or its figures are none.
+      PopulationError: if the file lacks a measure, or its figures are no means and covariances.
     """
     try:
         survey = json.loads(path.read_text(encoding="utf-8"))
@@ -74,19 +74,23 @@ def read_survey(path: Path = SURVEY) -> tuple[np.ndarray, np.ndarray]:
     except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
         raise PopulationError(f"{path} must hold the measures {', '.join(MEASURES)}. Received: {error!r}") from error
     within = (correlations * spreads[:, :, None] * spreads[:, None, :]).mean(0)
-    return means.mean(0), within + np.cov(means.T, bias=True)
+    covariance = within + np.cov(means.T, bias=True)
+    least = np.linalg.eigvalsh(covariance)[0] if np.isfinite(covariance).all() else np.nan
+    if not (least > 0 and np.allclose(within, within.T)):
+        raise PopulationError(f"{path}: the covariance must be positive definite. Received: eigenvalue {least:.3g}")
+    return means.mean(0), covariance
 
 
 def measures(model: MorphableModel, identity: np.ndarray) -> np.ndarray:
     """`MEASURES` [n, 6] in mm of people with coefficients `identity` [n, K]."""
     found = {}
-    for name in ("ibug68", "alignment5"):
+    for name in ("ibug68", "mediapipe478"):
         mean, basis = (
             faces.at_landmarks(model.landmarks[name], np.asarray(values, np.float64))
             for values in (model.mean_shape[None], model.identity_basis)
         )
         found[name] = MILLIMETRES * (mean + np.tensordot(identity, basis, 1))
-    pairs = [found["ibug68"][:, list(ends)] if ends else found["alignment5"][:, :2] for ends in MEASURES.values()]
+    pairs = [found["mediapipe478" if ends is PUPILS else "ibug68"][:, list(ends)] for ends in MEASURES.values()]
     return np.stack([np.linalg.norm(pair[:, 0] - pair[:, 1], axis=1) for pair in pairs], 1)
 
 

@@ -1,8 +1,9 @@
 """Where the pigments of the open face model lie: layers over the vertices of a subdivided surface.
 
 Colours are mixed in optical density (minus the logarithm of the albedo), where pigments add up. A layer is the density
-that one pigment adds at full strength; skins painted by artists, melanin, haemoglobin, lips, cheeks, stubble, brows and
-lashes are layers. Eyes and the inside of the mouth are described by where each vertex lies in them.
+that one pigment adds at full strength; skins painted by artists, melanin, haemoglobin, lips, cheeks, stubble, brows,
+lashes and what portraits show beyond them are layers. Eyes and the inside of the mouth are described by where each
+vertex lies in them.
 """
 
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from tf_deep3d.porting.open_face import geometry, surface
+from tf_deep3d.porting.open_face.lifted_skins import lifted_layers, read_components
 from tf_deep3d.porting.open_face.mesh import Mesh
 from tf_deep3d.porting.open_face.sources import Sources
 
@@ -28,7 +30,7 @@ class Canvas(NamedTuple):
     Attributes:
       layers: [L, V, 3] float32 optical densities, row by row as in `names`.
       names: [L] names: "skin" (over that of its cheeks), "melanin" and "haemoglobin" (smooth fields), "lips red",
-        "lips dark", "cheeks", "stubble", "brow", "lash".
+        "lips dark", "cheeks", "stubble", "brow", "lash", "portrait" (one standard deviation of a component).
       lips: [V] bool, the red of the lips.
       eye: [E] int, the vertices of the eyeballs.
       eye_radius: [E], distance from the gaze axis, 1 is 90 degrees.
@@ -82,6 +84,7 @@ def canvas(sources: Sources, mesh: Mesh, crop: bool = True) -> Canvas:
         "stubble": stubble[None, :, None] * _STUBBLE,
         "brow": brows[..., None] * _HAIR,
         "lash": lashes[None, :, None] * np.ones(3),
+        "portrait": lifted_layers(sources, mesh, not crop, read_components()) * skin[:, None],
     }
     names = tuple(name for name, layer in layers.items() for _ in layer)
     eye = np.flatnonzero(mesh.part == surface.EYE)

@@ -1,12 +1,12 @@
 """Puts the landmarks of the open face model where a detector sees them on people: `python -m
 tf_deep3d.porting.open_face.embedding OUT`, the last step of its build.
 
-The build of the model finds its landmarks on sculpted heads. This step finds them anew on heads of the finished model,
-whose identities are distributed as people's (`open_head.npz`): random people with more or less open mouths are
-rendered in several poses, the detected points are carried back to the mean face, and their robust mean, made
-symmetric, replaces the landmark sets at all levels of detail. Nothing else in the file changes.
+The build of the model finds its landmarks on sculpted heads. This step finds them anew on people of the finished model
+with heads, hair, expressions and varied light (`open_head.npz`), seen from the front to the profile. A landmark becomes
+the point of the surface that is projected nearest to where the detector sees it, over all pictures in which it faces
+the camera. Nothing else in the file changes.
 
-Letters: T triangles, V vertices, L landmarks.
+Letters: P pictures, T triangles, V vertices, L landmarks.
 """
 
 import argparse
@@ -15,21 +15,32 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial import KDTree
 from tqdm import tqdm
 
 from tf_deep3d import command_line
-from tf_deep3d.data.rendered_people import generator
-from tf_deep3d.face import albedo, head, morphable_model
-from tf_deep3d.face.camera import MILLIMETRES
-from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.data.rendered import pictures
+from tf_deep3d.data.rendered.dress import dress
+from tf_deep3d.data.rendered.people import Head, draw, generator, load_head
+from tf_deep3d.detection.detector import detect
+from tf_deep3d.face import geometry, morphable_model
+from tf_deep3d.face.camera import MILLIMETRES, Camera, to_pixels
+from tf_deep3d.face.landmarks import DENSE_COUNT, IRISES
+from tf_deep3d.face.morphable_model import Landmarks, MorphableModel
 from tf_deep3d.io import archive, files
 from tf_deep3d.porting.open_face import landmarks
 from tf_deep3d.porting.open_face.surface import EYE, FACE
+from tf_deep3d.rendering import renderer
 
 SEED = 478
-PEOPLE = 24
-POSES = (*landmarks.POSES, (0.2, 0.0))  # pitch, yaw in radians
-JAW = (0.1, 0.4)  # of the unit jawOpen, from the first person to the last: the lips are apart
+PEOPLE = 360
+SIZE = 448  # px of the renders, in which a face measures about 300
+FACING = 0.2  # cosine of the angle to the viewing direction from which a landmark counts
+REACH = 0.06  # dm, how far from its old place a landmark is looked for
+ALIKE = 0.6  # cosine of the angle between its normals there and here, at least
+WIDEST = 0.9  # radians of yaw, up to which a picture counts: beyond, the detector guesses
+GRID = 6  # parts of a triangle's edge, between which the points lie that are tried
+ROBUST = 2.0  # mm at the face, where a distance begins to count linearly
 OPEN = 0.5  # of jawOpen on the mean face on which the points are found
 OTHER = -1  # part of the surface that carries no landmark
 
@@ -38,12 +49,18 @@ class Observed(NamedTuple):
     """What the detector sees on renders.
 
     Attributes:
-      places: [pictures, 478, 3] dm on the mean face with its mouth open, NaN where a point misses the face.
-      frontal: [people, 478, 3] px, of the frontal pictures.
+      points: [P, 478, 2] px, NaN where no face is found.
+      surface: [P, V, 2] px, where the face's vertices are.
+      facing: [P, V], cosines of the angles between normals and viewing directions.
+      angles: [P, 3], pitch, yaw and roll in radians.
+      scale: [P], px a dm at the face.
     """
 
-    places: np.ndarray
-    frontal: np.ndarray
+    points: np.ndarray
+    surface: np.ndarray
+    facing: np.ndarray
+    angles: np.ndarray
+    scale: np.ndarray
 
 
 def opened(model: MorphableModel) -> np.ndarray:
@@ -57,59 +74,109 @@ def parts_of(model: MorphableModel) -> np.ndarray:
     return np.where(eyes, EYE, np.where(inside, OTHER, FACE))
 
 
-def observe(model: MorphableModel, anatomy: head.Head, numbers: Sequence[int], step: Callable[[], object]) -> Observed:
-    """Renders random people of the model and carries the detected points back.
+def sample_angles(rng: np.random.Generator) -> np.ndarray:
+    """Pitch, yaw and roll [3] in radians: half of the faces look at the camera, the others anywhere."""
+    yaw = rng.normal(0, 18) if rng.uniform() < 0.5 else rng.uniform(-85, 85)
+    pitch = rng.normal(0, 8) if rng.uniform() < 0.5 else rng.uniform(-30, 30)
+    return np.radians([pitch, yaw, 0.0])
+
+
+def observe(model: MorphableModel, head: Head, numbers: Sequence[int], step: Callable[[], object]) -> Observed:
+    """Renders random people of the model, each once, and looks for their landmarks.
 
     Args:
       model: at the level of detail of the head.
-      anatomy: `Head` of it.
+      head: `Head` of it.
       numbers: of the people; each is the same whoever else is drawn.
       step: called after each person.
     """
-    parts, mean, jaw = parts_of(model), opened(model), model.blendshape_names.index("jawOpen")
-    places, frontal = [], []
-    for order, number in enumerate(numbers):
+    camera = Camera.for_size(SIZE)
+    rows = []
+    for number in numbers:
         rng = generator(SEED, number)
-        identity = np.clip(rng.normal(size=(1, len(model.identity_basis))), -3, 3).astype(np.float32)
-        weights = np.zeros((1, len(model.blendshapes)), np.float32)
-        weights[0, jaw] = JAW[0] + (JAW[1] - JAW[0]) * order / max(len(numbers) - 1, 1)
-        complexion = anatomy.complexions[rng.integers(len(anatomy.complexions))]
-        vertices = head.with_units(anatomy, identity, weights)[0]
-        colors = np.clip(albedo(anatomy.whole, complexion[None])[0], 0, 1)
-        for angles in POSES:
-            image = landmarks.picture(vertices, colors, anatomy.whole.triangles, angles)
-            found = landmarks.observe(image, vertices[: anatomy.face], model.triangles, parts, mean, angles)
-            places.append(found[0])
-            if angles == POSES[0]:
-                frontal.append(found[1])
+        person, light = draw(model, head, rng, point_noise=0.0)
+        person = person._replace(angles=sample_angles(rng).astype(np.float32), translation=np.zeros(3, np.float32))
+        worn = dress(head, generator(SEED, number, 1))
+        posed = pictures.pose_head(head, person, worn, pictures.head_surface(head), light)
+        pixels, depth = to_pixels(camera, posed.vertices)
+        rendering = renderer.render(posed._replace(pixels=pixels, depth=depth), head.whole.triangles, camera)
+        image, coverage = (np.asarray(layer)[0] for layer in (rendering.image[..., :3], rendering.coverage))
+        image = np.clip(image, 0, 1) + (1 - coverage) * pictures.background(SIZE, (), generator(SEED, number, 2))
+        found = detect(image)
+        points = found[0].landmarks478[:, :2] if found else np.full((DENSE_COUNT, 2), np.nan)
+        toward = geometry.normalize([0, 0, camera.distance] - posed.vertices[0])
+        facing = (posed.normals[0] * toward).sum(-1)
+        scale = camera.focal / (camera.distance - posed.vertices[0, : head.face, 2].mean())
+        rows.append(Observed(points, pixels[0, : head.face], facing[: head.face], person.angles, np.float32(scale)))
         step()
-    return Observed(np.stack(places), np.stack(frontal))
+    return Observed(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def embed(observed: Observed) -> tuple[np.ndarray, np.ndarray]:
-    """The 478 points [478, 3] dm on the mean face with its mouth open, symmetric, and their spread [478] dm."""
-    found, spread = landmarks.robust_mean(observed.places)
-    pairs = landmarks.mirrored_points(np.nanmean(observed.frontal, 0), tolerance=2 * landmarks.REACH)
-    return (found + found[pairs] * [-1, 1, 1]) / 2, spread
+def embed(model: MorphableModel, observed: Observed) -> np.ndarray:
+    """The 478 points [478, 3] dm on the opened mean face, symmetric, that are projected nearest to what was seen."""
+    start, mean, parts = model.landmarks["mediapipe478"], opened(model), parts_of(model)
+    places = (mean[start.vertices] * start.weights[..., None]).sum(1)
+    along = geometry.vertex_normals(mean[None], model.triangles, model.vertex_corners)[0]
+    normals = geometry.normalize((along[start.vertices] * start.weights[..., None]).sum(1))
+    irises = np.zeros(len(places), bool)
+    irises[IRISES] = True
+    found = places.copy()
+    for part, own in ((FACE, ~irises), (EYE, irises)):
+        triangles = model.triangles[parts == part]
+        near = KDTree(mean[triangles].mean(1)).query_ball_point(places[own], REACH)
+        for landmark, around in zip(np.flatnonzero(own), near, strict=True):
+            around = np.array(around)[along[triangles[around]].mean(1) @ normals[landmark] > ALIKE]
+            chosen = _nearest(_one(start, landmark), triangles[around], observed, landmark)
+            found[landmark] = (mean[chosen.vertices] * chosen.weights[..., None]).sum(1)[0]
+    pairs = landmarks.mirrored_points(places, tolerance=0.05)
+    return (found + found[pairs] * [-1, 1, 1]) / 2
+
+
+def _one(points: Landmarks, index: int) -> Landmarks:
+    return Landmarks(points.vertices[index : index + 1], points.weights[index : index + 1])
+
+
+def _nearest(start: Landmarks, triangles: np.ndarray, observed: Observed, landmark: int) -> Landmarks:
+    """The point of `triangles` [T, 3] whose projections lie nearest to the observed landmark: `Landmarks` [1]."""
+    facing = (observed.facing[:, start.vertices[0]] * start.weights[0]).sum(1)
+    seen = (facing > FACING) & np.isfinite(observed.points[:, landmark, 0]) & (np.abs(observed.angles[:, 1]) < WIDEST)
+    if not (seen.any() and len(triangles)):
+        return start
+    steps = np.arange(GRID + 1)
+    a, b = (each.ravel() for each in np.meshgrid(steps, steps))
+    weights = np.stack([a, b, GRID - a - b], 1)[a + b <= GRID] / np.float32(GRID)  # [G, 3]
+    corners = observed.surface[np.flatnonzero(seen)[:, None, None], triangles]  # [P, T, 3, 2]
+    off = weights @ corners - observed.points[seen, landmark].astype(np.float32)[:, None, None]  # [P, T, G, 2]
+    distance = np.linalg.norm(off, axis=-1) / observed.scale[seen, None, None] * MILLIMETRES
+    cost = np.where(distance < ROBUST, distance**2, ROBUST * (2 * distance - ROBUST)).mean(0)  # Huber, [T, G]
+    triangle, point = np.unravel_index(cost.argmin(), cost.shape)
+    return Landmarks(triangles[triangle][None], weights[point][None])
 
 
 def landmark_arrays(levels: Sequence[MorphableModel], points: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of the landmark sets of a model file, from the 478 points on the opened mean face."""
     arrays = {}
     for level, model in enumerate(levels):
-        parts, surface = parts_of(model), opened(model)
-        for name, places in landmarks.landmark_sets(points).items():
-            vertices, weights = landmarks.snap_set(name, places, surface, model.triangles, parts)
-            arrays[f"level{level}_landmarks_{name}_vertices"] = vertices
-            arrays[f"level{level}_landmarks_{name}_weights"] = weights
+        sets = landmarks.landmark_sets(points, opened(model), model.triangles, parts_of(model))
+        arrays |= landmarks.landmark_arrays(level, sets)
     return arrays
 
 
-def bias(model: MorphableModel, observed: Observed) -> np.ndarray:
-    """Distances [478] in mm of the mean observed point from the model's own, on the mean face with its mouth open."""
-    points = model.landmarks["mediapipe478"]
-    own = (opened(model)[points.vertices] * points.weights[..., None]).sum(1)
-    return MILLIMETRES * np.linalg.norm(np.nanmean(observed.places, 0) - own, axis=-1)
+def offsets(points: Landmarks, observed: Observed) -> np.ndarray:
+    """Detected less projected points [P, 478, 2] in mm at the face; NaN where a landmark faces away or is not found, or
+    the face is turned farther than `WIDEST`."""
+    own = (observed.surface[:, points.vertices] * points.weights[..., None]).sum(2)
+    facing = (observed.facing[:, points.vertices] * points.weights).sum(2)
+    off = MILLIMETRES * (observed.points - own) / observed.scale[:, None, None]
+    counts = (facing > FACING) & (np.abs(observed.angles[:, 1]) < WIDEST)[:, None]
+    return np.where(counts[..., None], off, np.nan)
+
+
+def bias(points: Landmarks, observed: Observed) -> np.ndarray:
+    """Lengths [478] in mm of the mean offset of each landmark in the picture plane, see `offsets`; NaN without any."""
+    off = offsets(points, observed)
+    counts = np.isfinite(off).sum(0)
+    return np.linalg.norm(np.nansum(off, 0) / np.where(counts, counts, np.nan), axis=-1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -128,17 +195,20 @@ def _run(options: argparse.Namespace) -> int:
         files.refuse_existing(options.out)
     levels = morphable_model.load_levels(options.face)
     model = levels[1]
-    anatomy = head.load(model, options.head, shoulders=True)
-    with tqdm(total=2 * options.people, desc="landmarks", unit="person", disable=None) as bar:
-        seen = observe(model, anatomy, range(options.people), bar.update)
-        held_out = observe(model, anatomy, range(options.people, 2 * options.people), bar.update)
-    points, spread = embed(seen)
+    head = load_head(model, options.head)
+    held_out = options.people // 5
+    with tqdm(total=options.people + held_out, desc="landmarks", unit="person", disable=None) as bar:
+        seen = observe(model, head, range(options.people), bar.update)
+        others = observe(model, head, range(options.people, options.people + held_out), bar.update)
+    points = embed(model, seen)
     arrays = archive.read_arrays(options.face or morphable_model.OPEN_FACE)
     archive.write_arrays(options.out, {**arrays, **landmark_arrays(levels, points)}, options.overwrite)
-    before, after = (bias(each, held_out) for each in (model, morphable_model.load(options.out, 1)))
-    print(f"faces found in {np.isfinite(seen.places).any((1, 2)).sum()} of {len(seen.places)} pictures")
-    print(f"median distance of a point from its median {MILLIMETRES * np.median(spread):.2f} mm")
-    print(f"bias on {options.people} other people: {before.mean():.2f} mm before, {after.mean():.2f} mm after")
+    before, after = (
+        bias(each.landmarks["mediapipe478"], others) for each in (model, morphable_model.load(options.out, 1))
+    )
+    found = np.isfinite(seen.points).all((1, 2))
+    print(f"faces found in {found.sum()} of {len(found)} pictures")
+    print(f"mean offset on {held_out} other people: {np.nanmean(before):.2f} mm before, {np.nanmean(after):.2f} after")
     return 0
 
 

@@ -13,10 +13,12 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import KDTree
 
 from tf_deep3d.detection.detector import detect
-from tf_deep3d.detection.networks import IBUG68, LEFT_LIDS, MESH_POINTS, MOUTH_CORNERS, NOSE_TIP, RIGHT_LIDS
+from tf_deep3d.detection.networks import IBUG68
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import geometry, lighting
-from tf_deep3d.face.morphable_model import LANDMARK_SETS
+from tf_deep3d.face.landmarks import DENSE_COUNT, IRISES
+from tf_deep3d.face.morphable_model import Landmarks
+from tf_deep3d.porting.landmarks import ALIGNED_BY, alignment_points
 from tf_deep3d.porting.open_face.surface import EYE, FACE
 from tf_deep3d.rendering import renderer
 
@@ -87,12 +89,13 @@ def observe(
     """
     found = detect(image)
     if not found:
-        return np.full((478, 3), np.nan), np.full((478, 3), np.nan)
+        return np.full((DENSE_COUNT, 3), np.nan), np.full((DENSE_COUNT, 3), np.nan)
     seen, weights, _ = visible(face, triangles, angles, len(image))
     points = found[0].landmarks478[:, :2]
     column, row = np.clip(np.floor(points.T).astype(int), 0, len(image) - 1)
-    places = np.full((478, 3), np.nan)
-    iris = np.arange(478) >= MESH_POINTS
+    places = np.full((DENSE_COUNT, 3), np.nan)
+    iris = np.zeros(DENSE_COUNT, bool)
+    iris[IRISES] = True
     for part, own in ((FACE, ~iris), (EYE, iris)):
         wanted = (seen >= 0) & (parts[np.maximum(seen, 0)] == part)
         nearest: Any = distance_transform_edt(~wanted, return_indices=True)
@@ -101,14 +104,6 @@ def observe(
         place = (mean[triangles[seen[at]]] * weights[at][..., None]).sum(-2)
         places[own] = np.where(distance[row, column][:, None] <= REACH, place, np.nan)[own]
     return places, found[0].landmarks478
-
-
-def on_eyeball(name: str) -> np.ndarray:
-    """Which points of a landmark set lie on the eyeballs: bool [L]."""
-    on = np.zeros(LANDMARK_SETS[name], bool)
-    eyes: dict[str, slice] = {"alignment5": slice(0, 2), "mediapipe478": slice(MESH_POINTS, None), "ibug68": slice(0)}
-    on[eyes[name]] = True
-    return on
 
 
 def robust_mean(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,22 +148,38 @@ def snap(
     return triangles[near[index, best]].astype(np.int32), weights[index, best].astype(np.float32)
 
 
-def snap_set(
-    name: str, points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, parts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """`snap` of a landmark set [L, 3]: irises to the eyeballs, all else to the skin.
+def landmark_sets(
+    points478: np.ndarray, vertices: np.ndarray, triangles: np.ndarray, parts: np.ndarray
+) -> dict[str, Landmarks]:
+    """The model's landmark sets from the 478 points: irises snapped to the eyeballs, all else to the skin.
 
     Args:
-      name: of the set.
-      points: [L, 3] dm.
+      points478: [478, 3] dm.
       vertices: [V, 3] dm.
       triangles: [T, 3].
       parts: [T], see `surface`.
+
+    Returns:
+      Name -> `Landmarks`, the names of `LANDMARK_SETS`.
     """
-    on_eye = on_eyeball(name)
-    found, weights = snap(points, vertices, triangles[parts == FACE])
-    found[on_eye], weights[on_eye] = snap(points[on_eye], vertices, triangles[parts == EYE])
-    return found, weights
+    found, weights = snap(points478, vertices, triangles[parts == FACE])
+    found[IRISES], weights[IRISES] = snap(points478[IRISES], vertices, triangles[parts == EYE])
+    ibug = Landmarks(found[IBUG68], weights[IBUG68])
+    seven = Landmarks(ibug.vertices[ALIGNED_BY], ibug.weights[ALIGNED_BY])
+    return {
+        "ibug68": ibug,
+        "alignment5": alignment_points(seven, vertices),
+        "mediapipe478": Landmarks(found, weights),
+    }
+
+
+def landmark_arrays(level: int, sets: dict[str, Landmarks]) -> dict[str, np.ndarray]:
+    """The arrays of a model file that hold the landmark sets of one level of detail."""
+    return {
+        f"level{level}_landmarks_{name}_{part}": getattr(points, part)
+        for name, points in sets.items()
+        for part in ("vertices", "weights")
+    }
 
 
 def closest_weights(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -196,13 +207,3 @@ def closest_weights(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm((options[..., None] * corners[..., None, :, :]).sum(-2) - points[..., None, :], axis=-1)
     distance[..., 0] = np.where((inside < 0).any(-1), np.inf, distance[..., 0])
     return np.take_along_axis(options, distance.argmin(-1)[..., None, None], -2)[..., 0, :]
-
-
-def landmark_sets(points478: np.ndarray) -> dict[str, np.ndarray]:
-    """The model's landmark sets from the 478 points: name -> [L, 3]."""
-    eyes = np.stack([points478[lids].mean(0) for lids in (RIGHT_LIDS, LEFT_LIDS)])
-    return {
-        "ibug68": points478[IBUG68],
-        "alignment5": np.concatenate([eyes, points478[[NOSE_TIP, *MOUTH_CORNERS]]]),
-        "mediapipe478": points478,
-    }

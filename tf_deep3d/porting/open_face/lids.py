@@ -103,6 +103,12 @@ def _harmonic(known: np.ndarray, free: np.ndarray, quads: np.ndarray) -> np.ndar
     return result
 
 
+def closing(face: Surface, mean: np.ndarray, blink: np.ndarray, side: int) -> np.ndarray:
+    """What closes the eye of the mean face, added to a blink: displacement [C, 3] dm of its control points."""
+    own = lids(face, mean, side)
+    return -own.follow @ own.gaps(mean, blink)
+
+
 def closings(face: Surface, arrays: dict[str, Array]) -> dict[str, Array]:
     """What a person's blinks lack, as arrays of the head's file; see `face.head.load`.
 

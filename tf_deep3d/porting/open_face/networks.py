@@ -1,9 +1,13 @@
-"""Moves networks that were trained with the sculpted identities to people's: `python -m
-tf_deep3d.porting.open_face.networks RNET OUT [--cnet CNET CNET_OUT]`.
+"""Moves networks of an older open face model to the shipped one: `python -m tf_deep3d.porting.open_face.networks RNET
+OUT [--cnet CNET CNET_OUT] [--face OLD_FACE]`.
 
-R-Net keeps what it sees in a photo, and says it of people: the identity that stood at a place among the sculpted ones
-becomes the one at the same place among people (`population.Axes`), so that a photo that tells it nothing shows the mean
-of people. That is one matrix on its last layer; the shapes change, and training goes on from there.
+With `--face`, the model that R-Net was trained with, both models span about the same faces with other modes: each of
+its faces becomes the nearest one of the shipped model, one affine map on the last layer of each group.
+
+Without, R-Net was trained with the sculpted identities. It keeps what it sees in a photo, and says it of people: the
+identity that stood at a place among the sculpted ones becomes the one at the same place among people
+(`population.Axes`), so that a photo that tells it nothing shows the mean of people. That is one matrix on its last
+layer; the shapes change, and training goes on from there.
 
 C-Net's confidences belong to single coefficients. One of the new coefficients mixes the old ones; its confidence mixes
 theirs, before the last nonlinearity, in the shares that they have in its variance. That is no exact translation.
@@ -18,6 +22,8 @@ import keras
 import numpy as np
 
 from tf_deep3d import command_line
+from tf_deep3d.face import morphable_model
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import files
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
@@ -39,19 +45,52 @@ def move_rnet(rnet: rnets.RNet, axes: Axes, face_model: str) -> rnets.RNet:
     return moved
 
 
-def move_cnet(cnet: cnets.CNet, axes: Axes, rnet: rnets.RNet) -> cnets.CNet:
-    """A copy of `cnet` for the moved `rnet`; one with a single confidence for each photo only changes its R-Net."""
-    moved = cnets.CNet.from_config({**cnet.get_config(), "rnet": rnet.signature()})
-    moved.set_weights(cnet.get_weights())
-    if cnet.confidences > 1:
-        _mix(moved.network.get_layer("confidence"), axes.turn**2)
+def move_between(rnet: rnets.RNet, old: MorphableModel, new: MorphableModel, face_model: str) -> rnets.RNet:
+    """A copy of `rnet` that says of a photo the faces of `new`, with the fingerprint `face_model`, nearest to its own.
+
+    Args:
+      rnet: R-Net of `old`.
+      old, new: models of one surface, at one level of detail.
+      face_model: see above.
+
+    Raises:
+      WeightsError: if the models have other vertices or other numbers of modes.
+    """
+    if rnet.layout != old.layout(rnet.layout.lighting) or rnet.layout != new.layout(rnet.layout.lighting):
+        raise WeightsError(f"both models must have {rnet.layout}. Received: {old.layout()} and {new.layout()}")
+    if len(old.mean_shape) != len(new.mean_shape):
+        received = f"{len(old.mean_shape)} and {len(new.mean_shape)}"
+        raise WeightsError(f"both models must have the same vertices. Received: {received}")
+    moved = rnets.RNet.from_config({**rnet.get_config(), "face_model": face_model})
+    moved.set_weights(rnet.get_weights())
+    nothing = np.zeros_like(old.mean_shape)
+    groups = {
+        "identity": (old.mean_shape - new.mean_shape, old.identity_basis, new.identity_basis),
+        "expression": (nothing, old.expression_basis, new.expression_basis),
+        "albedo": (old.mean_albedo - new.mean_albedo, old.albedo_basis, new.albedo_basis),
+    }
+    for name, (offset, before, after) in groups.items():
+        flat = after.reshape(len(after), -1).astype(np.float64)
+        wanted = np.concatenate([offset[None], before]).reshape(len(before) + 1, -1)
+        solved = np.linalg.solve(flat @ flat.T, flat @ wanted.T)
+        _mix(moved.network.get_layer(name), solved[:, 1:], solved[:, 0])
     return moved
 
 
-def _mix(layer: keras.layers.Layer, matrix: np.ndarray) -> None:
-    """Makes a dense `layer` with outputs y [K] give `matrix` [K, K] y."""
+def move_cnet(cnet: cnets.CNet, turn: np.ndarray, rnet: rnets.RNet) -> cnets.CNet:
+    """A copy of `cnet` for the moved `rnet`, whose identities are `turn` [K, K] times the old ones, but for a constant;
+    one with a single confidence for each photo only changes its R-Net."""
+    moved = cnets.CNet.from_config({**cnet.get_config(), "rnet": rnet.signature()})
+    moved.set_weights(cnet.get_weights())
+    if cnet.confidences > 1:
+        _mix(moved.network.get_layer("confidence"), turn**2)
+    return moved
+
+
+def _mix(layer: keras.layers.Layer, matrix: np.ndarray, offset: np.ndarray | float = 0.0) -> None:
+    """Makes a dense `layer` with outputs y [K] give `matrix` [K, K] y + `offset` [K]."""
     kernel, bias = layer.get_weights()
-    layer.set_weights([kernel @ matrix.T, matrix @ bias])
+    layer.set_weights([kernel @ matrix.T, matrix @ bias + offset])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("rnet", type=Path, help=".keras file of R-Net, or the folder of a training")
     parser.add_argument("out", type=Path, help=".keras file to write")
     parser.add_argument("--cnet", nargs=2, type=Path, metavar=("CNET", "CNET_OUT"), help="likewise of its C-Net")
+    parser.add_argument("--face", type=Path, metavar="OLD_FACE", help="face model that R-Net was trained with")
     parser.add_argument("--half", action="store_true", help="store half precision")
     parser.add_argument("--overwrite", action="store_true", help="replace what exists")
     return command_line.run(_run, parser.parse_args(arguments))
@@ -68,13 +108,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if not options.overwrite:
         files.refuse_existing(options.out, *(options.cnet or ())[1:])
-    old = rnets.load_rnet(options.rnet, rnets.SCULPTED)
+    old = rnets.load_rnet(options.rnet, rnets.fingerprint(options.face) if options.face else rnets.SCULPTED)
     judge = cnets.load_cnet(options.cnet[0], old) if options.cnet else None
-    axes = principal_axes(read_population())
-    rnet = move_rnet(old, axes, rnets.fingerprint())
+    if options.face:
+        models = (morphable_model.load(path, level=0) for path in (options.face, None))
+        rnet = move_between(old, *models, rnets.fingerprint())
+    else:
+        axes = principal_axes(read_population())
+        rnet = move_rnet(old, axes, rnets.fingerprint())
     rnets.save_rnet(rnet, options.out, options.overwrite, options.half)
     if judge is not None:
-        cnets.save_cnet(move_cnet(judge, axes, rnet), options.cnet[1], options.overwrite, options.half)
+        turn = np.eye(old.layout.identity) if options.face else axes.turn
+        cnets.save_cnet(move_cnet(judge, turn, rnet), options.cnet[1], options.overwrite, options.half)
     return 0
 
 

@@ -112,10 +112,13 @@ def read_population(path: str | Path = SHIPPED) -> Population:
         found = Population(*(arrays[name] for name in Population._fields))
     except (KeyError, TypeError, ValueError) as error:
         raise PopulationError(f"{path} must hold a population. Received: {error}") from error
-    count = len(found.symmetric)
+    count = found.symmetric.size
     shapes = [values.shape for values in found]
     if schema != SCHEMA or shapes != [(count,), (count, count), (count,), (count,)]:
         raise PopulationError(f"{path} is no population of schema {SCHEMA}. Received: schema {schema}, {shapes}")
+    kinds = "".join(values.dtype.kind for values in found)
+    if kinds != "fffb":
+        raise PopulationError(f"{path} must hold three arrays of floats and one of bools. Received: {kinds}")
     if not np.allclose(found.covariance, found.covariance.T):
         raise PopulationError(f"{path}: the covariance must be symmetric. Received: one that is not")
     least = np.linalg.eigvalsh(found.covariance)[0]

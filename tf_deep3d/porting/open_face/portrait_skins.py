@@ -14,10 +14,10 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from tf_deep3d import face as faces
-from tf_deep3d.data.rendered_people import LUMINANCE
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import metrics, painting
 from tf_deep3d.face.head import Head
+from tf_deep3d.face.lighting import LUMINANCE
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.mesh.mesh import to_uint8
 from tf_deep3d.reconstruction.reconstructor import FaceReconstructor

@@ -19,7 +19,7 @@ from tf_deep3d.io.files import writing_folder
 from tf_deep3d.mesh import face_files, head_files
 from tf_deep3d.mesh.mesh import Mesh
 from tf_deep3d.reconstructed import NUMBERS, write_picture
-from tf_deep3d.reconstruction import appearance
+from tf_deep3d.reconstruction import appearance, view
 from tf_deep3d.reconstruction.album import pictures as album_pictures
 from tf_deep3d.reconstruction.album.album import SHARED, Album, Progress, spread
 from tf_deep3d.reconstruction.album.sightings import Sighting, portrait_again
@@ -30,7 +30,7 @@ from tf_deep3d.texture.views import View
 OVERLAYS = "overlays"  # folder with a picture of each photo
 FILES = (
     *("face.obj", "face.mtl", "texture.png", "face.glb", "face.ply"),
-    *("confidence.png", "coefficients.json", OVERLAYS),
+    *("confidence.png", "coefficients.json", OVERLAYS, view.VIEW),
 )
 TEXTURED = 16  # photos at most that make up the texture
 OVERLAY_LEVEL = 1  # level of detail of the overlays
@@ -59,6 +59,16 @@ class AlbumOutcome:
         """(Name, reason) of the photos that do not count."""
         strangers = [(stranger.sighting.file, str(stranger)) for stranger in self.album.strangers]
         return [*strangers, *((failure.file, failure.reason) for failure in self.album.failures)]
+
+    def facts(self) -> dict[str, str]:
+        """What the page says in numbers, name -> text."""
+        return {
+            "photos": str(len(self.album.sightings)),
+            "left out": ", ".join(name for name, _ in self.left_out()),
+            "weighed": f"{self.album.strategy}: {aggregation.STRATEGIES[self.album.strategy]}",
+            "landmarks": f"{100 * self.landmark_errors.mean():.1f} % of the eye distance from those detected",
+            "texture": f"{100 * self.seen:.0f} % of it seen",
+        }
 
     def summary(self) -> str:
         """One line, and one more where there is something to know."""
@@ -150,10 +160,15 @@ def write_album(
         portraits = album_pictures.turned_views(model, coefficients.identity[0], skin.image)
         picture = album_pictures.confidence_picture(folder.name, _lines(album), portraits, _rows(album))
         write_picture(temporary / "confidence.png", picture)
+        errors = np.array([record["landmark_error"] for record in records])
+        seen = float(skin.weight.reshape(-1)[models.atlas.texels].mean())
+        outcome = AlbumOutcome(folder, album, errors, seen)
+        if models.shown is not None:
+            file = view.still(models.shown, coefficients, skin.image, folder.name, models.head)
+            text = view.page(file, folder.name, models.shown, outcome.facts(), picture)
+            (temporary / view.VIEW).write_text(text, encoding="utf-8")
         face_files.write_json(temporary / NUMBERS, _record(fused, records))
-    errors = np.array([record["landmark_error"] for record in records])
-    texels = skin.weight.reshape(-1)[models.atlas.texels]
-    return AlbumOutcome(folder, album, errors, float(texels.mean()))
+    return outcome
 
 
 def importance(album: Album) -> np.ndarray:
@@ -193,8 +208,8 @@ def _photo_by_photo(
             }
         )
         if index in textured:
-            view = appearance.photograph(portrait, models.atlas, found)
-            yield merging.reflectance(view, found.face, mine.illumination[0], models.atlas), float(value[index])
+            seen = appearance.photograph(portrait, models.atlas, found)
+            yield merging.reflectance(seen, found.face, mine.illumination[0], models.atlas), float(value[index])
         if on_progress:
             on_progress("writing", index + 1, len(album.sightings))
 

@@ -25,6 +25,7 @@ from tf_deep3d.io.files import refuse_existing
 from tf_deep3d.mesh import gltf
 from tf_deep3d.mesh.animation import Animation, animate
 from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh, to_uint8
+from tf_deep3d.reconstruction import view
 from tf_deep3d.reconstruction.appearance import versions
 from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import curves, video
@@ -33,7 +34,7 @@ from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
 from tf_deep3d.texture.views import extract_view
 
-FILES = ("face.glb", "overlay.mp4", "coefficients.json", "texture.png")
+FILES = ("face.glb", "overlay.mp4", "coefficients.json", "texture.png", view.VIEW)
 SIDEWAYS = np.radians(12)  # yaw from which a key frame shows the texture something that the frontal one does not
 EXPRESSIVE = 0.02  # radians off the frontal pose that one standard deviation of expression counts as, likewise
 OVERLAY_LEVEL = 1  # level of detail of the overlay
@@ -64,6 +65,16 @@ class ClipOutcome:
     landmark_error: float
     jitter: tuple[float, float]
     blendshape_residual: float | None
+
+    def facts(self) -> dict[str, str]:
+        """What the page says in numbers, name -> text."""
+        rest = self.blendshape_residual
+        return {
+            "frames": f"{self.frames}, {self.filled} filled in, {self.frames - self.seen - self.filled} without a face",
+            "landmarks": f"{100 * self.landmark_error:.1f} % of the eye distance from those detected",
+            "jitter": f"{self.jitter[0]:.2f} px found, {self.jitter[1]:.2f} px smoothed",
+            "blendshapes": "" if rest is None else f"{100 * rest:.2f} mm of the expression left",
+        }
 
 
 class Scene(NamedTuple):
@@ -119,8 +130,9 @@ def reconstruct_clip(
     """
     path, out = Path(path), Path(out)
     progress = on_progress or (lambda stage, done, total: None)
+    names = [name for name in FILES if models.shown is not None or name != view.VIEW]
     if not overwrite:
-        refuse_existing(*(out / name for name in FILES))
+        refuse_existing(*(out / name for name in names))
     track = clips.follow_clip(path, settings, models.levels[-1], progress)
     camera, transform = clips.clip_camera(track)
     looks = clips.appearance(track, options, models, progress)
@@ -132,15 +144,22 @@ def reconstruct_clip(
         temporary = Path(folder)
         image = _texture(scene, models)
         Image.fromarray(to_uint8(image)).save(temporary / "texture.png", compress_level=PNG_LEVEL)
-        _write_glb(temporary / "face.glb", scene, image, models.written)
-        _write_overlay(temporary / "overlay.mp4", path, scene, settings, models, progress)
+        gltf.write_glb(temporary / "face.glb", _animated(scene, image, models.written))
+        still = _write_overlay(temporary / "overlay.mp4", path, scene, settings, models, progress)
         outcome, record = _summary(path, out, scene, known, models, options.method, settings)
+        if models.shown is not None:
+            coarse = scene._replace(targets=shown_targets(models._replace(written=models.shown), moves)[0])
+            file = _animated(coarse, image, models.shown, "jpeg")
+            text = view.page(file, path.stem, models.shown, outcome.facts(), still)
+            (temporary / view.VIEW).write_text(text, encoding="utf-8")
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         (temporary / "coefficients.json").write_text(text + "\n", encoding="utf-8")
         if not overwrite:
-            refuse_existing(*(out / name for name in FILES))
-        for name in FILES:
+            refuse_existing(*(out / name for name in names))
+        for name in names:
             os.replace(temporary / name, out / name)
+        if models.shown is None:
+            (out / view.VIEW).unlink(missing_ok=True)  # of an earlier run, whose files these replace
     return outcome
 
 
@@ -188,13 +207,17 @@ def shown_targets(models: Models, moves: motion.Motion) -> tuple[Targets, np.nda
     return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None
 
 
-def _write_glb(path: Path, scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel) -> None:
+def _animated(
+    scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel, image_format: str = "png"
+) -> gltf.Gltf:
+    """The animated glTF of a `Scene` with the texture `image` [S, S, 3], on the level of detail of its targets."""
     neutral = faces.neutral_shape(model, scene.appearance.identity[None])
     normals = vertex_normals(neutral, model.triangles, model.vertex_corners)[0]
     mesh = Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
     targets = scene.targets
     shown = scene.stretches >= 0
-    document = gltf.build(mesh, {name: moved for name, (moved, _) in targets.items()}, licence=model.licence)
+    moving = {name: moved for name, (moved, _) in targets.items()}
+    document = gltf.build(mesh, moving, licence=model.licence, image_format=image_format)
     animation = Animation(
         times=scene.track.times[shown],
         weights={name: weights[shown] for name, (_, weights) in targets.items()},
@@ -202,24 +225,31 @@ def _write_glb(path: Path, scene: Scene, image: np.ndarray, model: morphable_mod
         translation=scene.motion.translation[shown],
     )
     animate(document, animation, scene.camera)
-    gltf.write_glb(path, document)
+    return document
 
 
 def _write_overlay(
     path: Path, clip: Path, scene: Scene, settings: clips.ClipSettings, models: Models, progress: clips.Progress
-) -> None:
+) -> np.ndarray:
+    """Writes the overlay video; returns its most frontal frame [H, W, 3] uint8."""
     times = scene.track.times
     rate = 1 / np.median(np.diff(times)) if len(times) > 1 else video.FRAME_RATE
     model = morphable_model.pick_level(models.levels, OVERLAY_LEVEL)
     frames = video.read_frames(clip, len(times), settings.frame_rate)
+    turned = np.linalg.norm(scene.motion.angles[:, :2], axis=1)
+    frontal = int(np.where(scene.stretches >= 0, turned, np.inf).argmin())
+    still = np.zeros((0, 0, 3), np.uint8)
     with video.writing_video(path, *scene.track.size, rate) as write:
         for index, frame in enumerate(frames):
             if scene.stretches[index] >= 0:
                 face = faces.reconstruct(model, _coefficients(scene, index), scene.camera)
                 drawn = pictures.overlay_photo(frame.image, face, model.triangles, scene.transform)
                 frame = frame._replace(image=drawn)
+            if index == frontal:
+                still = frame.image
             write(frame)
             progress("overlay", index + 1, len(times))
+    return still
 
 
 def _summary(

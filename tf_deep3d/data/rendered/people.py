@@ -12,17 +12,18 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from tf_deep3d import face as faces
+from tf_deep3d.data.rendered import light as lights
+from tf_deep3d.data.rendered.light import Light
 from tf_deep3d.detection import alignment
 from tf_deep3d.face import camera as cameras
-from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face import head as heads
+from tf_deep3d.face import lighting
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 
 POINT_NOISE = 1.3  # px, standard deviation of the five points that the alignment goes by
 HAIRLINE = 0.45  # dm, within which hair rises to its full thickness
-LUMINANCE = np.array([0.299, 0.587, 0.114])
-BRIGHTEST = 1.3  # red of skin over its luminance
+ALIKE = 25  # complexions on either side, in the order of their tones, that one is mixed with
 _STEPS, _TOLERANCE = 20, 1e-4  # of the alignment, px
 
 
@@ -34,12 +35,20 @@ class Head(NamedTuple):
       volume: [V] in [0, 1], share of its thickness that hair has, 0 at the hairline.
       units: name of an ARKit unit -> expression coefficients [Ke] that come nearest to it.
       five: (mean [5, 3], identity [Ki, 5, 3], expression [Ke, 5, 3]) of the alignment's five points, dm.
+      complexions: [n, Kt], albedo coefficients of random people, from dark to light.
+      tone: (mean, [Kt]), luminance of the skin by albedo coefficients.
+      from_lips: [V] dm, distance from the lips of the mean head.
+      teeth: [V] bool.
     """
 
     anatomy: heads.Head
     volume: np.ndarray
     units: dict[str, np.ndarray]
     five: tuple[np.ndarray, np.ndarray, np.ndarray]
+    complexions: np.ndarray
+    tone: tuple[float, np.ndarray]
+    from_lips: np.ndarray
+    teeth: np.ndarray
 
     @property
     def whole(self) -> MorphableModel:
@@ -65,7 +74,20 @@ def load_head(model: MorphableModel, path: str | Path | None = None) -> Head:
     place, scalp = anatomy.whole.mean_shape, anatomy.scalp
     share = np.clip(KDTree(place[scalp < 0.1]).query(place)[0] / HAIRLINE, 0, 1)
     volume = scalp * (share * share * (3 - 2 * share)).astype(np.float32)
-    return Head(anatomy, volume, units, (five[0][0], *five[1:]))
+    skin = model.regions["skin"]
+    mean = float(model.mean_albedo[skin].mean(0) @ lighting.LUMINANCE)
+    tone = mean, model.albedo_basis[:, skin].mean(1) @ lighting.LUMINANCE
+    complexions = anatomy.complexions[np.argsort(anatomy.complexions @ tone[1])]
+    from_lips = KDTree(place[anatomy.whole.regions["lips"]]).query(place)[0]
+    teeth = np.zeros(len(place), bool)
+    teeth[anatomy.whole.triangles[anatomy.parts["upper teeth"] | anatomy.parts["lower teeth"]]] = True
+    return Head(anatomy, volume, units, (five[0][0], *five[1:]), complexions, tone, from_lips, teeth)
+
+
+def skin_tone(head: Head, albedo: np.ndarray) -> float:
+    """Mean luminance of the skin of albedo coefficients [Kt], encoded for display, at least 0.03."""
+    mean, axis = head.tone
+    return max(mean + float(albedo @ axis), 0.03)
 
 
 def sample(
@@ -100,23 +122,34 @@ def sample_one(
     point_noise: float = POINT_NOISE,
     person: Coefficients | None = None,
 ) -> Coefficients:
+    """The `Coefficients` of `draw`, alone."""
+    return draw(model, head, rng, point_noise, person)[0]
+
+
+def draw(
+    model: MorphableModel,
+    head: Head,
+    rng: np.random.Generator,
+    point_noise: float = POINT_NOISE,
+    person: Coefficients | None = None,
+) -> tuple[Coefficients, Light]:
     """One face as `Coefficients` without the batch dimension, see `sample`; of the identity and the albedo of `person`,
-    if they are given."""
+    if they are given; and the `Light` that its illumination comes nearest to."""
     identity = np.clip(rng.normal(size=len(model.identity_basis)), -3, 3)
     expression = sample_expression(head.units, rng)
-    first, second = head.anatomy.complexions[rng.integers(0, len(head.anatomy.complexions), 2)]
+    last = len(head.complexions) - 1
+    place = rng.integers(0, last + 1)
+    first, second = head.complexions[[place, np.clip(place + rng.integers(-ALIKE, ALIKE + 1), 0, last)]]
     share = rng.uniform(0, 0.4)
     albedo = (1 - share) * first + share * second + 0.1 * rng.normal(size=len(first))
     if person is not None:
         identity, albedo = person.identity, person.albedo
     angles = sample_angles(rng)
-    tone = float(model.mean_albedo[model.regions["skin"]].mean(0) @ LUMINANCE)
-    skin = model.albedo_basis[:, model.regions["skin"]].mean(1) @ LUMINANCE
-    illumination = sample_light(rng, max(tone + float(albedo @ skin), 0.03))
+    light = lights.sample(rng, skin_tone(head, albedo))
     noise = point_noise * rng.normal(size=(5, 2))
     angles, translation = align(head.five, identity, expression, angles, noise)
-    groups = (identity, expression, albedo, angles, illumination, translation)
-    return Coefficients(*(np.asarray(group, np.float32) for group in groups))
+    groups = (identity, expression, albedo, angles, lights.harmonics(light), translation)
+    return Coefficients(*(np.asarray(group, np.float32) for group in groups)), light
 
 
 def sample_angles(rng: np.random.Generator) -> np.ndarray:
@@ -168,50 +201,6 @@ def sample_expression(units: dict[str, np.ndarray], rng: np.random.Generator) ->
             put(stem, value)
     weights["mouthClose"] = weights["jawOpen"] * rng.uniform(0, 1) * (rng.uniform() < 0.12)
     return np.asarray(sum(weights[name] * units[name] for name in units))
-
-
-def sample_light(rng: np.random.Generator, skin: float) -> np.ndarray:
-    """Illumination [3, 9]: ambient light, brighter from above, one or two lamps, mostly in front and above.
-
-    Args:
-      rng: random generator.
-      skin: mean luminance of the face's albedo, by which a camera's exposure goes in part.
-    """
-    normals = _sphere(512)
-    sky = geometry.normalize(np.array([rng.normal(0, 0.3), 1.0, rng.normal(0.3, 0.4)]))
-    ambient = rng.uniform(0.25, 1) * (1 + rng.uniform(0, 0.5) * normals @ sky)
-    total = ambient[:, None] * _tint(rng, 0.06)
-    hard = rng.uniform() < 0.22
-    for lamp in range(rng.integers(1, 3)):
-        azimuth = rng.uniform(50, 110) * rng.choice([-1, 1]) if hard and not lamp else rng.normal(0, 35)
-        height = np.clip(rng.normal(30, 20), -25, 80)
-        a, h = np.radians([azimuth, height])
-        direction = np.array([np.sin(a) * np.cos(h), np.sin(h), np.cos(a) * np.cos(h)])
-        strength = rng.uniform(0.2, 0.9) if lamp == 0 else rng.uniform(0.05, 0.5)
-        strength *= 1.4 if hard and not lamp else 1
-        total = total + strength * np.maximum(normals @ direction, 0)[:, None] * _tint(rng, 0.1)
-    front = total[normals[:, 2] > 0.5].mean()
-    wanted = rng.uniform(0.28, 0.62) * np.clip(skin / 0.45, 0.2, 2) ** 0.6  # luminance of the face
-    gain = wanted / (front * skin)
-    gain = min(gain, 0.98 / (BRIGHTEST * skin * max(np.quantile(total, 0.99), 1e-3)))  # little is overexposed
-    basis = lighting.sh_basis(normals)
-    coefficients = np.linalg.lstsq(basis, gain * total, rcond=None)[0].T
-    coefficients[:, 0] -= lighting.AMBIENT
-    return coefficients
-
-
-def _tint(rng: np.random.Generator, spread: float) -> np.ndarray:
-    """A nearly white colour [3]: warm or cold, and a little green or magenta."""
-    warm, green = rng.normal(0.02, 0.8 * spread), rng.normal(0, spread / 4)
-    return np.exp([warm, green, -warm])
-
-
-def _sphere(count: int) -> np.ndarray:
-    """[count, 3] unit vectors, evenly spread (Fibonacci)."""
-    index = np.arange(count) + 0.5
-    z, angle = 1 - 2 * index / count, np.pi * (1 + 5**0.5) * index
-    radius = np.sqrt(1 - z * z)
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], 1)
 
 
 def align(

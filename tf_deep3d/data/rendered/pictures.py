@@ -1,10 +1,11 @@
 """Pictures of random people with exact coefficients, as records (`records`).
 
-People (`rendered_people`) stand before random backgrounds, as a camera might see them. Hair and clothes are colours and
-bulges of the head beyond the face; the face itself is exactly what its coefficients say, but for eyeballs that turn
-rigidly. Open lips show teeth and tongue.
+People (`people`) stand before random backgrounds, as a camera might see them: in light that throws shadows and
+highlights (`light`), with hair, beards and clothes (`dress`), some behind glasses or hands (`occluders`). The face
+itself is exactly what its coefficients say, but for eyeballs that turn rigidly. Open lips show teeth and tongue.
 """
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,9 +20,12 @@ from tqdm import tqdm
 
 from tf_deep3d import face as faces
 from tf_deep3d.data import records, tfrecord
-from tf_deep3d.data.rendered_people import Head, generator, sample_one
+from tf_deep3d.data.rendered import light, occluders
+from tf_deep3d.data.rendered.dress import Dress, dress
+from tf_deep3d.data.rendered.light import Light, Surface
+from tf_deep3d.data.rendered.people import Head, draw, generator, sample_one
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import Face, lighting
+from tf_deep3d.face import Face, geometry, lighting
 from tf_deep3d.face import head as heads
 from tf_deep3d.face.camera import FOCAL, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
@@ -32,12 +36,12 @@ from tf_deep3d.rendering import pictures, renderer
 SIZE = records.RECORD_SIZE
 BATCH = 16  # pictures rendered at once
 SMOOTHING = 0.5  # px, least blur of a picture, in place of antialiasing
+COARSE, GREY = 0.3, 0.02  # shares of the photos with fewer pixels, and of black-and-white ones
 SHARD = 500  # records
 SHEET = (8, 160)  # columns of a contact sheet, px of its pictures
-HEAD_CENTER = (0.0, 0.3, -0.9)  # dm, hair grows away from it
-HAIR = np.array([[0.03, 0.025, 0.02], [0.08, 0.05, 0.03], [0.20, 0.12, 0.07], [0.45, 0.32, 0.17], [0.42, 0.41, 0.40],
-                 [0.35, 0.14, 0.06]])  # fmt: skip
-HAIR_SHARES = (0.32, 0.28, 0.18, 0.1, 0.08, 0.04)
+OPENED = dict.fromkeys(["jawOpen", "eyeBlinkLeft", "eyeBlinkRight"], 0.6) | dict.fromkeys(
+    ["mouthSmileLeft", "mouthSmileRight"], 0.4
+)  # ARKit's units of a face that shows what a neutral one hides
 PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 
 
@@ -94,35 +98,44 @@ def render_people(
       `Layout.join` with coloured light, `skin` 255 where only the skin region of the face is seen.
     """
     seed, whole, layout = settings.seed, head.whole, model.layout()
+    surface = head_surface(head)
     skin = renderer.triangles_within(whole.regions["skin"], whole.triangles)
     triangles, marked = ops.convert_to_tensor(whole.triangles), ops.convert_to_tensor(skin)
     for first in range(start, start + count, batch):
         numbers = range(first, min(first + batch, start + count))
         owners = [n - n % settings.photos_each for n in numbers]  # the number of the person's first picture
-        people = [_sample(model, head, seed, n, owner) for n, owner in zip(numbers, owners, strict=True)]
-        posed = [pose_head(head, one, generator(seed, owner, 1)) for one, owner in zip(people, owners, strict=True)]
+        people = [_draw(model, head, seed, n, owner) for n, owner in zip(numbers, owners, strict=True)]
+        dresses = [dress(head, generator(seed, owner, 1)) for owner in owners]
+        posed = [pose_head(head, one, worn, surface, lit) for (one, lit), worn in zip(people, dresses, strict=True)]
         batched = Face(*(np.concatenate(column) for column in zip(*posed, strict=True)))
         rendering = renderer.render(batched, triangles, camera(), marked)
-        layers = ops.concatenate([rendering.image, rendering.coverage, rendering.inner_face], -1)
-        layers = ops.convert_to_numpy(layers)
-        for n, owner, person, face, pixels in zip(numbers, owners, people, posed, layers, strict=True):
+        bare = rendering.image[..., 3:] * rendering.inner_face
+        layers = np.array(ops.concatenate([rendering.image[..., :3], rendering.coverage, bare], -1))
+        for n, (person, _), worn, face, pixels in zip(numbers, people, dresses, posed, layers, strict=True):
+            occluders.draw(pixels, _pose(head, person, worn, face), generator(seed, n, 3))
             image, mask = photograph(pixels, settings.backgrounds, generator(seed, n, 2))
             yield {
                 "image": image,
                 "skin": mask,
                 "landmarks": _projected(whole, "ibug68", face.vertices),
                 "dense": _projected(whole, "mediapipe478", face.vertices),
-                "person": f"rendered-{seed}-{owner}",
+                "person": f"rendered-{seed}-{n - n % settings.photos_each}",
                 "source": f"rendered-{seed}-{n}",
                 "transform": np.array([1, 0, 0, 0], np.float32),
                 "coefficients": layout.join(_batched(person))[0],
             }
 
 
-def _sample(model: MorphableModel, head: Head, seed: int, number: int, owner: int) -> Coefficients:
-    """Picture `number` of the person whose first picture is `owner`: `Coefficients` without the batch dimension."""
+def _draw(model: MorphableModel, head: Head, seed: int, number: int, owner: int) -> tuple[Coefficients, Light]:
+    """Picture `number` of the person whose first picture is `owner`, see `people.draw`."""
     person = None if number == owner else sample_one(model, head, generator(seed, owner))
-    return sample_one(model, head, generator(seed, number), person=person)
+    return draw(model, head, generator(seed, number), person=person)
+
+
+def _pose(head: Head, person: Coefficients, worn: Dress, face: Face) -> occluders.Pose:
+    points = faces.at_landmarks(head.whole.landmarks["ibug68"], face.vertices)[0]
+    skin = face.colors[0, head.whole.regions["skin"], :3].mean(0)
+    return occluders.Pose(points, geometry.rotation_matrix(person.angles[None])[0], camera(), skin, worn.hair)
 
 
 def camera() -> Camera:
@@ -130,52 +143,41 @@ def camera() -> Camera:
     return Camera(SIZE, SIZE, FOCAL, (SIZE / 2, SIZE / 2))
 
 
-def pose_head(head: Head, person: Coefficients, rng: np.random.Generator) -> Face:
-    """The posed and lit head [1, V, ...] of one person, with hair and clothes: `Face` in the record's camera.
+_surfaces: dict[bytes, Surface] = {}
+
+
+def head_surface(head: Head) -> Surface:
+    """How the mean head takes light, eyes and mouth open or closed; seen once for each head, in some seconds."""
+    whole = head.whole
+    key = hashlib.sha256(whole.mean_shape.tobytes()).digest()
+    if key not in _surfaces:
+        weights = np.zeros((2, len(whole.blendshapes)), np.float32)
+        for name, weight in OPENED.items():
+            weights[1, list(whole.blendshape_names).index(name)] = weight
+        nobody = np.zeros((2, len(whole.identity_basis)), np.float32)
+        _surfaces[key] = light.see(heads.with_units(head.anatomy, nobody, weights), whole.triangles)
+    return _surfaces[key]
+
+
+def pose_head(head: Head, person: Coefficients, worn: Dress, surface: Surface, lit: Light) -> Face:
+    """The posed and lit head [1, V, ...] of one person: `Face` in the record's camera. Its colours have a fourth
+    channel, the share of each place that nothing covers.
 
     Args:
       head: `Head`.
       person: `Coefficients` without the batch dimension.
-      rng: random generator of hair and clothes.
+      worn: `Dress`.
+      surface: `head_surface` of the head.
+      lit: `Light`.
     """
     person, rest = _batched(person), head.face
-    bulge, cover, paint = _dress(head, rng)
     shape = heads.unposed_shape(head.anatomy, person.identity, person.expression)
-    shape[:, rest:] += bulge
+    shape[:, rest:] += worn.bulge
     face = faces.reconstruct(head.whole, person, camera(), shape=shape)
-    albedo = face.albedo.copy()
-    albedo[:, rest:] += cover * (paint - albedo[:, rest:])
-    light = lighting.irradiance(face.normals, person.illumination)
-    return face._replace(albedo=albedo, colors=np.clip(albedo, 0, 1) * light)
-
-
-def _dress(head: Head, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hair, clothes and teeth of the rest of the head: offsets [R, 3] dm, opacity [R, 1], colours [R, 3]."""
-    face, anatomy = head.face, head.anatomy
-    place, scalp, clothes = head.whole.mean_shape[face:], anatomy.scalp[face:, None], anatomy.clothes[face:, None]
-    style = rng.choice(["bald", "short", "thick"], p=[0.2, 0.5, 0.3])
-    smooth, fine = _waves(place, 3, rng)[:, None], _waves(place, 25, rng)[:, None]
-    color = HAIR[rng.choice(len(HAIR), p=HAIR_SHARES)] * np.exp(rng.normal(0, 0.2))
-    thickness = {"bald": 0, "short": rng.uniform(0.02, 0.12), "thick": rng.uniform(0.12, 0.45)}[style]
-    density = {"bald": rng.uniform(0, 0.25), "short": rng.uniform(0.6, 1), "thick": 1}[style]
-    hair = np.clip(scalp * (1.2 + 0.3 * fine), 0, 1) * density
-    out = place - np.array(HEAD_CENTER, np.float32)
-    out /= np.linalg.norm(out, axis=1, keepdims=True)
-    bulge = thickness * head.volume[face:, None] * np.maximum(1 + 0.3 * smooth + 0.1 * fine, 0) * out
-    cloth = rng.uniform(0.02, 0.9) * rng.uniform(0.3, 1, 3) * (1 + 0.1 * fine)
-    paint = np.where(clothes > 0.5, cloth, color * np.exp(0.35 * fine + 0.2 * smooth))
-    cover = np.maximum(hair, clothes * (rng.uniform() < 0.85))
-    teeth = np.unique(head.whole.triangles[anatomy.parts["upper teeth"] | anatomy.parts["lower teeth"]]) - face
-    tone = rng.uniform(0.7, 1.1) * np.array([1.0, 1.0, rng.uniform(0.85, 1.05)])
-    paint[teeth], cover[teeth] = head.whole.mean_albedo[face:][teeth] * tone, 1
-    return bulge.astype(np.float32), cover.astype(np.float32), np.clip(paint, 0, 1).astype(np.float32)
-
-
-def _waves(place: np.ndarray, frequency: float, rng: np.random.Generator, count: int = 10) -> np.ndarray:
-    """A random function at `place` [V, 3] with variance 1 and about `frequency` radians a dm: [V]."""
-    directions = rng.normal(0, frequency, (3, count))
-    phases = rng.uniform(0, 2 * np.pi, count).astype(np.float32)
-    return np.cos(place @ directions.astype(np.float32) + phases).sum(1) * np.float32((2 / count) ** 0.5)
+    shown = face.albedo[0] + worn.cover * (worn.paint - face.albedo[0])
+    rotation = geometry.rotation_matrix(person.angles)[0]
+    colors = light.shade(lit, surface, shown, face.normals[0], rotation, worn.gloss, worn.sharpness)
+    return face._replace(colors=np.concatenate([np.clip(colors, 0, 1), 1 - worn.cover], 1)[None])
 
 
 def photograph(
@@ -198,6 +200,9 @@ def photograph(
     if rng.uniform() < 0.6:
         sigma = rng.uniform(SMOOTHING, 1.3) if rng.uniform() < 0.85 else rng.uniform(1.3, 2.2)
     image = gaussian_filter(image.astype(np.float32), (sigma, sigma, 0), truncate=2.5)
+    image = _develop(image, rng)
+    if rng.uniform() < COARSE:
+        image = _coarsen(image, rng.uniform(1.2, 4))
     strength = np.float32(rng.uniform(0, 0.025) if rng.uniform() < 0.8 else 0)
     grain = rng.standard_normal((size, size, 3), np.float32)
     image += strength * np.float32(0.7) * (grain + grain[..., :1])
@@ -209,6 +214,27 @@ def photograph(
     stream = io.BytesIO()
     Image.fromarray(image).save(stream, "JPEG", quality=int(rng.integers(40, 97)))
     return np.asarray(Image.open(stream).convert("RGB")), skin
+
+
+def _develop(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What a camera makes of light: a tone curve, saturation, corners that fall off."""
+    curve = np.exp(rng.normal(0, 0.1))
+    image = np.clip(image, 0, 1) ** np.float32(curve)
+    grey = image @ lighting.LUMINANCE.astype(np.float32)
+    image = grey[..., None] + np.float32(np.clip(rng.normal(1, 0.12), 0.5, 1.5)) * (image - grey[..., None])
+    across = np.linspace(-1, 1, len(image), dtype=np.float32) ** 2
+    image *= 1 - np.float32(rng.uniform(0, 0.25) ** 2) * (across[:, None] + across)[..., None]
+    if rng.uniform() < GREY:
+        image = np.repeat(grey[..., None], 3, 2)
+    return np.clip(image, 0, 1)
+
+
+def _coarsen(image: np.ndarray, factor: float) -> np.ndarray:
+    """A picture that had fewer pixels by `factor`, enlarged."""
+    size = len(image)
+    small = Image.fromarray(np.rint(255 * image).astype(np.uint8))
+    small = small.resize((round(size / factor),) * 2, Image.Resampling.BOX)
+    return np.asarray(small.resize((size, size), Image.Resampling.BICUBIC), np.float32) / 255
 
 
 def background(size: int, backgrounds: tuple[Path, ...], rng: np.random.Generator) -> np.ndarray:
