@@ -65,7 +65,7 @@ MEASURES = {
 }
 MORE = ("other_people", "recognized", "confidence", "confidence_change", "coverage")
 SIGNED = tuple(name for name in MEASURES if name.endswith("_signed"))
-ROOM = 3  # methods whose intervals fit into one table
+ROOM = 5  # methods whose intervals fit into one table
 YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees
 SCALE_END = 4.0  # mm, the end of the error maps' scale
 _SCALE = np.array([[0.16, 0.24, 0.58], [0.25, 0.65, 0.72], [0.80, 0.87, 0.45], [0.95, 0.62, 0.23], [0.72, 0.12, 0.15]])

@@ -22,7 +22,7 @@ from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.mesh.mesh import to_uint8
 from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
 
-REFINE = 60  # steps of the fit to a portrait
+REFINE = 20  # steps of the fit to a portrait
 FADE = 0.25  # dm inside the face's border over which the portrait's colours end
 DARKEST = 0.01  # albedo, for logarithms
 OWN = ("tongue", "upper teeth", "lower teeth", "eyes", "throat")  # parts that keep the model's colours
