@@ -55,7 +55,7 @@ def cases(batch, vertices):
     points68, points478, descriptor = draw(68, 2), draw(478, 2), draw(128)
     weights68, weights478, region = hybrid.landmark_weights(), np.ones(478, np.float32), np.arange(vertices) % 2 == 0
     network = recognition.build_recognition()
-    expression, albedo = draw(64), draw(80)
+    expression, albedo, normals = draw(64), draw(80), draw(vertices, 3)
 
     def prior(identity):
         return hybrid.prior(Coefficients(identity, expression, albedo, None, None, None))
@@ -70,6 +70,7 @@ def cases(batch, vertices):
         "prior": (prior, draw(80)),
         "albedo_flatness": (lambda x: hybrid.albedo_flatness(x, region), draw(vertices, 3)),
         "illumination_whiteness": (hybrid.illumination_whiteness, draw(3, 9)),
+        "exposure": (lambda x: hybrid.exposure(x, normals, region), draw(3, 9)),
     }
 
 

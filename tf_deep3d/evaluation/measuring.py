@@ -11,16 +11,17 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tf_deep3d.evaluation import metrics, open_benchmark, registration
+from tf_deep3d.evaluation import metrics, model_people, open_benchmark, registration
 from tf_deep3d.evaluation.mesh_files import ANCHORS
 from tf_deep3d.evaluation.report import error_colors
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.landmarks import COUNT
-from tf_deep3d.face.lighting import LUMINANCE
 from tf_deep3d.rendering import clay
 
-TONES = {"light": 0.58, "medium": 0.37, "dark": 0.0}  # luminance of albedo, sRGB, from which a skin is called so
+TONES = {  # of `model_people.SKIN_TONES` -> the column in which the albedo's error is told
+    "very light": "light", "light": "light", "intermediate": "medium", "tan": "medium", "brown": "dark", "dark": "dark",
+}  # fmt: skip
 ICP_POINTS = 4000  # of the truth that move the mesh; all of them are measured
 
 # A mesh for a picture: vertices [V, 3] mm in the face model's frame, triangles [T, 3], normals [V, 3].
@@ -136,18 +137,12 @@ def measure_view(view: open_benchmark.View, prediction: Prediction) -> Measureme
     if prediction.albedo is not None and not subject.lit:
         colors = prediction.albedo[far.nearest] - subject.colors[subject.region]
         error = mean(np.abs(colors[np.isfinite(far.plane)]))
-        numbers |= {"albedo": error, f"albedo_{tone_of(subject.colors[subject.region])}": error}
+        numbers |= {"albedo": error, f"albedo_{TONES[model_people.skin_tone(subject)]}": error}
     everywhere = np.full(len(subject.vertices), np.nan)
     everywhere[subject.region] = far.plane
     millimetres = subject.vertices * MILLIMETRES
     sides = (aligned, prediction.triangles, normals), (millimetres, subject.triangles, subject.normals)
     return Measurement(numbers, far.plane, partial(pictures, *sides, everywhere))
-
-
-def tone_of(skin: np.ndarray) -> str:
-    """Name in `TONES` of skin of albedo [P, 3] in [0, 1], by its median luminance."""
-    luminance = float(np.median(skin @ LUMINANCE))
-    return next(name for name, least in TONES.items() if luminance >= least)
 
 
 def pictures(prediction: Surface, truth: Surface, errors: np.ndarray) -> np.ndarray:

@@ -99,17 +99,21 @@ def _subject(head: Head, name: str, identity: np.ndarray, albedo: np.ndarray) ->
 
 
 def skin_tone(who: open_benchmark.Subject) -> str:
-    """Name in `SKIN_TONES` of a `Subject`'s skin."""
-    angle = typology_angle(who)
+    """Name in `SKIN_TONES` of a `Subject`'s skin, by its median albedo."""
+    return tone_of(np.median(who.colors[who.region], axis=0))
+
+
+def tone_of(srgb: np.ndarray) -> str:
+    """Name in `SKIN_TONES` of a skin's colour [3], sRGB in [0, 1]."""
+    angle = typology_angle(srgb)
     return next(name for name, least in SKIN_TONES.items() if angle >= least)
 
 
-def typology_angle(who: open_benchmark.Subject) -> float:
-    """Individual typology angle of a `Subject`'s skin in degrees: atan((L* - 50) / b*) of its median albedo, sRGB.
+def typology_angle(srgb: np.ndarray) -> float:
+    """Individual typology angle of a skin's colour [3] in degrees: atan((L* - 50) / b*), of sRGB in [0, 1].
 
     It lies in [-90, 90]; a bluish skin counts as grey.
     """
-    srgb = np.median(who.colors[who.region], axis=0)
     linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
     xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ linear
     _, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089])  # skin is brighter than where the cube root becomes a line

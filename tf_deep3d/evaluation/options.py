@@ -17,6 +17,7 @@ BENCHMARKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "robustness": ("errors against yaw, blur, JPEG quality, occluders, darkness and size", ("members",)),
     "fairness": ("errors by sex and skin tone of rendered people", ("members",)),
     "confidence": ("C-Net's confidence by yaw, blur, occluders, darkness", ("members", "photos_used")),
+    "tones": ("the albedo's skin beside that of evenly lit photos, by tone", ()),
     "consistency": ("one half of a person's photos against the other half, real photos", ("list", "held_out")),
     "micc": (
         "MICC Florence: videos of people with a scan; or its scans rendered",
@@ -40,6 +41,7 @@ DATA = {  # of the others: name for the help, and what it is; by default the fol
     "csv": ("FILE", "the list"),
     "scans": ("FOLDER", "NAME.obj or .ply, or folders with them; photos of NAME in NAME/photos"),
     "consistency": ("DATA", "folder of people"),
+    "tones": ("PHOTOS", "evenly lit photos"),
     "confidence": ("PHOTOS", "photos (default: rendered)"),
 }
 

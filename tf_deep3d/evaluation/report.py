@@ -52,6 +52,8 @@ MEASURES = {
     "albedo_light": ("albedo MAE, light skin", "of 255", 255.0, 1),
     "albedo_medium": ("albedo MAE, medium skin", "of 255", 255.0, 1),
     "albedo_dark": ("albedo MAE, dark skin", "of 255", 255.0, 1),
+    "lighter": ("albedo's skin lighter than the photo's", "of 255", 255.0, 1),
+    "skin": ("albedo's skin", "of 255", 255.0, 0),
     "recognition": ("identity, 1 - cosine", "FaceRes", 1.0, 3),
     "same_person": ("to the person's other half", "mm", 1.0, 2),
     "other_people": ("to other people", "mm", 1.0, 2),
@@ -63,8 +65,8 @@ MEASURES = {
     "coverage": ("covered", "%", 100.0, 1),
     "seconds": ("time a picture", "s", 1.0, 2),
 }
-MORE = ("other_people", "recognized", "confidence", "confidence_change", "coverage")
-SIGNED = tuple(name for name in MEASURES if name.endswith("_signed"))
+MORE = ("skin", "other_people", "recognized", "confidence", "confidence_change", "coverage")
+SIGNED = ("lighter", *(name for name in MEASURES if name.endswith("_signed")))
 ROOM = 5  # methods whose intervals fit into one table
 YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees
 SCALE_END = 4.0  # mm, the end of the error maps' scale

@@ -29,7 +29,7 @@ from tf_deep3d.models.recognition import describe
 from tf_deep3d.rendering import renderer
 
 # One photo is all there is, so landmarks and priors weigh more than in training.
-WEIGHTS = LossWeights(photometric=4.0, landmark=1.6e-2, prior=2e-3, prior_albedo=0.05)
+WEIGHTS = LossWeights(photometric=4.0, landmark=1.6e-2, prior=2e-3, prior_albedo=0.05, exposure=0.03)
 
 
 @dataclass(frozen=True)

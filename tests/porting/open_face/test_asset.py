@@ -7,6 +7,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from tf_deep3d.face import morphable_model
+from tf_deep3d.face.lighting import LUMINANCE
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import build, people
 from tf_deep3d.porting.open_face import geometry as quads_geometry
@@ -144,6 +145,15 @@ def test_precision_is_enough(arrays):
     """Rounding moves a vertex by less than 0.005 mm for one standard deviation of any mode."""
     for name in ("identity_basis", "expression_basis", "blendshapes"):
         assert np.spacing(np.abs(arrays[name])).astype(float).max() / 2 < 5.1e-5
+
+
+def test_the_first_albedo_mode_is_the_tone_of_skin_as_people_have_it(finest):
+    skin = finest.regions["skin"]
+    mean = finest.mean_albedo[skin].mean(0) @ LUMINANCE
+    modes = finest.albedo_basis[:, skin].mean(1) @ LUMINANCE
+    assert mean == pytest.approx(132 / 255, abs=0.02)  # CIELAB L* 55
+    assert modes[0] == pytest.approx(29 / 255, abs=0.012)
+    np.testing.assert_allclose(modes[1:], 0, atol=2e-4)
 
 
 def test_albedo_is_reflectance(finest):

@@ -6,7 +6,6 @@ import pytest
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import geometry
 from tf_deep3d.porting.open_face import (
-    albedo,
     benchmark_people,
     build,
     head,
@@ -281,21 +280,6 @@ def test_uncentred_modes_keep_the_neutral_face():
     mean, modes, _ = shape.symmetric_modes(samples, np.array([1, 0]), 1, center=False)
     np.testing.assert_array_equal(mean, 0)
     np.testing.assert_allclose(np.abs(modes[0]), [[1, 0, 0], [1, 0, 0]], atol=1e-12)
-
-
-def test_albedo_modes_reproduce_their_samples():
-    rng = np.random.default_rng(4)
-    basis = rng.normal(size=(3, 6, 3)) * 0.05
-    samples = (0.5 + np.tensordot(rng.normal(size=(200, 3)), basis, 1)).astype(np.float32)
-    kept = samples.copy()
-    mean, modes, scale, share = albedo.albedo_modes(samples, np.arange(6), 3)
-    assert modes.dtype == np.int8
-    assert share == pytest.approx(1, abs=1e-5)
-    full = (modes * scale[:, None, None]).reshape(3, -1)
-    rest = (kept - mean).reshape(200, -1)
-    rest -= rest @ np.linalg.pinv(full) @ full
-    assert np.abs(rest).max() < 0.02
-    assert ((kept - mean).reshape(200, -1) @ np.linalg.pinv(full)).std(0) == pytest.approx(1, abs=0.02)
 
 
 # --- landmarks -------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from tf_deep3d.evaluation.protocols import (
     regions,
     robustness,
     sets,
+    tones,
 )
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.morphable_model import MorphableModel
@@ -94,6 +95,8 @@ def _made(name: str, data: Path | None, model: MorphableModel, frame: np.ndarray
         return confidence.confidence(model, data, **given)
     if data is None:
         raise InputError(f"the benchmark {name} needs the data set. Received: none")
+    if name == "tones":
+        return tones.tones(data, model)
     if name == "micc":
         return _micc(data, frame, **given)
     return SCANS[name](data, frame, **given) if name in SCANS else PHOTOS[name](data, **given)

@@ -106,7 +106,6 @@ def _layer_weights(names: Sequence[str], rng: np.random.Generator) -> np.ndarray
     put("stubble", lambda n: rng.uniform(0, 0.28) * (rng.uniform() < 0.45))
     put("brow", lambda n: rng.dirichlet(np.full(n, 0.2)) * np.exp(rng.normal(-0.08, 0.5)))
     put("lash", lambda n: rng.uniform(0.2, 0.9))
-    put("portrait", lambda n: rng.normal(size=n))
     return weights
 
 

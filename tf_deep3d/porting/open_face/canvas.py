@@ -14,7 +14,6 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial import KDTree
 
 from tf_deep3d.porting.open_face import geometry, surface
-from tf_deep3d.porting.open_face.lifted_skins import lifted_layers, read_components
 from tf_deep3d.porting.open_face.mesh import Mesh
 from tf_deep3d.porting.open_face.sources import Sources
 
@@ -84,7 +83,6 @@ def canvas(sources: Sources, mesh: Mesh, crop: bool = True) -> Canvas:
         "stubble": stubble[None, :, None] * _STUBBLE,
         "brow": brows[..., None] * _HAIR,
         "lash": lashes[None, :, None] * np.ones(3),
-        "portrait": lifted_layers(sources, mesh, not crop, read_components()) * skin[:, None],
     }
     names = tuple(name for name, layer in layers.items() for _ in layer)
     eye = np.flatnonzero(mesh.part == surface.EYE)

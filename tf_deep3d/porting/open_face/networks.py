@@ -1,8 +1,8 @@
 """Moves networks of an older open face model to the shipped one: `python -m tf_deep3d.porting.open_face.networks RNET
 OUT [--cnet CNET CNET_OUT] [--face OLD_FACE]`.
 
-With `--face`, the model that R-Net was trained with, both models span about the same faces with other modes: each of
-its faces becomes the nearest one of the shipped model, one affine map on the last layer of each group.
+With `--face`, the model that R-Net was trained with, the shapes of both models mean the same, and the colours are
+spanned by other modes: each albedo becomes the nearest one of the shipped model, one affine map on the last layer.
 
 Without, R-Net was trained with the sculpted identities. It keeps what it sees in a photo, and says it of people: the
 identity that stood at a place among the sculpted ones becomes the one at the same place among people
@@ -45,13 +45,13 @@ def move_rnet(rnet: rnets.RNet, axes: Axes, face_model: str) -> rnets.RNet:
     return moved
 
 
-def move_between(rnet: rnets.RNet, old: MorphableModel, new: MorphableModel, face_model: str) -> rnets.RNet:
-    """A copy of `rnet` that says of a photo the faces of `new`, with the fingerprint `face_model`, nearest to its own.
+def move_albedo(rnet: rnets.RNet, old: MorphableModel, new: MorphableModel, face_model: str) -> rnets.RNet:
+    """A copy of `rnet` that says the colours it found in the albedo modes of `new`, as nearly as these can.
 
     Args:
       rnet: R-Net of `old`.
-      old, new: models of one surface, at one level of detail.
-      face_model: see above.
+      old, new: models of one surface, at one level of detail, whose shapes mean the same.
+      face_model: fingerprint of `new`.
 
     Raises:
       WeightsError: if the models have other vertices or other numbers of modes.
@@ -63,17 +63,10 @@ def move_between(rnet: rnets.RNet, old: MorphableModel, new: MorphableModel, fac
         raise WeightsError(f"both models must have the same vertices. Received: {received}")
     moved = rnets.RNet.from_config({**rnet.get_config(), "face_model": face_model})
     moved.set_weights(rnet.get_weights())
-    nothing = np.zeros_like(old.mean_shape)
-    groups = {
-        "identity": (old.mean_shape - new.mean_shape, old.identity_basis, new.identity_basis),
-        "expression": (nothing, old.expression_basis, new.expression_basis),
-        "albedo": (old.mean_albedo - new.mean_albedo, old.albedo_basis, new.albedo_basis),
-    }
-    for name, (offset, before, after) in groups.items():
-        flat = after.reshape(len(after), -1).astype(np.float64)
-        wanted = np.concatenate([offset[None], before]).reshape(len(before) + 1, -1)
-        solved = np.linalg.solve(flat @ flat.T, flat @ wanted.T)
-        _mix(moved.network.get_layer(name), solved[:, 1:], solved[:, 0])
+    basis = new.albedo_basis.reshape(len(new.albedo_basis), -1).astype(np.float64)
+    wanted = np.concatenate([(old.mean_albedo - new.mean_albedo)[None], old.albedo_basis])
+    solved = np.linalg.solve(basis @ basis.T, basis @ wanted.reshape(len(wanted), -1).T)
+    _mix(moved.network.get_layer("albedo"), solved[:, 1:], solved[:, 0])
     return moved
 
 
@@ -112,7 +105,7 @@ def _run(options: argparse.Namespace) -> int:
     judge = cnets.load_cnet(options.cnet[0], old) if options.cnet else None
     if options.face:
         models = (morphable_model.load(path, level=0) for path in (options.face, None))
-        rnet = move_between(old, *models, rnets.fingerprint())
+        rnet = move_albedo(old, *models, rnets.fingerprint())
     else:
         axes = principal_axes(read_population())
         rnet = move_rnet(old, axes, rnets.fingerprint())

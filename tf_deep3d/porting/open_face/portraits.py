@@ -33,7 +33,7 @@ from tf_deep3d.reconstruction.portraits import BATCH, NoFaceError, Portrait, in_
 from tf_deep3d.texture import fields
 
 COMPONENTS = 12
-STAGES = (descent.Stage(0, 80, 0.1, False), descent.Stage(LEVEL, 20, 0.05, False))
+STAGES = (descent.Stage(level=0, steps=60, learning_rate=0.1, perceptual=False),)
 HELD_OUT = 4  # every so many portraits one measures what the components add
 LARGEST = 0.7  # density; what differs more is hair or a shadow
 COSINES = (0.3, 0.6)  # of the angle to the viewing direction, between which a vertex begins to count
@@ -129,7 +129,7 @@ def unexplained(lifted: Lifted, mean: np.ndarray, modes: np.ndarray, prior: floa
       prior: variance of a density that is no sign of any mode; holds the coefficients back.
     """
     left, total = 0.0, 0.0
-    flat = modes.reshape(len(modes), -1)
+    flat = modes.reshape(len(modes), mean.size)
     for density, weight in zip(lifted.density, lifted.weight, strict=True):
         root = np.sqrt(weight)[:, None]
         wanted = (density / np.maximum(root, 1e-6) - root * mean).ravel()
