@@ -43,7 +43,7 @@ def skins(
       InputError: if no face is found on a portrait.
     """
     reconstructor = FaceReconstructor.from_preset(refine=REFINE)
-    inner = _inside(model)
+    inner = inside(model)
     for number, (photo, wanted) in enumerate(zip(photos, lightness, strict=True)):
         found = reconstructor.reconstruct(photo)
         if not found:
@@ -82,7 +82,7 @@ def continued(
     return np.clip(np.where(own[:, None], base, found), 0, 1)
 
 
-def _inside(model: MorphableModel) -> np.ndarray:
+def inside(model: MorphableModel) -> np.ndarray:
     """[F] in [0, 1]: 1 on the face, 0 at its border."""
     place = model.mean_shape
     distance = KDTree(place[metrics.border(model.triangles)]).query(place)[0]
