@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     photos.add_argument("--sources", type=int, metavar="N", help="at most so many of the photos (all)")
     photos.add_argument("--identities", action="append", default=[], metavar="PATH", help="of photos, as of `prepare`")
-    photos.add_argument("--held-out", type=float, metavar="SHARE", help="of the people, as `evaluate consistency` (0.1)")
+    photos.add_argument(
+        "--held-out", type=float, metavar="SHARE", help="of the people, as `evaluate consistency` (0.1)"
+    )
     return parser
 
 
@@ -114,9 +116,7 @@ def _photos(options: argparse.Namespace, settings: "Settings", model: "Morphable
         from tf_deep3d.models.rnet import RNet, fingerprint
 
     held_out = HELD_OUT if options.held_out is None else options.held_out
-    photos = dataset.Photos(
-        tuple(options.from_photos), tuple(options.identities), options.sources, held_out
-    )
+    photos = dataset.Photos(tuple(options.from_photos), tuple(options.identities), options.sources, held_out)
     dataset.refuse_existing(options.out, options.overwrite)
     head, rnet = load_head(model, options.head), RNet.from_preset(face_model=fingerprint())
     coarse = morphable_model.load(level=0)

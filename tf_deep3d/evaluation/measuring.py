@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from tf_deep3d.evaluation import metrics, open_benchmark, registration
+from tf_deep3d.evaluation import metrics, model_people, open_benchmark, registration
 from tf_deep3d.evaluation.mesh_files import ANCHORS
 from tf_deep3d.evaluation.report import error_colors
 from tf_deep3d.face import geometry
@@ -19,6 +19,9 @@ from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.landmarks import COUNT
 from tf_deep3d.rendering import clay
 
+TONES = {  # of `model_people.SKIN_TONES` -> the column in which the albedo's error is told
+    "very light": "light", "light": "light", "intermediate": "medium", "tan": "medium", "brown": "dark", "dark": "dark",
+}  # fmt: skip
 ICP_POINTS = 4000  # of the truth that move the mesh; all of them are measured
 
 # A mesh for a picture: vertices [V, 3] mm in the face model's frame, triangles [T, 3], normals [V, 3].
@@ -135,7 +138,8 @@ def measure_view(view: open_benchmark.View, prediction: Prediction) -> Measureme
         numbers["pose"] = float(metrics.pose_errors(prediction.angles, view.angles).mean())
     if prediction.albedo is not None and not subject.lit:
         colors = prediction.albedo[far.nearest] - subject.colors[subject.region]
-        numbers["albedo"] = mean(np.abs(colors[np.isfinite(far.plane)]))
+        error = mean(np.abs(colors[np.isfinite(far.plane)]))
+        numbers |= {"albedo": error, f"albedo_{TONES[model_people.skin_tone(subject)]}": error}
     everywhere = np.full(len(subject.vertices), np.nan)
     everywhere[subject.region] = far.plane
     millimetres = subject.vertices * MILLIMETRES

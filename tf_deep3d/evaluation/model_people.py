@@ -40,7 +40,7 @@ def subjects(model: MorphableModel, head: Head, count: int, seed: int = SEED) ->
 
     Args:
       model: `MorphableModel` of the face, at the head's level of detail.
-      head: `rendered_people.Head`.
+      head: `rendered.people.Head`.
       count: number of people; person n of a seed is always the same.
       seed: of the random numbers.
 

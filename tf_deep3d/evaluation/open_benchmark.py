@@ -1,7 +1,7 @@
 """The open benchmark: subjects with known geometry, rendered as photos at fixed poses and in fixed light.
 
-Ten random people, who were made by the modifiers behind the open face model and not by its modes, and one scan; see
-`assets/open_benchmark_CARD.md`. Nothing is downloaded, and nothing is random but by fixed seeds.
+Ten random people with skins of portraits, lit by `lights.LIGHTS`, and one scan; see `assets/open_benchmark_CARD.md`.
+Nothing is downloaded, and nothing is random but by fixed seeds.
 
 Letters: V vertices, T triangles, S side of a picture in px.
 """
@@ -15,7 +15,7 @@ from PIL import Image
 
 from tf_deep3d import assets
 from tf_deep3d import face as faces
-from tf_deep3d.data.rendered import light as light_of_people
+from tf_deep3d.data.rendered import light as lamps
 from tf_deep3d.data.rendered.people import generator
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import lights, painting
@@ -26,9 +26,9 @@ from tf_deep3d.io import archive
 from tf_deep3d.rendering import renderer
 
 FILE = assets.find("open_benchmark.npz")
-SCHEMA = 1
+SCHEMA = 2
 NAME = "open benchmark"
-RENDERING = 1  # version of how pictures are made; results of different versions do not compare
+RENDERING = 2  # version of how pictures are made; results of different versions do not compare
 SEED = 4177
 SIZE = 400  # px
 CAMERA = cameras.Camera(SIZE, SIZE, 1140.0, (SIZE / 2, SIZE / 2), 12.0)  # 95 px a dm
@@ -54,7 +54,8 @@ class Subject(NamedTuple):
       normals: [V, 3] unit.
       colors: [V, 3] in [0, 1]: albedo, or for a scan its colours in the light it was scanned in.
       landmarks: [68, 3].
-      region: [P] int, the vertices at which errors are measured: seen from the front, and inside 95 mm of the nose tip.
+      region: [P] int, the vertices at which errors are measured: seen from the front, and inside 95 mm of the nose tip,
+        neither eye nor inside the mouth.
       lit: whether `colors` are lit already.
       exact: whether the landmarks are the very points that the open face model means.
       expressive: whether the face is not neutral.
@@ -183,7 +184,10 @@ def views_of(number: int, who: Subject) -> list[View]:
         return views_at(number, who, grid(who.name))
     tilts = np.clip(generator(SEED, number, 1).normal(0, [7, 4], (len(PEOPLE_YAWS), 2)), -15, 15)
     poses = {f"{who.name}_yaw{yaw:+03d}": (tilt[0], yaw, tilt[1]) for yaw, tilt in zip(PEOPLE_YAWS, tilts, strict=True)}
-    return views_at(number, who, poses)
+    kinds = list(lights.LIGHTS)
+    return [
+        view._replace(light=kinds[(number + i) % len(kinds)]) for i, view in enumerate(views_at(number, who, poses))
+    ]
 
 
 def grid(name: str) -> dict[str, Pose]:
@@ -236,19 +240,20 @@ def _lit(view: View, world: np.ndarray, normals: np.ndarray, rng: np.random.Gene
     if view.light:
         rotation = geometry.rotation_matrix(np.radians([view.angles]))[0]
         eye = np.array([0, 0, CAMERA.distance])
-        return lights.shine(lights.LIGHTS[view.light], _transport(who), rotation, world, normals, who.colors, eye)
+        return lights.shine(lights.LIGHTS[view.light], _surface(who), rotation, world, normals, who.colors, eye)
     skin = float(np.median(who.colors[who.region] @ LUMINANCE))
-    light = light_of_people.harmonics(light_of_people.sample(rng, max(skin, 0.03)))[None].astype(np.float32)
+    light = lamps.harmonics(lamps.sample(rng, max(skin, 0.03)))[None].astype(np.float32)
     return lighting.shade(who.colors[None], normals[None], light)[0]
 
 
-_LAST: dict[int, tuple[Subject, lights.Transport]] = {}  # id of the subject that was lit last
+_LAST: dict[int, tuple[Subject, lamps.Surface]] = {}  # id of the subject that was lit last
 
 
-def _transport(who: Subject) -> lights.Transport:
+def _surface(who: Subject) -> lamps.Surface:
+    """How a subject takes light; the last one's is kept."""
     if id(who) not in _LAST:
         _LAST.clear()
-        _LAST[id(who)] = (who, lights.transport(who.vertices, who.triangles, who.normals))
+        _LAST[id(who)] = (who, lamps.see(who.vertices[None], who.triangles))
     return _LAST[id(who)][1]
 
 

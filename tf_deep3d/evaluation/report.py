@@ -49,6 +49,9 @@ MEASURES = {
     "nme_eyes": ("landmarks, NME by eyes", "%", 100.0, 2),
     "pose": ("pose MAE", "degrees", 1.0, 2),
     "albedo": ("albedo MAE", "of 255", 255.0, 1),
+    "albedo_light": ("albedo MAE, light skin", "of 255", 255.0, 1),
+    "albedo_medium": ("albedo MAE, medium skin", "of 255", 255.0, 1),
+    "albedo_dark": ("albedo MAE, dark skin", "of 255", 255.0, 1),
     "lighter": ("albedo's skin lighter than the photo's", "of 255", 255.0, 1),
     "skin": ("albedo's skin", "of 255", 255.0, 0),
     "recognition": ("identity, 1 - cosine", "FaceRes", 1.0, 3),
@@ -63,8 +66,8 @@ MEASURES = {
     "seconds": ("time a picture", "s", 1.0, 2),
 }
 MORE = ("skin", "other_people", "recognized", "confidence", "confidence_change", "coverage")
-SIGNED = tuple(name for name in MEASURES if name.endswith("_signed"))
-ROOM = 3  # methods whose intervals fit into one table
+SIGNED = ("lighter", *(name for name in MEASURES if name.endswith("_signed")))
+ROOM = 5  # methods whose intervals fit into one table
 YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees
 SCALE_END = 4.0  # mm, the end of the error maps' scale
 _SCALE = np.array([[0.16, 0.24, 0.58], [0.25, 0.65, 0.72], [0.80, 0.87, 0.45], [0.95, 0.62, 0.23], [0.72, 0.12, 0.15]])

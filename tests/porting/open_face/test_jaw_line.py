@@ -37,9 +37,7 @@ def test_the_shipped_line_is_the_edge_of_the_jaw(levels):
         np.testing.assert_allclose(line[MIRROR[JAW]] * [-1, 1, 1], line, atol=0.02)
         assert (np.diff(line[:, 0]) > 0).all()
         assert line[8, 1] == line[:, 1].min()  # the chin
-        assert (
-            line[:7, 2] > contour[:7, 2]
-        ).all()  # the contour lies farther back
+        assert (line[:7, 2] > contour[:7, 2]).all()  # the contour lies farther back
         apart = MILLIMETRES * np.linalg.norm(line - contour, axis=1)
         assert 2 < apart.mean() < 20
 

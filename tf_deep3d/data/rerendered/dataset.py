@@ -180,7 +180,9 @@ def _check_parameters(path: Path, parameters: dict[str, Any]) -> None:
     """Writes them, or raises InputError if there are others."""
     if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(json.dumps(parameters)):
         folder = path.parent.parent
-        raise InputError(f"a run with other photos or options was begun there; --overwrite drops it. Received: {folder}")
+        raise InputError(
+            f"a run with other photos or options was begun there; --overwrite drops it. Received: {folder}"
+        )
     write_json(path, parameters)
 
 
@@ -283,9 +285,7 @@ def _fit_block(
         if len(waiting) == BATCH:
             finish()
     finish()
-    shards = {
-        split: {f"{split}-{number:05d}.tfrecord.gz": examples} for split, examples in made.items() if examples
-    }
+    shards = {split: {f"{split}-{number:05d}.tfrecord.gz": examples} for split, examples in made.items() if examples}
     written = {
         split: {
             name: asdict(tfrecord.write_shard(folder / name, examples, overwrite=True))
@@ -307,9 +307,7 @@ def _flaw(model: MorphableModel, record: Record, row: np.ndarray) -> str | None:
     return "poor fit" if nme(points, record["landmarks"]) > WORST else None
 
 
-def _render_all(
-    out: Path, fits: Path, settings: Settings, actor: Actor, parameters: dict[str, Any]
-) -> dict[str, Any]:
+def _render_all(out: Path, fits: Path, settings: Settings, actor: Actor, parameters: dict[str, Any]) -> dict[str, Any]:
     """Renders the pictures shard by shard and writes `dataset.json`; returns its content."""
     sources = {"train": records.open_records(fits, "train")}
     held_out = settings.held_out

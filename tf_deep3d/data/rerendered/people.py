@@ -14,7 +14,9 @@ from tf_deep3d.data.rendered.people import POINT_NOISE, Head
 from tf_deep3d.face import blendshapes, landmarks
 from tf_deep3d.face.coefficients import Coefficients
 
-OPEN_MOUTH = 0.06  # gap of the inner lips, in distances of the outer eye corners, from which a photo shows what is inside
+OPEN_MOUTH = (
+    0.06  # gap of the inner lips, in distances of the outer eye corners, from which a photo shows what is inside
+)
 TURN_BACK = np.radians(10)  # towards the camera, of what the photo did not see
 TURN_AWAY = np.radians([9, 18])  # standard deviations of pitch and yaw, from the photo's, and at most twice as far
 ROLL = np.radians(6)  # standard deviation, from the photo's
@@ -84,9 +86,7 @@ def sample_identity(fitted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(share * fitted + np.sqrt(1 - share**2) * rng.normal(size=len(fitted)), -3, 3)
 
 
-def sample_one(
-    known: Repertoire, photo: FittedPhoto, identity: np.ndarray, rng: np.random.Generator
-) -> Coefficients:
+def sample_one(known: Repertoire, photo: FittedPhoto, identity: np.ndarray, rng: np.random.Generator) -> Coefficients:
     """Another look of a fitted photo, where the alignment would put it.
 
     Args:
@@ -108,9 +108,7 @@ def sample_one(
     return Coefficients(*(np.asarray(group, np.float32) for group in groups))
 
 
-def sample_expression(
-    known: Repertoire, fitted: np.ndarray, mouth_open: bool, rng: np.random.Generator
-) -> np.ndarray:
+def sample_expression(known: Repertoire, fitted: np.ndarray, mouth_open: bool, rng: np.random.Generator) -> np.ndarray:
     """Expression coefficients [Ke] between the `fitted` ones [Ke] and random ones; the eyes are left alone, and an open
     mouth stays open."""
     weights = blendshapes.weights(known.solver, fitted[None])[0][0]

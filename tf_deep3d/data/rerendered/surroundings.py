@@ -97,7 +97,9 @@ def follow(places: np.ndarray, mask: np.ndarray, middle: np.ndarray, head: np.nd
 def _outwards(mask: np.ndarray) -> np.ndarray:
     """[S, S, 2]: the direction in which `mask` [S, S] ends, x and y."""
     soft = mask.astype(np.float32)
-    slope = [-ndimage.gaussian_filter(soft, SOFT, order=order, truncate=2, mode="nearest") for order in ((0, 1), (1, 0))]
+    slope = [
+        -ndimage.gaussian_filter(soft, SOFT, order=order, truncate=2, mode="nearest") for order in ((0, 1), (1, 0))
+    ]
     slope = np.stack(slope, -1)
     return slope / np.maximum(np.linalg.norm(slope, axis=-1, keepdims=True), 1e-9)
 

@@ -20,7 +20,7 @@ from tf_deep3d.evaluation.protocols import Protocol
 from tf_deep3d.evaluation.protocols.spoiled import box_of, spoil, title
 from tf_deep3d.face import morphable_model
 
-VERSION = 2
+VERSION = 3
 SEED = 2290
 FIRST_SEED = 100  # of the pictures of a subject; those of the open benchmark are lower
 SMALL, DRAWS = 5, 2  # photos of a small set, as in a training; draws of them for each person

@@ -52,27 +52,42 @@ def labels(names: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
+def in_modes(sources: Sources, face: surface.Surface, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sculpted people in the open face model.
+
+    Args:
+      sources: `open_face_sources.Sources`.
+      face: its `surface.Surface`.
+      weights: [n, T] of `shape.identity_targets`.
+
+    Returns:
+      (identity coefficients [n, K]; what they leave of the shapes, [n, C, 3] dm, at the control points).
+    """
+    stored = archive.read_arrays(morphable_model.OPEN_FACE)
+    mean, basis = (stored[name].astype(np.float64) for name in ("mean_shape", "identity_basis"))
+    moves = shape.displacements(sources, face, shape.identity_targets(sources))
+    shapes = face.control(sources.vertices) + np.tensordot(weights, moves, 1)
+    skin = np.unique(face.quads[face.parts == surface.FACE])
+    rotation, shift = shape.rigid_motion(shapes[:, skin], mean[skin] / SCALE)
+    offsets = (SCALE * (shapes @ rotation + shift[:, None]) - mean).reshape(len(shapes), -1)
+    flat = basis.reshape(len(basis), -1)
+    coefficients = np.linalg.lstsq(flat.T, offsets.T, rcond=None)[0].T
+    return coefficients, (offsets - coefficients @ flat).reshape(shapes.shape)
+
+
 def build(sources: Sources) -> tuple[dict[str, Array], np.ndarray]:
     """All arrays of the file, and how far the people are from their coefficients' shapes, [n] mm.
 
     Args:
       sources: `open_face_sources.Sources`.
     """
-    stored = archive.read_arrays(morphable_model.OPEN_FACE)
-    mean, basis = (stored[name].astype(np.float64) for name in ("mean_shape", "identity_basis"))
     face = surface.face_surface(sources)
     names = shape.identity_targets(sources)
     weights = shape.sample_people(names, DRAWN, np.random.default_rng(SEED))
     male = labels(names, weights)["male"]
     chosen = np.concatenate([np.flatnonzero(sex)[:PEOPLE] for sex in (male < 1 - SURE, male > SURE)])
     weights = weights[chosen]
-    shapes = face.control(sources.vertices) + np.tensordot(weights, shape.displacements(sources, face, names), 1)
-    skin = np.unique(face.quads[face.parts == surface.FACE])
-    rotation, shift = shape.rigid_motion(shapes[:, skin], mean[skin] / SCALE)
-    offsets = (SCALE * (shapes @ rotation + shift[:, None]) - mean).reshape(len(shapes), -1)
-    flat = basis.reshape(len(basis), -1)
-    coefficients = np.linalg.lstsq(flat.T, offsets.T, rcond=None)[0].T
-    left = (offsets - coefficients @ flat).reshape(len(shapes), -1, 3)
+    coefficients, left = in_modes(sources, face, weights)
     told = {f"people_{name}": values.astype(np.float32) for name, values in labels(names, weights).items()}
     texts = {
         "name": np.array("open people"),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tf_deep3d.evaluation import metrics
+from tf_deep3d.evaluation import metrics, registration
 from tf_deep3d.evaluation.bending import RIGID, bend, solve
 from tf_deep3d.evaluation.measuring import Truth
 from tf_deep3d.face import geometry
