@@ -11,16 +11,20 @@ import numpy as np
 from tf_deep3d.data.rendered import light as lights
 from tf_deep3d.data.rendered import people as rendered_people
 from tf_deep3d.data.rendered.people import POINT_NOISE, Head
-from tf_deep3d.face import blendshapes, landmarks
+from tf_deep3d.face import blendshapes, geometry, landmarks, lighting
 from tf_deep3d.face.coefficients import Coefficients
 
-OPEN_MOUTH = 0.06  # gap of the inner lips, in distances of the outer eye corners, from which a photo shows what is inside
+OPEN_MOUTH = (
+    0.06  # gap of the inner lips, in distances of the outer eye corners, from which a photo shows what is inside
+)
 TURN_BACK = np.radians(10)  # towards the camera, of what the photo did not see
 TURN_AWAY = np.radians([9, 18])  # standard deviations of pitch and yaw, from the photo's, and at most twice as far
 ROLL = np.radians(6)  # standard deviation, from the photo's
 STEEPEST = np.radians([28, 55])  # pitch and yaw of a picture
 SAME_LIGHT = 0.35  # share of the pictures that keep the photo's light
 EXPOSURE = (0.65, 1.5)  # least and greatest brightness of a face over that of its photo
+DARKEST = 0.05  # irradiance, below which a face counts as this bright
+_FRONT = geometry.normalize(np.array([[[0, 0, 1], [1, 1, 1.4], [-1, 1, 1.4], [1, -0.8, 1.5], [-1, -0.8, 1.5]]]))
 
 
 class Repertoire(NamedTuple):
@@ -84,9 +88,7 @@ def sample_identity(fitted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(share * fitted + np.sqrt(1 - share**2) * rng.normal(size=len(fitted)), -3, 3)
 
 
-def sample_one(
-    known: Repertoire, photo: FittedPhoto, identity: np.ndarray, rng: np.random.Generator
-) -> Coefficients:
+def sample_one(known: Repertoire, photo: FittedPhoto, identity: np.ndarray, rng: np.random.Generator) -> Coefficients:
     """Another look of a fitted photo, where the alignment would put it.
 
     Args:
@@ -108,9 +110,7 @@ def sample_one(
     return Coefficients(*(np.asarray(group, np.float32) for group in groups))
 
 
-def sample_expression(
-    known: Repertoire, fitted: np.ndarray, mouth_open: bool, rng: np.random.Generator
-) -> np.ndarray:
+def sample_expression(known: Repertoire, fitted: np.ndarray, mouth_open: bool, rng: np.random.Generator) -> np.ndarray:
     """Expression coefficients [Ke] between the `fitted` ones [Ke] and random ones; the eyes are left alone, and an open
     mouth stays open."""
     weights = blendshapes.weights(known.solver, fitted[None])[0][0]
@@ -139,15 +139,12 @@ def sample_angles(fitted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def sample_light(known: Repertoire, fitted: Coefficients, rng: np.random.Generator) -> np.ndarray:
     """Illumination [3, 9]: the fitted one at another exposure, or another one that leaves the face about as bright."""
-    from tf_deep3d.face import lighting
-
     if rng.uniform() < SAME_LIGHT:
         light = fitted.illumination.astype(float)
     else:
         light = lights.harmonics(lights.sample(rng, rendered_people.skin_tone(known.head, fitted.albedo)))
-    front = np.array([[[0, 0, 1.0], [0.5, 0.5, 0.7071], [-0.5, 0.5, 0.7071], [0.5, -0.4, 0.768], [-0.5, -0.4, 0.768]]])
     before, after = (
-        max(float(lighting.irradiance(front, one[None]).mean()), 0.05) for one in (fitted.illumination, light)
+        max(float(lighting.irradiance(_FRONT, one[None]).mean()), DARKEST) for one in (fitted.illumination, light)
     )
     wanted = np.clip(after / before * rng.lognormal(0, 0.1), *EXPOSURE)
     light = light.copy()

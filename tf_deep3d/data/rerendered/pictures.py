@@ -1,9 +1,9 @@
 """Photos rendered anew: their own skin on another face, with exact coefficients (Guo et al. 2018).
 
-A fitted face carries its photo as a texture, projected from where the photo saw it and pulled to the landmarks that were
-detected. Posed anew it shows the same skin on another face, and what was around it follows (`surroundings`).
-The light changes by the ratio of the new irradiance to the fitted one, within bounds. Lips that were closed open before
-the head's own teeth and tongue.
+A fitted face carries its photo as a texture, projected from where the photo saw it and pulled to the detected
+landmarks. Posed anew it shows the same skin on another face, and what was around it follows (`surroundings`). The light
+changes by the ratio of the new irradiance to the fitted one, within bounds. Lips that were closed open before the
+head's own teeth and tongue.
 
 Letters: S side of a record's picture, V vertices, T triangles, L dense landmarks, N pixels.
 """
@@ -101,7 +101,7 @@ class Actor:
       outline: [T, 3], triangles of the whole head that hide what is behind it.
       follow: [V, L], how vertices follow dense landmarks.
       middle: [V] in [0, 1], 0 at the border of the face.
-      smooth: [V, V] sparse, means of the skin around each vertex: rims of lids and lips would glow in a light of theirs.
+      smooth: [V, V] sparse, means of the skin around each vertex: rims of lids and lips would glow in their own light.
     """
 
     known: Repertoire
@@ -249,7 +249,7 @@ def rerender(known: Actor, source: Source, person: Coefficients) -> dict[str, np
     """
     posed = pose(known.face, person)
     behind = known.plug if source.mouth_open else known.inside
-    if not source.mouth_open and rerendered_people.lip_gap(posed.landmarks["ibug68"]) < CLOSED:
+    if not source.mouth_open and people.lip_gap(posed.landmarks["ibug68"]) < CLOSED:
         behind = behind[:0]
     triangles = np.concatenate([known.skin, behind])
     place, owner, weights = visible(posed.pixels, posed.depth, triangles, SIZE)

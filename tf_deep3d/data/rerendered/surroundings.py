@@ -24,7 +24,7 @@ EDGED = 30  # level of 255, from which a photo's rim is not the darkness around 
 
 def beyond(image: np.ndarray) -> np.ndarray:
     """Where a record's picture lies beyond its photo, [S, S] bool: outside the convex hull of what is not black, if that
-    ends at an edge. Without an edge the photo itself is dark there.
+    ends at an edge; without one the photo itself is dark there.
 
     Args:
       image: [S, S, 3] uint8.
@@ -97,7 +97,9 @@ def follow(places: np.ndarray, mask: np.ndarray, middle: np.ndarray, head: np.nd
 def _outwards(mask: np.ndarray) -> np.ndarray:
     """[S, S, 2]: the direction in which `mask` [S, S] ends, x and y."""
     soft = mask.astype(np.float32)
-    slope = [-ndimage.gaussian_filter(soft, SOFT, order=order, truncate=2, mode="nearest") for order in ((0, 1), (1, 0))]
+    slope = [
+        -ndimage.gaussian_filter(soft, SOFT, order=order, truncate=2, mode="nearest") for order in ((0, 1), (1, 0))
+    ]
     slope = np.stack(slope, -1)
     return slope / np.maximum(np.linalg.norm(slope, axis=-1, keepdims=True), 1e-9)
 

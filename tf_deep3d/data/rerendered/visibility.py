@@ -34,9 +34,7 @@ def visible(
     down = slot // wide[owner]
     column = low[owner, 0] + (slot - down * wide[owner])
     row = low[owner, 1] + down
-    (x0, y0), (x1, y1), (x2, y2) = (
-        (corner[owner, 0] - column, corner[owner, 1] - row) for corner in (a, b, c)
-    )
+    (x0, y0), (x1, y1), (x2, y2) = ((corner[owner, 0] - column, corner[owner, 1] - row) for corner in (a, b, c))
     edges = x2 * y1 - x1 * y2, x0 * y2 - x2 * y0, x1 * y0 - x0 * y1
     inside = np.flatnonzero((edges[0] >= 0) & (edges[1] >= 0) & (edges[2] >= 0))
     owner, place = owner[inside], (row[inside] * size + column[inside]).astype(np.int64)
