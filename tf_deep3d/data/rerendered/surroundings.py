@@ -23,8 +23,8 @@ EDGED = 30  # level of 255, from which a photo's rim is not the darkness around 
 
 
 def beyond(image: np.ndarray) -> np.ndarray:
-    """Where a record's picture lies beyond its photo, [S, S] bool: outside the convex hull of what is not black, if that
-    ends at an edge; without one the photo itself is dark there.
+    """Where a record lies beyond its photo, [S, S] bool: outside the convex hull of what is not black, if that ends at an
+    edge; without one the photo itself is dark there.
 
     Args:
       image: [S, S, 3] uint8.
