@@ -80,7 +80,12 @@ def test_light_changes_by_the_ratio_of_the_irradiance(actor, photo):
         return np.tile(light, (3, 1)).astype(np.float32)
 
     lamp = np.maximum(normals[0, :, 0], 0)
-    lights = {"even": lit(np.ones(500)), "dim": lit(np.full(500, 0.5)), "right": lit(0.5 + lamp), "left": lit(0.5 + lamp)}
+    lights = {
+        "even": lit(np.ones(500)),
+        "dim": lit(np.full(500, 0.5)),
+        "right": lit(0.5 + lamp),
+        "left": lit(0.5 + lamp),
+    }
     lights["left"][:, [3, 4, 7]] *= -1  # odd in x
     source = pictures.source_of(actor, record)
     person = source.coefficients._replace(illumination=lights["even"])
