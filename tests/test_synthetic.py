@@ -2,11 +2,14 @@
 
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tf_deep3d import synthetic
 from tf_deep3d.data import records, tfrecord
+from tf_deep3d.data.rendered import people, pictures
+from tf_deep3d.face import morphable_model
 
 
 def test_command_writes_records_that_open(tmp_path, capsys):
@@ -54,3 +57,24 @@ def test_overwrite_never_removes_what_is_no_dataset(tmp_path, capsys, place):
     assert synthetic.main([str(tmp_path / place), "--overwrite"]) == 1
     assert "only a folder with a dataset.json can be overwritten" in capsys.readouterr().err
     assert (tmp_path / "photos/me.jpg").read_text() == "precious"
+
+
+def test_photos_are_rendered_anew(tmp_path, capsys):
+    """From records without coefficients: fitted once, rendered in other looks, and again from the fits alone."""
+    model = morphable_model.load(level=1)
+    made = pictures.render_people(pictures.Settings(3, 2), model, people.load_head(model), 3)
+    examples = [records.encode({**record, "coefficients": np.zeros(0, np.float32)}) for record in made]
+    shard = tfrecord.write_shard(tmp_path / "photos/train", examples)
+    records.write_dataset_json(tmp_path / "photos", {"train": {"train": shard}}, {})
+    out = tmp_path / "made"
+    arguments = ["--from-photos", str(tmp_path / "photos"), "--count", "3", "--validation", "0", "--held-out", "0"]
+    assert synthetic.main([str(out), *arguments, "--show", "2"]) == 0
+    assert "3 training records and 0 validation records" in capsys.readouterr().out
+    opened = records.open_records(out)
+    assert opened.info["kind"] == "rerendered"
+    assert (out / "contact_sheet.jpg").stat().st_size > 10_000
+    assert records.open_records(out / "fits").info["kind"] == "fitted"
+    assert synthetic.main([str(out), *arguments]) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert synthetic.main([str(out), *arguments, "--backgrounds", str(tmp_path)]) == 1
+    assert "own background" in capsys.readouterr().err

@@ -7,9 +7,8 @@ with another identity, expression, pose and light.
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
@@ -17,7 +16,6 @@ from tf_deep3d.errors import InputError
 
 if TYPE_CHECKING:
     from tf_deep3d.data.rendered.pictures import Settings
-    from tf_deep3d.face.coefficients import Coefficients
     from tf_deep3d.face.morphable_model import MorphableModel
 
 EXAMPLES = """
@@ -110,21 +108,15 @@ def _photos(options: argparse.Namespace, settings: "Settings", model: "Morphable
         from tf_deep3d.data import pipeline
         from tf_deep3d.data.rendered.people import load_head
         from tf_deep3d.data.rerendered import dataset
+        from tf_deep3d.data.rerendered.photos import Photos
         from tf_deep3d.evaluation.protocols.consistency import HELD_OUT
-        from tf_deep3d.face import morphable_model
-        from tf_deep3d.fitting import regressed
-        from tf_deep3d.models.rnet import RNet, fingerprint
+        from tf_deep3d.reconstruction import regressed
 
     held_out = HELD_OUT if options.held_out is None else options.held_out
-    photos = dataset.Photos(tuple(options.from_photos), tuple(options.identities), options.sources, held_out)
+    chosen = Photos(tuple(options.from_photos), tuple(options.identities), options.sources, held_out)
     dataset.refuse_existing(options.out, options.overwrite)
-    head, rnet = load_head(model, options.head), RNet.from_preset(face_model=fingerprint())
-    coarse = morphable_model.load(level=0)
-
-    def fit(records: Sequence[dict[str, Any]]) -> "Coefficients":
-        return regressed.fit(rnet, coarse, regressed.observe(records))
-
-    info = dataset.write_dataset(options.out, settings, photos, model, head, fit)
+    head, fitter = load_head(model, options.head), regressed.load_fitter()
+    info = dataset.write_dataset(options.out, settings, chosen, model, head, fitter)
     if options.show > 0:
         pipeline.show(options.out, options.show)
     rejected = sum(info["rejected"].values())

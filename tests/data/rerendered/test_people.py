@@ -6,21 +6,17 @@ import numpy as np
 import pytest
 
 from tf_deep3d import face
-from tf_deep3d.data import rendered_people
-from tf_deep3d.data import rerendered_people as people
+from tf_deep3d.data.rendered import light as lights
+from tf_deep3d.data.rendered import people as rendered_people
+from tf_deep3d.data.rerendered import people
 from tf_deep3d.detection import alignment
-from tf_deep3d.face import blendshapes, camera, landmarks, lighting, morphable_model
+from tf_deep3d.face import blendshapes, camera, landmarks, lighting
 from tf_deep3d.face.coefficients import Coefficients
 
 
 @pytest.fixture(scope="module")
-def model():
-    return morphable_model.load(level=1)
-
-
-@pytest.fixture(scope="module")
-def known(model):
-    return people.repertoire(rendered_people.load_head(model))
+def known(actor):
+    return actor.known
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +80,7 @@ def test_heads_turn_away_further_than_back(yaw):
 
 
 def test_light_leaves_a_face_about_as_bright(known, person):
-    normals = rendered_people._sphere(500)
+    normals = lights.sphere(500)
     front = normals[normals[:, 2] > 0.5][None]
     before = lighting.irradiance(front, person.illumination[None]).mean()
     low, high = people.EXPOSURE

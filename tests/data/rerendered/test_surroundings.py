@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_deep3d.data import rerendered_surroundings as around
+from tf_deep3d.data.rerendered import surroundings as around
 
 SIZE = 96
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tf_deep3d.data import visibility
+from tf_deep3d.data.rerendered import visibility
 from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.rendering import renderer
 

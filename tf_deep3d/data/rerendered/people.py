@@ -11,7 +11,7 @@ import numpy as np
 from tf_deep3d.data.rendered import light as lights
 from tf_deep3d.data.rendered import people as rendered_people
 from tf_deep3d.data.rendered.people import POINT_NOISE, Head
-from tf_deep3d.face import blendshapes, landmarks
+from tf_deep3d.face import blendshapes, geometry, landmarks, lighting
 from tf_deep3d.face.coefficients import Coefficients
 
 OPEN_MOUTH = (
@@ -23,6 +23,8 @@ ROLL = np.radians(6)  # standard deviation, from the photo's
 STEEPEST = np.radians([28, 55])  # pitch and yaw of a picture
 SAME_LIGHT = 0.35  # share of the pictures that keep the photo's light
 EXPOSURE = (0.65, 1.5)  # least and greatest brightness of a face over that of its photo
+DARKEST = 0.05  # irradiance, below which a face counts as this bright
+_FRONT = geometry.normalize(np.array([[[0, 0, 1], [1, 1, 1.4], [-1, 1, 1.4], [1, -0.8, 1.5], [-1, -0.8, 1.5]]]))
 
 
 class Repertoire(NamedTuple):
@@ -137,15 +139,12 @@ def sample_angles(fitted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def sample_light(known: Repertoire, fitted: Coefficients, rng: np.random.Generator) -> np.ndarray:
     """Illumination [3, 9]: the fitted one at another exposure, or another one that leaves the face about as bright."""
-    from tf_deep3d.face import lighting
-
     if rng.uniform() < SAME_LIGHT:
         light = fitted.illumination.astype(float)
     else:
         light = lights.harmonics(lights.sample(rng, rendered_people.skin_tone(known.head, fitted.albedo)))
-    front = np.array([[[0, 0, 1.0], [0.5, 0.5, 0.7071], [-0.5, 0.5, 0.7071], [0.5, -0.4, 0.768], [-0.5, -0.4, 0.768]]])
     before, after = (
-        max(float(lighting.irradiance(front, one[None]).mean()), 0.05) for one in (fitted.illumination, light)
+        max(float(lighting.irradiance(_FRONT, one[None]).mean()), DARKEST) for one in (fitted.illumination, light)
     )
     wanted = np.clip(after / before * rng.lognormal(0, 0.1), *EXPOSURE)
     light = light.copy()

@@ -1,9 +1,9 @@
 """Photos rendered anew: their own skin on another face, with exact coefficients (Guo et al. 2018).
 
-A fitted face carries its photo as a texture, projected from where the photo saw it and pulled to the landmarks that were
-detected. Posed anew it shows the same skin on another face, and what was around it follows (`surroundings`).
-The light changes by the ratio of the new irradiance to the fitted one, within bounds. Lips that were closed open before
-the head's own teeth and tongue.
+A fitted face carries its photo as a texture, projected from where the photo saw it and pulled to the detected
+landmarks. Posed anew it shows the same skin on another face, and what was around it follows (`surroundings`). The light
+changes by the ratio of the new irradiance to the fitted one, within bounds. Lips that were closed open before the
+head's own teeth and tongue.
 
 Letters: S side of a record's picture, V vertices, T triangles, L dense landmarks, N pixels.
 """
@@ -101,7 +101,7 @@ class Actor:
       outline: [T, 3], triangles of the whole head that hide what is behind it.
       follow: [V, L], how vertices follow dense landmarks.
       middle: [V] in [0, 1], 0 at the border of the face.
-      smooth: [V, V] sparse, means of the skin around each vertex: rims of lids and lips would glow in a light of theirs.
+      smooth: [V, V] sparse, means of the skin around each vertex: rims of lids and lips would glow in their own light.
     """
 
     known: Repertoire
@@ -248,22 +248,20 @@ def rerender(known: Actor, source: Source, person: Coefficients) -> dict[str, np
       Dict of image [S, S, 3] uint8, skin [S, S, 1] uint8, landmarks [68, 2] and dense [L, 2] px of the record.
     """
     posed = pose(known.face, person)
-    behind = known.plug if source.mouth_open else known.inside
-    if not source.mouth_open and rerendered_people.lip_gap(posed.landmarks["ibug68"]) < CLOSED:
-        behind = behind[:0]
-    triangles = np.concatenate([known.skin, behind])
+    opens = not source.mouth_open and people.lip_gap(posed.landmarks["ibug68"]) > CLOSED
+    triangles = np.concatenate([known.skin, known.inside if opens else known.plug])
     place, owner, weights = visible(posed.pixels, posed.depth, triangles, SIZE)
-    mouth = owner >= len(known.skin)
-    mask = _spread(np.True_, place[~mouth])
-    inner = ndimage.binary_fill_holes(mask).reshape(-1)[place]  # a throat may reach out of a face
-    place, owner, weights, mouth = (part[inner] for part in (place, owner, weights, mouth))
+    mouth = (owner >= len(known.skin)) & opens
+    if mouth.any():  # a throat may reach out of a face
+        inner = ndimage.binary_fill_holes(_spread(np.True_, place[~mouth])).reshape(-1)[place]
+        place, owner, weights, mouth = (part[inner] for part in (place, owner, weights, mouth))
     mask, corners = _spread(np.True_, place), triangles[owner]
     change, exposure = _relight(known, source.view.light, posed.light)
     values = np.concatenate([source.view.place, change, known.middle[:, None]], 1).astype(np.float32)
     values = _blend(values, corners, weights)
     shown = sample(source.texture, values[:, :2])
     shown[:, :3] *= np.exp(values[:, 2:5])
-    if not source.mouth_open:
+    if mouth.any():
         lit = INSIDE * np.clip(known.face.whole.mean_albedo, 0, 1) * posed.light
         shown[mouth, :3] = _blend(lit, corners[mouth], weights[mouth])
         shown[mouth, 3] = 0
@@ -293,7 +291,7 @@ def _spread(values: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 def _blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Vertex `values` [V, C] at N points with `weights` [N, 3] of the vertices `corners` [N, 3]: [N, C]."""
-    return sum(values[corners[:, i]] * weights[:, i : i + 1] for i in range(3))
+    return sum(values.take(corners[:, i], axis=0) * weights[:, i : i + 1] for i in range(3))
 
 
 def _relight(known: Actor, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -317,7 +315,7 @@ def sample(texture: np.ndarray, places: np.ndarray) -> np.ndarray:
     x, y = np.clip(FINE * places.T - 0.5, 0, limit).astype(np.float32)
     left, top = x.astype(np.int32), y.astype(np.int32)
     x, y = (x - left)[:, None], (y - top)[:, None]
-    flat, corner = texture.reshape(-1, 4), top * width + left
-    upper = flat[corner] * (1 - x) + flat[corner + 1] * x
-    lower = flat[corner + width] * (1 - x) + flat[corner + width + 1] * x
+    texels, corner = texture.view(np.uint32).reshape(-1), top * width + left
+    a, b, c, d = (texels.take(corner + step).view(np.uint8).reshape(-1, 4) for step in (0, 1, width, width + 1))
+    upper, lower = a * (1 - x) + b * x, c * (1 - x) + d * x
     return (upper * (1 - y) + lower * y) / np.float32(255)

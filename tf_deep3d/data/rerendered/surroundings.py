@@ -13,6 +13,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 BLACK = 10  # level of 255, up to which a pixel may be one beyond the photo
 RING = 240  # points of the ring around a face
+STEP = 3.0  # px, about, between the points of the ring
 CELL = 8  # px between the points of the grid
 EDGE = 16  # px between the points of the picture's border
 FAR = 40.0  # px from the face, from which the border stays where it is
@@ -23,8 +24,8 @@ EDGED = 30  # level of 255, from which a photo's rim is not the darkness around 
 
 
 def beyond(image: np.ndarray) -> np.ndarray:
-    """Where a record's picture lies beyond its photo, [S, S] bool: outside the convex hull of what is not black, if that
-    ends at an edge. Without an edge the photo itself is dark there.
+    """Where a record lies beyond its photo, [S, S] bool: outside the convex hull of what is not black, if that ends at
+    an edge; without one the photo itself is dark there.
 
     Args:
       image: [S, S, 3] uint8.
@@ -90,17 +91,14 @@ def follow(places: np.ndarray, mask: np.ndarray, middle: np.ndarray, head: np.nd
     away = ((border[:, None] - here) ** 2).sum(-1).min(1, initial=np.inf)
     border = border[away > FAR**2]
     moves = np.concatenate([there - here, np.zeros_like(border)])
-    length = np.concatenate([np.full(len(here), 3.0), np.full(len(border), float(EDGE))])
+    length = np.repeat(np.float32([STEP, EDGE]), [len(here), len(border)])
     return _shepard(np.concatenate([here, border]), moves, length, size)
 
 
 def _outwards(mask: np.ndarray) -> np.ndarray:
     """[S, S, 2]: the direction in which `mask` [S, S] ends, x and y."""
-    soft = mask.astype(np.float32)
-    slope = [
-        -ndimage.gaussian_filter(soft, SOFT, order=order, truncate=2, mode="nearest") for order in ((0, 1), (1, 0))
-    ]
-    slope = np.stack(slope, -1)
+    soft = ndimage.gaussian_filter(mask.astype(np.float32), SOFT, truncate=2, mode="nearest")
+    slope = np.stack(np.gradient(-soft)[::-1], -1)
     return slope / np.maximum(np.linalg.norm(slope, axis=-1, keepdims=True), 1e-9)
 
 
@@ -121,11 +119,13 @@ def _shepard(points: np.ndarray, moves: np.ndarray, length: np.ndarray, size: in
     squares = (knots[:, None] - points.T[:, None]).astype(np.float32) ** 2  # [2, knots, R]
     squares = squares[1][:, None] + squares[0] + np.float32(1)
     weights = (length / (squares * np.sqrt(squares))).reshape(-1, len(points))
-    coarse = ((weights @ moves) / weights.sum(1, keepdims=True)).reshape(len(knots), len(knots), 2)
-    centers = np.arange(size) + 0.5
+    coarse = (weights @ moves.astype(np.float32)) / weights.sum(1, keepdims=True)
+    coarse = coarse.reshape(len(knots), len(knots), 2)
+    centers = np.arange(size, dtype=np.float32) + np.float32(0.5)
     first = (centers / CELL).astype(int)
     part = (centers / CELL - first)[:, None]
     rows = coarse[first] * (1 - part[..., None]) + coarse[first + 1] * part[..., None]
     moved = rows[:, first] * (1 - part) + rows[:, first + 1] * part
-    moved += np.stack(np.meshgrid(centers, centers), -1)
-    return moved.astype(np.float32)
+    moved[..., 0] += centers
+    moved[..., 1] += centers[:, None]
+    return moved

@@ -22,27 +22,24 @@ def visible(
       place [N] int, row * size + column, ascending; triangle [N] int; perspective-correct weights of its corners
       [N, 3] float32.
     """
-    points = np.asarray(pixels, np.float32) - np.float32(0.5)  # pixel centres are whole numbers
-    a, b, c = (points[triangles[:, i]] for i in range(3))
-    across, along = b - a, c - a
-    low = np.maximum(np.ceil(np.minimum(np.minimum(a, b), c)), 0)
-    high = np.minimum(np.floor(np.maximum(np.maximum(a, b), c)), size - 1)
-    wide, tall = np.maximum(high - low + 1, 0).astype(np.int32).T
-    count = np.where(across[:, 0] * along[:, 1] < across[:, 1] * along[:, 0], wide * tall, 0)
-    owner = np.repeat(np.arange(len(triangles), dtype=np.int32), count)
+    places = np.asarray(pixels, np.float32).T - np.float32(0.5)  # pixel centres are whole numbers
+    (x0, y0), (x1, y1), (x2, y2) = corners = [places.take(triangles[:, i], axis=1) for i in range(3)]
+    front = np.flatnonzero((x1 - x0) * (y2 - y0) < (y1 - y0) * (x2 - x0))
+    corners = [corner.take(front, axis=1) for corner in corners]
+    low = np.maximum(np.ceil(np.minimum.reduce(corners)), 0)
+    wide, tall = np.maximum(np.minimum(np.floor(np.maximum.reduce(corners)), size - 1) - low + 1, 0).astype(np.int32)
+    count = wide * tall
+    owner = np.repeat(np.arange(len(front), dtype=np.int32), count)
     slot = np.arange(len(owner), dtype=np.int32) - np.repeat(np.cumsum(count, dtype=np.int32) - count, count)
-    down = slot // wide[owner]
-    column = low[owner, 0] + (slot - down * wide[owner])
-    row = low[owner, 1] + down
-    (x0, y0), (x1, y1), (x2, y2) = ((corner[owner, 0] - column, corner[owner, 1] - row) for corner in (a, b, c))
+    down, right = np.divmod(slot, wide.take(owner))
+    column, row = low[0].take(owner) + right, low[1].take(owner) + down
+    (x0, y0), (x1, y1), (x2, y2) = ((x.take(owner) - column, y.take(owner) - row) for x, y in corners)
     edges = x2 * y1 - x1 * y2, x0 * y2 - x2 * y0, x1 * y0 - x0 * y1
     inside = np.flatnonzero((edges[0] >= 0) & (edges[1] >= 0) & (edges[2] >= 0))
-    owner, place = owner[inside], (row[inside] * size + column[inside]).astype(np.int64)
-    near = (1 / np.asarray(depth, np.float32))[triangles[owner]]
-    weights = np.stack([edge[inside] for edge in edges], 1)
-    area = weights.sum(1)
-    weights *= near
-    total = weights.sum(1)
+    owner, place = front[owner[inside]], (row[inside] * size + column[inside]).astype(np.int64)
+    edges = np.stack([edge[inside] for edge in edges])
+    weights = edges * (1 / np.asarray(depth, np.float32)).take(triangles[owner].T)
+    total, area = weights.sum(0), edges.sum(0)
     order = np.lexsort((total / np.maximum(area, 1e-12), place))
-    last = order[np.append(place[order][1:] != place[order][:-1], True)] if len(order) else order
-    return place[last], owner[last], weights[last] / np.maximum(total[last, None], 1e-12)
+    nearest = order[np.append(np.diff(place[order]) > 0, True)[: len(order)]]
+    return place[nearest], owner[nearest], (weights[:, nearest] / np.maximum(total[nearest], 1e-12)).T

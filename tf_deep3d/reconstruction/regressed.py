@@ -12,13 +12,21 @@ from keras import ops
 
 from tf_deep3d import face as faces
 from tf_deep3d.data.records import MARGIN, RECORD_SIZE
+from tf_deep3d.data.rerendered.fits import Fitter
 from tf_deep3d.detection.skin import skin_attention
+from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE, Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import light, motion
 from tf_deep3d.fitting.descent import Observation
-from tf_deep3d.models.rnet import RNet
+from tf_deep3d.models.rnet import RNet, fingerprint
+
+
+def load_fitter() -> Fitter:
+    """The `Fitter` of the shipped R-Net and face model, as `fit` and `observe` do it."""
+    rnet, model, face_model = RNet.from_preset(face_model=fingerprint()), morphable_model.load(level=0), fingerprint()
+    return Fitter(model, face_model, rnet.signature(), lambda found: fit(rnet, model, observe(found)))
 
 
 def observe(prepared: Sequence[dict[str, Any]]) -> Observation:
