@@ -45,8 +45,8 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "7d7a8875601ba441bc9df9a2378333a353f19fed595eeac6e7a0563026519d03"),
-        cnet=Shipped("cnet_mobilenet.keras", "969498f35faa4e2a7fb3a6ddccc8462cd215dc463cc261965cb56d3ceae297f1"),
+        rnet=Shipped("rnet_mobilenet.keras", "e810b81478db6f408f831b4387fac361c284faec3b39766bb184af24f9f0487c"),
+        cnet=Shipped("cnet_mobilenet.keras", "9f01752255cbcf172b14ef1c9031211ca6aed19f2f854570a429cbaf8449ebe5"),
         face_model="open_face.npz",
     ),
 }
