@@ -1,6 +1,7 @@
 """The reconstruction of a face that is known, against the equations of `face` and the similarity of its crop."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from tf_deep3d.detection.detector import Detection
 from tf_deep3d.face import blendshapes
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.face.landmarks import JAW
+from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.reconstructed import Appearance, Reconstruction, is_finished
 
 PHOTO_TO_CROP = Similarity(0.5, 0.3, (7.0, -4.0))
@@ -45,6 +48,16 @@ def test_landmarks_are_px_of_the_photo(face):
     np.testing.assert_allclose(PHOTO_TO_CROP.apply(face.landmarks), face.face.landmarks[0], atol=1e-4)
     eyes = np.linalg.norm(face.landmarks[36] - face.landmarks[45])
     assert face.landmark_error == pytest.approx(2 / eyes, rel=1e-3)
+
+
+def test_the_jaw_line_stands_beside_the_contour_where_the_model_knows_it(face):
+    assert face.jaw_line is None
+    assert "jaw_line17_photo_px" not in face.numbers()
+    marks = face.model.landmarks
+    line = Landmarks(marks["ibug68"].vertices[JAW], marks["ibug68"].weights[JAW])
+    knowing = replace(face, model=replace(face.model, landmarks={**marks, "jaw17": line}))
+    np.testing.assert_allclose(knowing.jaw_line, face.landmarks[JAW], atol=1e-3)
+    np.testing.assert_allclose(knowing.numbers()["jaw_line17_photo_px"], knowing.jaw_line, atol=1e-6)
 
 
 def test_the_mesh_is_the_unposed_face(face, tiny_model):

@@ -1,10 +1,12 @@
-"""The 68 iBUG landmarks by name, and errors of landmarks.
+"""Points that follow a face; the 68 iBUG landmarks by name, and errors of landmarks.
 
 The picture's left comes first: the jaw starts there, and so do pairs; eyes and lips go round clockwise from their left
 corner. The 478 points of MediaPipe have their names in `detection.networks`.
 
-Letters: L landmarks, B batch.
+Letters: L landmarks, B batch, Y yaws and P pitches of `uncertainty`.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,6 +34,23 @@ MIRROR = np.array(
         36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65,
     ]
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Points that follow the surface.
+
+    Attributes:
+      vertices: [L, 3] int32, the corners of the triangle each point lies in; those of the eyes of `alignment5` lie
+        round the eye, whose point is between its corners.
+      weights: [L, 3] float32, barycentric, sum to 1.
+      moments: [Y, P, L, 3] float32 dm^2, how far a detector strays from the points by yaw and pitch (`uncertainty`), or
+        None where nobody measured it.
+    """
+
+    vertices: Array
+    weights: Array
+    moments: Array | None = None
 
 
 def eye_distance(points: Array, xp: Namespace = np) -> Array:

@@ -20,6 +20,7 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.face import uncertainty
 from tf_deep3d.face.coefficients import Layout
 from tf_deep3d.face.geometry import corners_around
+from tf_deep3d.face.landmarks import Landmarks
 from tf_deep3d.io import archive
 
 SCHEMA = 1
@@ -36,23 +37,6 @@ _Arrays: TypeAlias = Mapping[str, np.ndarray]  # of a model file
 
 class ModelError(InputError):
     """The file is not a usable model; the message says which array is wrong and what was received."""
-
-
-@dataclass(frozen=True)
-class Landmarks:
-    """Points that follow the surface.
-
-    Attributes:
-      vertices: [L, 3] int32, the corners of the triangle each point lies in; those of the eyes of `alignment5` lie
-        round the eye, whose point is between its corners.
-      weights: [L, 3] float32, barycentric, sum to 1.
-      moments: [Y, P, L, 3] float32 dm^2, how far a detector strays from the points by yaw and pitch (`uncertainty`), or
-        None where nobody measured it.
-    """
-
-    vertices: Array
-    weights: Array
-    moments: Array | None = None
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ def test_aflw2000_by_yaw(tmp_path, tiny_model, points):
     assert [row["sections"] for row in rows] == [("yaw 0 to 30",), ("yaw 30 to 60",), ("yaw 60 to 91",)]
     for row in rows:
         assert row["numbers"]["nme_box"] == pytest.approx(5 / box)
+    jaw = given._replace(jaw_line=place[:17])  # right, where the contour is not
+    rows, _ = measured(tiny_model, "aflw2000", folder, tmp_path / "jaw", jaw)
+    assert rows[0]["numbers"]["nme_box"] == pytest.approx(5 / box * 51 / 68)
     assert protocol.remark == ""
     truth, angles, yaw = landmark_protocols.read_mat(folder / "image00001.mat")
     np.testing.assert_allclose(truth, place)

@@ -35,7 +35,7 @@ def test_the_shipped_line_is_the_edge_of_the_jaw(levels):
         line = faces.at_landmarks(level.landmarks["jaw17"], level.mean_shape[None])[0]
         contour = faces.at_landmarks(level.landmarks["ibug68"], level.mean_shape[None])[0][JAW]
         np.testing.assert_allclose(line[MIRROR[JAW]] * [-1, 1, 1], line, atol=0.02)
-        assert (np.diff(line[:, 0]) > 0).all()
+        assert (np.diff(line[:, 0]) > -0.02).all()  # from the picture's left, steep at its ends
         assert line[8, 1] == line[:, 1].min()  # the chin
         assert (line[:7, 2] > contour[:7, 2]).all()  # the contour lies farther back
         apart = MILLIMETRES * np.linalg.norm(line - contour, axis=1)
