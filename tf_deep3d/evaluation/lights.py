@@ -84,7 +84,7 @@ def shine(
     """
     directions = surface.directions @ rotation.T
     light = radiance(around, directions) * (4 / len(directions))  # even light of 1 shows white as white
-    diffuse, gloss = np.empty((2, *albedo.shape))
+    diffuse, gloss = np.empty(albedo.shape), np.empty(albedo.shape)
     for start in range(0, len(vertices), VERTICES):
         part = slice(start, start + VERTICES)
         diffuse[part] = np.maximum(normals[part] @ directions.T, 0) * surface.visible[part] @ light

@@ -26,7 +26,7 @@ from tf_deep3d.io import archive
 from tf_deep3d.rendering import renderer
 
 FILE = assets.find("open_benchmark.npz")
-SCHEMA = 2
+SCHEMA = 1
 NAME = "open benchmark"
 RENDERING = 2  # version of how pictures are made; results of different versions do not compare
 SEED = 4177

@@ -34,7 +34,7 @@ class _Property(NamedTuple):
 
 class _Element(NamedTuple):
     name: str
-    count: int
+    rows: int
     properties: list[_Property]
 
 
@@ -56,13 +56,12 @@ def read_ply(data: bytes, path: str | Path) -> tuple[np.ndarray, list[list[int]]
     if not data.startswith(b"ply") or end < 0 or not start:
         raise InputError(f"{path} must be a PLY file. Received: {data[:20]!r}")
     order, elements = _header(data[:end].decode("ascii", "replace"), path)
-    body, found = data[start:], {}
-    words = body.split() if not order else []
-    place = 0
+    body, found, place = data[start:], {}, 0
+    words = [] if order else body.split()
     try:
         for element in elements:
-            read = _text_element if not order else _binary_element
-            found[element.name], place = read(element, words if not order else body, place, order)
+            read = _binary_element(element, body, place, order) if order else _text_element(element, words, place)
+            found[element.name], place = read
     except (ValueError, IndexError) as error:
         raise InputError(f"{path} must hold what its header says. Received: {error}") from error
     vertex, face = found.get("vertex", {}), found.get("face", {})
@@ -92,17 +91,17 @@ def _header(text: str, path: str | Path) -> tuple[str, list[_Element]]:
                 elements[-1].properties.append(_Property(values[1], TYPES[values[0]]))
     except (KeyError, IndexError, ValueError) as error:
         raise InputError(f"{path} must have the header of a PLY file. Received: {error}") from error
-    if order is None or any(element.count < 0 for element in elements):
+    if order is None or any(element.rows < 0 for element in elements):
         raise InputError(f"{path} must have the header of a PLY file. Received: {text[:60]!r}")
     return order, elements
 
 
-def _text_element(element: _Element, words: list[bytes], place: int, order: str) -> tuple[dict, int]:
+def _text_element(element: _Element, words: list[bytes], place: int) -> tuple[dict, int]:
     """An element of a text file from the `place`-th word on: name of the property -> its values; and where it ends."""
     found: dict[str, list] = {each.name: [] for each in element.properties}
-    if element.count * len(element.properties) > len(words) - place:
-        raise ValueError(f"{len(words) - place} numbers, {element.count} x {element.name}")
-    for _ in range(element.count):
+    if element.rows * len(element.properties) > len(words) - place:
+        raise ValueError(f"{len(words) - place} numbers, {element.rows} x {element.name}")
+    for _ in range(element.rows):
         for each in element.properties:
             if not each.length:
                 found[each.name].append(float(words[place]))
@@ -133,17 +132,17 @@ def _binary_element(element: _Element, body: bytes, place: int, order: str) -> t
         )
     ]
     row = np.dtype(fields)
-    end = place + element.count * row.itemsize
+    end = place + element.rows * row.itemsize
     if end <= len(body):
-        rows = np.frombuffer(body, row, element.count, place)
+        rows = np.frombuffer(body, row, element.rows, place)
         if plain or all((rows[f"{each.name} length"] == TRIANGLE).all() for each in element.properties if each.length):
             return {
                 each.name: rows[each.name].tolist() if each.length else rows[each.name] for each in element.properties
             }, end
-    if plain or element.count * len(element.properties) > len(body) - place:
-        raise ValueError(f"{len(body) - place} bytes, {element.count} x {element.name}")
+    if plain or element.rows * len(element.properties) > len(body) - place:
+        raise ValueError(f"{len(body) - place} bytes, {element.rows} x {element.name}")
     found: dict[str, list] = {each.name: [] for each in element.properties}
-    for _ in range(element.count):
+    for _ in range(element.rows):
         for each in element.properties:
             count = 1
             if each.length:

@@ -112,9 +112,9 @@ def scans(
 
     def make(entry: Entry, pictures: Path) -> Case:
         ready = subject(entry.scan)
-        if entry.angles is None or entry.photo is not None:
-            path, sections = entry.photo, ("photos",)
-        else:
+        path, sections = entry.photo, ("photos",)
+        if path is None:
+            assert entry.angles is not None, "what is no photo is rendered at a pose"
             pose = {entry.name: entry.angles}
             (view,) = open_benchmark.views_at(FIRST + entry.number, ready.who, pose, FIRST_SEED)
             view = view._replace(light="" if ready.who.lit else entry.light)

@@ -48,7 +48,9 @@ def skins(
         found = reconstructor.reconstruct(photo)
         if not found:
             raise InputError(f"a face must be seen on {photo}. Received: none")
-        fine, texture = found[0].model, to_uint8(found[0].texture)
+        fine, texture = found[0].model, found[0].texture
+        assert texture is not None, "a reconstructor paints"
+        texture = to_uint8(texture)
         colors = painting.paint(fine.mean_shape, fine.triangles, fine.uv, fine.uv_triangles, texture, 0)[2] / 255
         complexion = head.complexions[number % len(head.complexions)]
         yield continued(head, model, colors[: head.face], wanted, inner, complexion)
