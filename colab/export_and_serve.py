@@ -120,7 +120,7 @@ face.write("device_face", overwrite=True)
 # What the device wrote: without a renderer the vertices have the colours of the albedo.
 
 # %%
-from tf_deep3d.mesh import viewer
+from tf_deep3d.reconstruction import viewer
 
 display(HTML(viewer.cell(viewer.page(Path("device_face", "face.glb").read_bytes(), "on the device"))))
 
