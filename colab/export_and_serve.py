@@ -42,6 +42,8 @@ if importlib.util.find_spec("tf_deep3d") is None:
 RUN = ""  # @param {"type":"string"}
 # of the TFLite files
 QUANTIZE = "float32,float16,dynamic,int8"  # @param {"type":"string"}
+# folder of photos, or of records, to choose the ranges of int8 and to compare by; empty for rendered people
+CALIBRATION = ""  # @param {"type":"string"}
 UPLOAD = False  # @param {"type":"boolean"}
 # or the path of a photo that is there already
 PHOTO = ""  # @param {"type":"string"}
@@ -61,8 +63,10 @@ from IPython.display import HTML, display
 
 from export import __main__ as export
 
-if not Path("bundle").exists() and export.main([*([RUN] if RUN else []), "bundle", "--quantize", QUANTIZE]):
-    raise SystemExit("It failed, see above.")
+if not Path("bundle").exists():
+    run, calibration = [RUN] if RUN else [], ["--calibration", CALIBRATION] if CALIBRATION else []
+    if export.main([*run, "bundle", "--quantize", QUANTIZE, *calibration]):
+        raise SystemExit("It failed, see above.")
 manifest = json.loads(Path("bundle", "manifest.json").read_text(encoding="utf-8"))
 
 # %% [markdown]
@@ -116,7 +120,7 @@ face.write("device_face", overwrite=True)
 # What the device wrote: without a renderer the vertices have the colours of the albedo.
 
 # %%
-from tf_deep3d.mesh import viewer
+from tf_deep3d.reconstruction import viewer
 
 display(HTML(viewer.cell(viewer.page(Path("device_face", "face.glb").read_bytes(), "on the device"))))
 

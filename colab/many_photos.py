@@ -156,7 +156,7 @@ else:
 # ## In 3D
 
 # %%
-from tf_deep3d.mesh import viewer
+from tf_deep3d.reconstruction import viewer
 
 display(HTML(viewer.cell((folder / "view.html").read_text(encoding="utf-8"))))
 

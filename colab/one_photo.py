@@ -109,7 +109,7 @@ display(overlay)
 # sends nothing. Opened from a file: `view.html` in the same folder.
 
 # %%
-from tf_deep3d.mesh import viewer
+from tf_deep3d.reconstruction import viewer
 
 display(HTML(viewer.cell((folder / "view.html").read_text(encoding="utf-8"))))
 

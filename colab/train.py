@@ -60,6 +60,8 @@ BATCH = 8  # @param {"type":"integer"}
 # steps between entries of the log, validations and checkpoints
 EVERY = 10  # @param {"type":"integer"}
 TENSORBOARD = True  # @param {"type":"boolean"}
+# further settings of both trainings, "KEY=VALUE KEY=VALUE", see tf_deep3d/training/settings.py
+SETTINGS = ""  # @param {"type":"string"}
 
 # %% [markdown]
 # ## Where the run lies
@@ -152,7 +154,8 @@ from tf_deep3d.models import presets
 
 def settings(**changed):
     """Settings as --set options of a command."""
-    return [text for name, value in changed.items() for text in ("--set", f"{name.replace('__', '.')}={value}")]
+    given = [f"{name.replace('__', '.')}={value}" for name, value in changed.items()]
+    return [text for each in [*given, *SETTINGS.split()] for text in ("--set", each)]
 
 
 small = {"log_every": EVERY, "validate_every": EVERY, "save_every": EVERY, "data__validation": BATCH}

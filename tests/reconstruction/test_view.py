@@ -14,9 +14,8 @@ from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.face import blendshapes
 from tf_deep3d.face.geometry import Similarity
-from tf_deep3d.mesh import viewer
 from tf_deep3d.reconstructed import Reconstruction
-from tf_deep3d.reconstruction import view
+from tf_deep3d.reconstruction import view, viewer
 
 TEXTURE = np.full((8, 8, 3), 0.5)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tf_deep3d.arrays import Array, Namespace
+from tf_deep3d.arrays import Array, Namespace, unstack
 
 IMAGE_SIZE = 224  # px, side of the aligned photo
 FOCAL = 1015.0  # px at IMAGE_SIZE: a vertical field of view of 12.594 degrees
@@ -59,7 +59,7 @@ def to_pixels(camera: Camera, points: Array, xp: Namespace = np) -> tuple[Array,
     Returns:
       pixels [B, N, 2] in px (y down), and depth [B, N] in dm along the viewing direction (larger is farther).
     """
-    x, y, z = xp.unstack(points, axis=-1)
+    x, y, z = unstack(points, -1, xp)
     depth = camera.distance - z
     u = camera.center[0] + camera.focal * x / depth
     v = camera.center[1] - camera.focal * y / depth

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tf_deep3d.arrays import Array, Namespace
+from tf_deep3d.arrays import Array, Namespace, unstack
 
 EPSILON = 1e-12  # added to squared lengths, so that the gradient of a zero vector's direction is finite
 
@@ -132,11 +132,11 @@ def vertex_normals(vertices: Array, triangles: Array, vertex_corners: Array, xp:
 
     rows = xp.reshape(xp.transpose(vertices, (1, 2, 0)), (count, -1))  # [V, 3 B]
     corners = xp.reshape(_linear(to_corners, from_corners, rows, xp), (size, 9, -1))
-    ax, ay, az, bx, by, bz, cx, cy, cz = xp.unstack(corners, axis=1)  # [T, B] each
+    ax, ay, az, bx, by, bz, cx, cy, cz = unstack(corners, 1, xp)  # [T, B] each
     normal = _cross(bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az)
     rows = xp.reshape(_unit(normal, xp), (size, -1))
     rows = xp.reshape(_linear(to_vertices, from_vertices, rows, xp), (count, 3, -1))
-    return xp.transpose(_unit(xp.unstack(rows, axis=1), xp), (2, 0, 1))
+    return xp.transpose(_unit(unstack(rows, 1, xp), xp), (2, 0, 1))
 
 
 def _cross(ax: Array, ay: Array, az: Array, bx: Array, by: Array, bz: Array) -> tuple[Array, Array, Array]:

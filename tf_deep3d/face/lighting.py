@@ -6,7 +6,7 @@ and signs of Deng et al. 2019.
 
 import numpy as np
 
-from tf_deep3d.arrays import Array, Namespace
+from tf_deep3d.arrays import Array, Namespace, unstack
 
 HARMONICS = 9  # basis functions: 1, 3 and 5 of the bands of degree 0, 1 and 2
 AMBIENT = 0.8  # added to the first coefficient, so that zero illumination is an evenly lit face
@@ -28,7 +28,7 @@ def sh_basis(normals: Array, xp: Namespace = np) -> Array:
 
 def _sh_basis(normals: Array, xp: Namespace) -> list[Array]:
     """The nine basis functions, [B, N] each."""
-    x, y, z = xp.unstack(normals, axis=-1)
+    x, y, z = unstack(normals, -1, xp)
     band0, band1, band2 = _AC
     return [
         band0 * xp.ones_like(x),

@@ -15,9 +15,10 @@ from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.head import Head
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io.files import writing
-from tf_deep3d.mesh import face_files, gltf, head_files, viewer
+from tf_deep3d.mesh import face_files, gltf, head_files
 from tf_deep3d.mesh.gltf import Gltf
 from tf_deep3d.reconstructed import Reconstruction
+from tf_deep3d.reconstruction import viewer
 
 VIEW, INDEX = "view.html", "index.html"
 LEVEL = 1  # of detail at most

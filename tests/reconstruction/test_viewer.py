@@ -15,8 +15,9 @@ from tests.mesh.tube import TUBE
 from tf_deep3d import assets
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.io.files import sha256
-from tf_deep3d.mesh import gltf, viewer
+from tf_deep3d.mesh import gltf
 from tf_deep3d.mesh.animation import Animation, animate
+from tf_deep3d.reconstruction import viewer
 
 # What notebooks of VS Code let a cell do, and a little less.
 CLOSED = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:"

@@ -54,7 +54,7 @@ def page(
 def cell(shown: str, height: int = HEIGHT) -> str:
     """A `page` as HTML for the output of a notebook's cell, in a frame of its own, `height` px high."""
     style = f"width: 100%; height: {height}px; border: 0"
-    return f'<iframe title="3D view" style="{style}" srcdoc="{html.escape(shown)}"></iframe>'
+    return f'<div><iframe title="3D view" style="{style}" srcdoc="{html.escape(shown)}"></iframe></div>'
 
 
 @functools.cache
