@@ -118,7 +118,8 @@ def test_closed_lips_open_before_teeth_and_tongue(actor, head, photo):
     assert (rows < lips[:, 1].max() + 2).all()
     assert (pictures.rerender(actor, source._replace(mouth_open=True), opened)["skin"] > 250).all()
     closed = source.coefficients._replace(expression=np.zeros_like(opened.expression))
-    assert (pictures.rerender(actor, source._replace(mouth_open=False), closed)["skin"] < 128).sum() < 20
+    made = pictures.rerender(actor, source._replace(mouth_open=False), closed)
+    assert (made["skin"] < 128).sum() < len(rows) / 10
 
 
 def test_beyond_a_photo_it_stays_black(actor, photo):

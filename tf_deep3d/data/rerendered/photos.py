@@ -15,6 +15,7 @@ from tf_deep3d.io import files
 
 FITTED = "fitted"  # kind of the records of photos whose coefficients were fitted
 Record: TypeAlias = dict[str, Any]  # see `records.SCHEMA`
+_ONE = preparation.Settings()  # the largest face of each photo
 _Stream: TypeAlias = Iterator[tuple[bool, Callable[[], Record]]]
 
 
@@ -123,5 +124,3 @@ def _plain(listed: list[preparation.Photo]) -> Origin:
 
     return Origin(len(listed), preparation.parameters(listed, _ONE)["listing"], stream)
 
-
-_ONE = preparation.Settings()  # the largest face of each photo
