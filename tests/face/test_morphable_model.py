@@ -85,10 +85,10 @@ def test_levels_count_from_the_finest_when_negative(model_file):
         (
             "subdivision_0_indptr",
             np.array([0, 2990], "int32"),
-            "of 1 to 256 terms, 2990 in all. Received: 2990 to 2990",
+            "indptr must rise by 1 to 256 from 0 to 2990",
         ),
-        ("subdivision_0_indptr", np.arange(2991, dtype="int32"), "of 1353 rows at most.* Received: 2990"),
-        ("expression_basis", np.zeros((1001, 357, 3), "float16"), "at most 1000000 vertices and 1000 modes"),
+        ("subdivision_0_indptr", np.arange(2991, dtype="int32"), "indptr must rise by 1 to 256 from 0 to 2990"),
+        ("expression_basis", np.zeros((1001, 357, 3), "float16"), "at most 1000000 vertices, 1000 modes and"),
     ],
 )
 def test_a_wrong_array_is_named(tmp_path, name, value, message):
@@ -105,7 +105,9 @@ def test_modes_that_grow_beyond_all_faces_are_refused_before_they_do(tmp_path, m
     monkeypatch.setattr(archive, "MAX_BYTES", 300_000)
     archive.write_arrays(tmp_path / "big.npz", synthetic_arrays())
     grown = 4 * 3 * 1353 * (6 + 4 + len(synthetic_arrays()["blendshapes"]) + 5 + 2)
-    with pytest.raises(morphable_model.ModelError, match=f"300000 bytes at the finest level. Received: {grown}"):
+    with pytest.raises(
+        morphable_model.ModelError, match=f"300000 bytes at the finest level. Received: 1353, .*, {grown}"
+    ):
         morphable_model.load(tmp_path / "big.npz")
 
 

@@ -25,11 +25,8 @@ SCHEMA = 1
 OPEN_FACE = assets.find("open_face.npz")
 REGIONS = ("skin", "inner_face", "lips", "inner_mouth", "lids", "eyes")
 LANDMARK_SETS = {"ibug68": 68, "alignment5": 5, "mediapipe478": 478}  # the last one is optional
-MAX_VERTICES = 1_000_000
-MAX_LEVELS = 16
-MAX_TRIANGLES_AT_VERTEX = 256
-MAX_TERMS = 256  # of the mean that a subdivided vertex is
-_LARGEST = np.finfo(np.float32).max
+MAX_VERTICES, MAX_LEVELS = 1_000_000, 16
+MAX_TRIANGLES, MAX_TERMS = 256, 256  # at a vertex; of the mean that a subdivided vertex is
 _STEP = "subdivision_{}_"  # of the names of its three arrays
 _Arrays: TypeAlias = Mapping[str, np.ndarray]  # of a model file
 
@@ -155,8 +152,7 @@ def load_levels(path: str | Path | None = None) -> tuple[MorphableModel, ...]:
 
 
 def pick_level(levels: Sequence[MorphableModel], level: int) -> MorphableModel:
-    """One of the levels of `load_levels`: from 0, the coarsest, or from -1, the finest; the nearest where there are
-    fewer."""
+    """One of the levels of `load_levels`, from 0, the coarsest, or -1, the finest; the nearest if there are fewer."""
     return levels[max(min(level, len(levels) - 1), -len(levels))]
 
 
@@ -239,12 +235,10 @@ def _finest(arrays: _Arrays) -> _Finest:
     bases = [_array(arrays, name, (count, control, 3), "f") for name, count in shapes.items()]
     full = len(_array(arrays, "mean_albedo", (None, 3), "f"))
     modes = [*map(len, bases), len(_array(arrays, "albedo_basis", (None, full, 3), "fi"))]
-    if max(control, full) > MAX_VERTICES or max(modes) > MAX_MODES:
-        received = f"{max(control, full)} and {modes}"
-        raise ModelError(f"at most {MAX_VERTICES} vertices and {MAX_MODES} modes. Received: {received}")
     size = 4 * 3 * full * (sum(modes) + 2)
-    if size > archive.MAX_BYTES:
-        raise ModelError(f"a face may have {archive.MAX_BYTES} bytes at the finest level. Received: {size}")
+    if max(control, full) > MAX_VERTICES or max(modes) > MAX_MODES or size > archive.MAX_BYTES:
+        limits = f"{MAX_VERTICES} vertices, {MAX_MODES} modes and {archive.MAX_BYTES} bytes"
+        raise ModelError(f"at most {limits} at the finest level. Received: {max(control, full)}, {modes}, {size}")
     if f"{_STEP.format(0)}indptr" not in arrays and control == full:
         return _Finest(*(field.astype(np.float32) for field in (arrays["mean_shape"], *bases)))
     fields = np.concatenate([arrays["mean_shape"][None], *bases]).astype(np.float32)
@@ -262,9 +256,8 @@ def _at_level(arrays: _Arrays, finest: _Finest, level: int) -> MorphableModel:
     stored = _array(arrays, "albedo_basis", (None, full, 3), "fi").take(keep, axis=1).astype(np.float32)
     scale = _array(arrays, "albedo_scale", (len(stored),), "f").astype(np.float32)
     triangles = _indices(arrays, f"level{level}_triangles", (None, 3), len(keep))
-    crowd = int(np.bincount(triangles.reshape(-1), minlength=1).max())
-    if crowd > MAX_TRIANGLES_AT_VERTEX:
-        raise ModelError(f"at most {MAX_TRIANGLES_AT_VERTEX} triangles may meet at a vertex. Received: {crowd}")
+    if (crowd := np.bincount(triangles.reshape(-1), minlength=1).max()) > MAX_TRIANGLES:
+        raise ModelError(f"at most {MAX_TRIANGLES} triangles may meet at a vertex. Received: {crowd}")
     uv = _array(arrays, "uv", (None, 2), "f").astype(np.float32)
     region_names = [str(name) for name in _array(arrays, "region_names", (None,), "U")]
     regions = _array(arrays, "regions", (len(region_names), full), "b")[:, keep]
@@ -293,12 +286,10 @@ def _at_level(arrays: _Arrays, finest: _Finest, level: int) -> MorphableModel:
 def _array(arrays: _Arrays, name: str, shape: tuple[int | None, ...], kinds: str) -> np.ndarray:
     """The array `name`, of a dtype kind in `kinds` and of `shape`, where None stands for any length above 0."""
     array = arrays[name]
-    fits = len(array.shape) == len(shape) and all(
-        have == want if want is not None else True for have, want in zip(array.shape, shape, strict=False)
-    )
+    fits = array.ndim == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape, strict=True))
     if not fits or array.dtype.kind not in kinds:
         raise ModelError(f"{name} must have shape {shape} and kind {kinds!r}. Received: {array.dtype} {array.shape}")
-    if array.dtype.itemsize > 4 and array.dtype.kind == "f" and np.abs(array).max(initial=0) > _LARGEST:
+    if array.dtype.itemsize > 4 and array.dtype.kind == "f" and np.abs(array).max(initial=0) > np.finfo("f4").max:
         raise ModelError(f"{name} must fit single precision. Received: {np.abs(array).max():.3g}")
     return array
 
@@ -319,12 +310,12 @@ def subdivide(arrays: _Arrays, fields: np.ndarray, full: int) -> np.ndarray:
         indices = _indices(arrays, prefix + "indices", (None,), len(fields))
         indptr = _indices(arrays, prefix + "indptr", (None,), len(indices) + 1)
         weights = _array(arrays, prefix + "weights", indices.shape, "f").astype(np.float32)
-        terms = np.diff(indptr)
-        rows = f"{full} rows at most, of 1 to {MAX_TERMS} terms, {len(indices)} in all"
-        if not 2 <= len(indptr) <= full + 1 or indptr[0] != 0 or indptr[-1] != len(indices):
-            raise ModelError(f"{prefix}indptr must tell of {rows}. Received: {len(indptr) - 1}, {indptr}")
-        if terms.min() < 1 or terms.max() > MAX_TERMS:
-            raise ModelError(f"{prefix}indptr must tell of {rows}. Received: {terms.min()} to {terms.max()}")
+        terms = np.diff(indptr, prepend=0)[1:]
+        whole = 0 < len(terms) <= full and indptr[0] == 0 and indptr[-1] == len(indices)
+        if not whole or terms.min() < 1 or terms.max() > MAX_TERMS:
+            raise ModelError(
+                f"{prefix}indptr must rise by 1 to {MAX_TERMS} from 0 to {len(indices)}. Received: {indptr}"
+            )
         fields = _sparse_product(indptr, indices, weights, fields)
         step += 1
     if len(fields) != full:
