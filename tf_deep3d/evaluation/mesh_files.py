@@ -143,7 +143,7 @@ def read_colors(path: str | Path, count: int) -> np.ndarray | None:
         size = texture.shape
         row, column = (np.clip(x * n, 0, n - 1).astype(int) for x, n in ((1 - v, size[0]), (u, size[1])))
         colors[vertex - (vertex > 0)] = texture[row, column] / 255
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise InputError(f"{path} must have texture coordinates. Received: {error}") from error
     return colors
 
@@ -182,7 +182,7 @@ def _wrl(text: str, path: str | Path) -> tuple[list[list[float]], list[list[int]
             np.array(part.replace(",", " ").split(), kind) for part, kind in zip(parts, (float, int), strict=True)
         )
         vertices = points.reshape(-1, 3).tolist()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path} must hold numbers in threes. Received: {error}") from error
     polygons = np.split(index, np.flatnonzero(index < 0))
     return vertices, [[int(corner) for corner in polygon if corner >= 0] for polygon in polygons]
