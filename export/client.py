@@ -64,17 +64,18 @@ def _rest(address: str, signature: str, inputs: Inputs) -> Answer:
 
     asked = {"signature_name": signature, "inputs": {name: plain(value) for name, value in inputs.items()}}
     url = f"{address.rstrip('/')}/v1/models/{MODEL}:predict"
-    request = urllib.request.Request(url, json.dumps(asked).encode(), {"Content-Type": "application/json"})
     try:
+        request = urllib.request.Request(url, json.dumps(asked).encode(), {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             outputs = json.load(answer)["outputs"]
+        if not isinstance(outputs, dict):  # the server leaves out the name of a signature's only output
+            outputs = {"identity": outputs}
+        return {name: np.array(value) for name, value in outputs.items()}
     except urllib.error.HTTPError as error:
-        raise ServerError(f"{url}: {error.code} {error.read()[:500].decode(errors='replace')}") from error
+        said = " ".join(error.read()[:500].decode(errors="replace").split())
+        raise ServerError(f"{url}: {error.code} {said}") from error
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:  # of no server like this
         raise ServerError(f"{url}: {type(error).__name__}: {error}") from error
-    if not isinstance(outputs, dict):  # the server leaves out the name of a signature's only output
-        outputs = {"identity": outputs}
-    return {name: np.array(value) for name, value in outputs.items()}
 
 
 def _grpc(address: str, signature: str, inputs: Inputs) -> Answer:
@@ -110,11 +111,19 @@ def reconstruct(address: str, pictures: Sequence[bytes]) -> tuple[Answer, list[s
       (name -> array [B, ...], list of B errors, "" where there is none; the numbers of the others are NaN).
     """
     parts = [
-        predict(address, "serving_default", {"image_bytes": pictures[start : start + BATCH]})
-        for start in range(0, len(pictures), BATCH)
+        _answered(predict(address, "serving_default", {"image_bytes": part}), (*GROUPS, "error"), len(part), address)
+        for part in (pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH))
     ]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return found, [text.decode() if isinstance(text, bytes) else str(text) for text in found.pop("error")]
+
+
+def _answered(answer: Answer, names: Sequence[str], count: int, address: str) -> Answer:
+    """`answer`, which has all of `names` and `count` rows; ServerError otherwise: it is another model's."""
+    shapes = {name: value.shape for name, value in answer.items()}
+    if not set(names) <= set(shapes) or any(shape[:1] != (count,) for shape in shapes.values()):
+        raise ServerError(f"{address}: {count} rows of {', '.join(names)} are expected. Received: {shapes}"[:500])
+    return answer
 
 
 def share_identity(address: str, found: Answer) -> Answer:
@@ -124,13 +133,14 @@ def share_identity(address: str, found: Answer) -> Answer:
     names = [name for name in ("identity", "confidence") if name in found]
     sets = {name: np.pad(found[name], padding, mode="edge")[None] for name in names}
     present = (np.arange(count + padding[0][1]) < count).astype(np.float32)[None]
-    shared = predict(address, "aggregate", {**sets, "present": present})["identity"]
+    answer = predict(address, "aggregate", {**sets, "present": present})
+    shared = _answered(answer, ["identity"], 1, address)["identity"]
     return {**found, "identity": np.repeat(shared, count, axis=0)}
 
 
 def align(photo: str | Path, bundle: str | Path) -> bytes:
-    """The aligned face of a photo as the bytes of a PNG file; ValueError if it shows none."""
-    manifest = json.loads(Path(bundle, "manifest.json").read_text(encoding="utf-8"))
+    """The aligned face of a photo as the bytes of a PNG file; ValueError if it shows none, or for no bundle."""
+    points5 = _points5(Path(bundle, "manifest.json"))
     sys.path.insert(0, str(Path(bundle, "python")))
     from PIL import Image
 
@@ -141,10 +151,22 @@ def align(photo: str | Path, bundle: str | Path) -> bytes:
     found = detector.nearest(image, folder=Path(bundle, "detector"))
     if found is None:
         raise ValueError("no face found")
-    crop = alignment.align(image, found.points5, manifest["input"]["alignment"]["model_points5"])
+    crop = alignment.align(image, found.points5, points5)
     stream = io.BytesIO()
     Image.fromarray(np.rint(255 * crop.image).astype(np.uint8)).save(stream, "PNG")
     return stream.getvalue()
+
+
+def _points5(manifest: Path) -> np.ndarray:
+    """The model's alignment points [5, 3] in dm; ValueError if the file is no manifest."""
+    try:
+        entries = json.loads(manifest.read_text(encoding="utf-8"))
+        points5 = np.array(entries["input"]["alignment"]["model_points5"], np.float64)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{manifest} is no bundle's manifest. Received: {type(error).__name__}: {error}") from error
+    if points5.shape != (5, 3) or not np.isfinite(points5).all():
+        raise ValueError(f"{manifest} must have 5 finite model_points5. Received: {points5.shape}")
+    return points5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         face: Answer = {}
         if good:
             face = predict(options.address, "face", {name: found[name] for name in GROUPS})
+            face = _answered(face, ["landmarks"], len(good), options.address)
     except ServerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -185,7 +208,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(path: Path, error: Exception | str) -> int:
-    print(f"{path}: {error}", file=sys.stderr)
+    print(" ".join(f"{path}: {error}".split()), file=sys.stderr)
     return 1
 
 

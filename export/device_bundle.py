@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from tf_deep3d.command_line import muted
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, first_line
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.coefficients import LIGHTINGS, Layout
 
@@ -55,10 +55,14 @@ def open_bundle(
         detector = _inside(bundle, manifest["detector"]["files"][0]).parent
         lighting = manifest["lighting"]
         known = lighting in LIGHTINGS
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise BundleError(f"{bundle / MANIFEST} lacks an entry. Received: {type(error).__name__}: {error}") from error
+    except BundleError:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise BundleError(f"{bundle / MANIFEST} lacks an entry. Received: {first_line(error)}") from error
     if not known:
-        raise BundleError(f"{bundle / MANIFEST} must have a lighting of {sorted(LIGHTINGS)}. Received: {lighting!r}")
+        raise BundleError(
+            f"{bundle / MANIFEST} must have a lighting of {sorted(LIGHTINGS)}. Received: {lighting!r:.80}"
+        )
     model = morphable_model.load(face)
     return Bundle(model, *_open_network(network, model.layout(lighting), threads), detector)
 
@@ -73,12 +77,12 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
     try:
         manifest: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is no JSON. Received: {error}") from error
+        raise BundleError(f"{path} is no JSON. Received: {first_line(error)}") from error
     if not isinstance(manifest, dict):
         raise BundleError(f"{path} must have schema {SCHEMA}. Received: {type(manifest).__name__!r}")
     entries = cast(dict[str, Any], manifest)
     if entries.get("schema") != SCHEMA:
-        raise BundleError(f"{path} must have schema {SCHEMA}. Received: {entries.get('schema')!r}")
+        raise BundleError(f"{path} must have schema {SCHEMA}. Received: {entries.get('schema')!r:.80}")
     return entries
 
 

@@ -1,5 +1,6 @@
-"""The mistakes of users: what they gave cannot be used, or what they want is not installed."""
+"""The mistakes of users: what they gave cannot be used, or what they want is not installed. Each is said in a line."""
 
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,19 @@ class InputError(ValueError):
     The message is one line that says what is asked for and what was received. Commands print it and exit with 1. A bare
     `ValueError` is never a user's mistake but ours, and keeps its traceback.
     """
+
+
+def readable(text: str) -> str:
+    r"""`text`, such as a file's name, as one line that every file and terminal in UTF-8 takes, and that still tells
+    names apart: line breaks, controls and what is no Unicode (a byte of a name that is no UTF-8) are escaped, as \n."""
+    escaped = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in escaped else c for c in text)
+
+
+def first_line(error: Exception, longest: int = 200) -> str:
+    """What a library's exception says, as a line of an `InputError`: its kind and its first line, cut to `longest`."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return readable(f"{type(error).__name__}: {lines[0]}"[:longest] if lines else type(error).__name__)
 
 
 class ExtraError(ModuleNotFoundError):

@@ -18,6 +18,23 @@ def test_unusable_meshes_are_refused(tmp_path, text):
         mesh_files.read_mesh(path)
 
 
+@pytest.mark.parametrize("index", [10**22, -(10**22), 2**31, 2**63])
+def test_indices_beyond_all_meshes_are_refused_in_one_line(tmp_path, index):
+    texts = {
+        "mesh.obj": TRIANGLE.replace("f 1", f"f {index}"),
+        "mesh.wrl": f"point [ 0 0 0, 1 0 0, 1 1 0 ] coordIndex [ 0, 1, {index}, -1 ]",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=rf"{name}") as caught:
+            mesh_files.read_mesh(tmp_path / name)
+        assert len(str(caught.value).splitlines()) == 1
+    Image.new("RGB", (2, 2)).save(tmp_path / "mesh.png")
+    (tmp_path / "mesh.obj").write_text(TRIANGLE.replace("f 1 2 3", f"vt 0 0\nf 1/1 2/1 3/{index}"))
+    with pytest.raises(InputError, match="must have texture coordinates"):
+        mesh_files.read_colors(tmp_path / "mesh.obj", 3)
+
+
 def test_large_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(mesh_files, "MAX_BYTES", 10)
     path = tmp_path / "mesh.obj"

@@ -1,9 +1,11 @@
 """The client script, against a stand-in for TensorFlow Serving: REST and gRPC, good and bad requests at once."""
 
+import io
 import json
 import socket
 import sys
 import threading
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -130,3 +132,58 @@ def test_what_is_missing_is_named(tmp_path, pictures, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
     assert client.main(["127.0.0.1:9", str(picture)]) == 1
     assert capsys.readouterr().err.startswith("error: gRPC needs pip install tensorflow-serving-api. Received: ")
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://", "http://a b", "https://[", "http://\ud800"])
+def test_an_address_that_is_none_is_an_error_of_one_line(tmp_path, capsys, address):
+    (tmp_path / "me.png").write_bytes(b"picture")
+    assert client.main([address, str(tmp_path / "me.png")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: http")
+    assert len(said.splitlines()) == 1
+
+
+POINTS = [[0.0, 0.0, 0.0]] * 5
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        *["", "null", "[]", "3", '"text"', "{}", "{", "[" * 100_000],
+        *['{"input": null}', '{"input": []}', '{"input": {"alignment": 3}}'],
+        *[
+            json.dumps({"input": {"alignment": {"model_points5": points}}})
+            for points in (None, "x", 3, [], POINTS[:4], [[1]], [[1], [2, 3]], [*POINTS[:4], [0, 0, 1e999]], {})
+        ],
+    ],
+    ids=lambda manifest: manifest[:60],
+)
+def test_a_manifest_that_is_none_is_an_error_of_one_line(tmp_path, capsys, manifest):
+    (tmp_path / "manifest.json").write_text(manifest)
+    (tmp_path / "me.png").write_bytes(b"picture")
+    assert client.main(["http://127.0.0.1:9", str(tmp_path / "me.png"), "--align", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "manifest.json" in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"identity": [[1.0]]},
+        {"identity": [[1.0], [2.0]], "error": [""]},
+        {"identity": "x", "error": [""]},
+        {**{name: [[1.0]] for name in client.GROUPS}, "error": ""},
+        {**{name: [[1.0]] for name in client.GROUPS}, "error": ["", ""]},
+        {"identity": [[1.0], [2.0, 3.0]]},
+        [[1.0], [2.0, 3.0]],
+    ],
+)
+def test_answers_of_another_model_are_an_error_of_one_line(monkeypatch, answer):
+    monkeypatch.setattr(
+        urllib.request, "urlopen", lambda *_, **__: io.BytesIO(json.dumps({"outputs": answer}).encode())
+    )
+    with pytest.raises(client.ServerError, match="http://server") as caught:
+        client.reconstruct("http://server", [b"picture"])
+    assert len(str(caught.value).splitlines()) == 1

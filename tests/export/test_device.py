@@ -208,6 +208,18 @@ def test_the_network_is_chosen_by_name(bundle, damaged):
         ({"face": {"file": "/etc/passwd"}}, "files of the bundle"),
         ({"detector": {"files": []}}, "lacks an entry"),
         ({"lighting": "neon"}, "Received: 'neon'"),
+        ({"lighting": ["rgb"]}, "lacks an entry. Received: TypeError"),
+        ({"lighting": None}, "Received: None"),
+        ({"networks": None}, "lacks an entry. Received: TypeError"),
+        ({"networks": [None]}, "lacks an entry. Received: TypeError"),
+        ({"networks": {"file": "x"}}, "lacks an entry. Received: TypeError"),
+        ({"networks": [{"file": 3, "network": "rnet", "quantization": "int8"}]}, "lacks an entry. Received: TypeError"),
+        ({"face": []}, "lacks an entry. Received: TypeError"),
+        ({"face": {"file": "a\0b"}}, "lacks an entry. Received: ValueError"),
+        ({"face": {"file": "\ud800"}}, "lacks an entry. Received: UnicodeEncodeError"),
+        ({"detector": {"files": 3}}, "lacks an entry. Received: TypeError"),
+        ({"detector": {"files": [None]}}, "lacks an entry. Received: TypeError"),
+        ({"schema": {"a": "b" * 5000}}, r"must have schema 1. Received: .{80}$"),
         ({"lighting": "white"}, "must answer as its face model asks"),
         ({"networks": [{"file": "face.npz", "network": "rnet", "quantization": "int8"}]}, "no network with one"),
         (
@@ -233,7 +245,17 @@ def test_damaged_bundles_are_named(damaged, tmp_path):
     (folder / "rnet_float32.tflite").unlink()
     with pytest.raises(FileNotFoundError, match=r"no rnet_float32\.tflite"):
         device.load(folder)
-    for content in (b"{", b"[]", b"\xff", b" " * (device_bundle.MAX_MANIFEST + 1)):
+    for content in (
+        b"{",
+        b"[]",
+        b"null",
+        b"3",
+        b'"text"',
+        b"",
+        b"[" * 100_000,
+        b"\xff",
+        b" " * (device_bundle.MAX_MANIFEST + 1),
+    ):
         (folder / "manifest.json").write_bytes(content)
         with pytest.raises(device_bundle.BundleError, match=r"manifest\.json .* Received:"):
             device.load(folder)

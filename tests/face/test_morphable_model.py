@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from keras import ops
@@ -74,6 +76,19 @@ def test_levels_count_from_the_finest_when_negative(model_file):
         ("uv", None, "'uv' is missing"),
         ("level1_landmarks_ibug68_weights", None, "is missing"),
         ("mean_albedo", np.full((1353, 3), np.nan, "float32"), "must be finite"),
+        ("mean_shape", np.full((357, 3), 1e300), r"mean_shape must fit single precision. Received: 1e\+300"),
+        ("levels", np.int64(2**62), r"levels must lie in 1 to 16. Received: 4611686018427387904"),
+        ("levels", np.int64(0), "levels must lie in 1 to 16. Received: 0"),
+        ("levels", np.uint64(2**64 - 1), "levels must lie in 1 to 16. Received: 18446744073709551615"),
+        ("name", np.array(["a", "b"]), r"name must have shape \(\)"),
+        ("level1_triangles", np.zeros((257, 3), "int32"), "256 triangles may meet at a vertex. Received: 771"),
+        (
+            "subdivision_0_indptr",
+            np.array([0, 2990], "int32"),
+            "indptr must rise by 1 to 256 from 0 to 2990",
+        ),
+        ("subdivision_0_indptr", np.arange(2991, dtype="int32"), "indptr must rise by 1 to 256 from 0 to 2990"),
+        ("expression_basis", np.zeros((1001, 357, 3), "float16"), "at most 1000000 vertices, 1000 modes and"),
     ],
 )
 def test_a_wrong_array_is_named(tmp_path, name, value, message):
@@ -84,6 +99,59 @@ def test_a_wrong_array_is_named(tmp_path, name, value, message):
     with pytest.raises(morphable_model.ModelError, match=message) as caught:
         morphable_model.load(tmp_path / "bad.npz")
     assert "bad.npz" in str(caught.value)
+
+
+def test_modes_that_grow_beyond_all_faces_are_refused_before_they_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MAX_BYTES", 300_000)
+    archive.write_arrays(tmp_path / "big.npz", synthetic_arrays())
+    grown = 4 * 3 * 1353 * (6 + 4 + len(synthetic_arrays()["blendshapes"]) + 5 + 2)
+    with pytest.raises(
+        morphable_model.ModelError, match=f"300000 bytes at the finest level. Received: 1353, .*, {grown}"
+    ):
+        morphable_model.load(tmp_path / "big.npz")
+
+
+def test_more_than_a_face_model_is_refused_before_it_is_unpacked(model_file, tmp_path):
+    content = bytearray(model_file.read_bytes())
+    size = content.index(b"PK\x01\x02") + 24  # where the list of contents says how large its first entry is
+    content[size : size + 4] = (3_800 << 20).to_bytes(4, "little")
+    (tmp_path / "zeros.npz").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(morphable_model.ModelError, match="has or unpacks to more than 1073741824 bytes"):
+        morphable_model.load(tmp_path / "zeros.npz")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def _fields(model):
+    """All arrays of a model, by name."""
+    found = {name: value for name, value in vars(model).items() if isinstance(value, np.ndarray)}
+    found |= {f"region {name}": value for name, value in model.regions.items()}
+    for name, points in model.landmarks.items():
+        found |= {f"landmarks {name}": points.vertices, f"weights {name}": points.weights}
+    return found
+
+
+@pytest.mark.parametrize("change", ["bit", "byte"])
+def test_a_changed_bit_or_byte_changes_nothing_or_is_refused_in_one_line(model_file, tmp_path, change):
+    truth = _fields(morphable_model.load(model_file, level=0))
+    content = model_file.read_bytes()
+    rng = np.random.default_rng(17 if change == "bit" else 18)
+    messages = []
+    for _ in range(150):
+        spoiled = bytearray(content)
+        spoiled[rng.integers(len(content))] ^= 1 << rng.integers(8) if change == "bit" else rng.integers(1, 256)
+        (tmp_path / "spoiled.npz").write_bytes(spoiled)
+        try:
+            found = _fields(morphable_model.load(tmp_path / "spoiled.npz", level=0))
+        except morphable_model.ModelError as error:
+            messages.append(str(error))
+            continue
+        assert found.keys() == truth.keys()
+        for name, array in truth.items():
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
+    assert len(messages) > 100
+    assert all(len(message.splitlines()) == 1 for message in messages)
 
 
 def test_some_other_npz_is_no_model(tmp_path):

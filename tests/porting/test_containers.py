@@ -137,6 +137,9 @@ def test_obj(tmp_path):
         (TRIANGLE + "v 1 2\nf 1 2 3\n", "a line 'v ' cannot be read"),
         (TRIANGLE + "v 1 2 inf\nf 1 2 3\n", "must be finite"),
         (TRIANGLE + "f 1 2\n", "polygons"),
+        (TRIANGLE + f"f 1 2 {10**22}\n", "a polygon cannot be read. Received: b'an index of more than 64 bits'"),
+        (TRIANGLE + f"f 1 2 -{10**22}\n", "a polygon cannot be read. Received: b'an index of more than 64 bits'"),
+        (TRIANGLE + "f 1 2 " + "9" * 5000 + "\n", "a polygon cannot be read"),
     ],
 )
 def test_bad_obj(tmp_path, text, message):
@@ -156,6 +159,8 @@ def test_numbers_and_indices():
         ([[0, 1, 2]], r"in \[1, 4\). Received: 0 to 2"),
         ([[1, 1.5, 2]], "whole numbers"),
         ([[1, 2, 4]], "Received: 1 to 4"),
+        ([[1, 2], [3]], "must be numbers. Received: "),
+        ([[1, 2, 10**22]], "must be numbers of shape .* Received: object"),
     ):
         with pytest.raises(PortingError, match=message):
             containers.indices(value, "x", (None, 3), 3, base=1)

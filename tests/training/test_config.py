@@ -62,8 +62,8 @@ def test_whole_numbers_are_floats_but_not_the_other_way(tmp_path):
         ("steps: true", "whole number. Received: True"),
         ("flag: 1", "true or false. Received: 1"),
         ("inner: 3", "keys and values. Received: 3"),
-        ("inner: {rate: fast}", "must be a number. Received: 'fast'"),
-        ("inner: {rate: .nan}", "must be a number. Received: nan"),
+        ("inner: {rate: fast}", "must be a number of single precision. Received: 'fast'"),
+        ("inner: {rate: .nan}", "must be a number of single precision. Received: nan"),
         ("inner: {rate: -1}", "rate must not be negative. Received: -1.0"),
         ("sizes: 3", "must be a list. Received: 3"),
         ("sizes: [a]", "whole number. Received: 'a'"),
@@ -82,6 +82,45 @@ def test_mistakes_are_named(tmp_path, text, message):
 def test_wrong_overrides(tmp_path, override):
     with pytest.raises(config.ConfigError, match="Received"):
         _load(tmp_path, "steps: 3", override)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1:59:59", "-1:0", "1:59:59.5", "010", "0x10", "0b1", "9" * 40, "!!int 1:59:59", "!!int 0x10", "!!float 1:1"],
+)
+def test_numbers_are_decimal(tmp_path, number):
+    with pytest.raises(config.ConfigError, match="Received"):
+        _load(tmp_path, f"steps: {number}")
+
+
+def test_a_long_number_to_the_base_of_60_is_text_at_once(tmp_path):
+    times = ":".join(["59"] * 300_000)
+    with pytest.raises(config.ConfigError, match=r"steps must be a whole number. Received: '59:59") as caught:
+        _load(tmp_path, f"steps: {times}")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+    for tag in ("int", "float"):
+        with pytest.raises(config.ConfigError, match="must be a YAML file"):
+            _load(tmp_path, f"steps: !!{tag} {times}")
+
+
+def test_whole_numbers_may_have_underscores_and_signs(tmp_path):
+    assert _load(tmp_path, "steps: 200_000").steps == 200_000
+    assert _load(tmp_path, "{steps: -3, sizes: [0, +4]}") == Outer(steps=-3, sizes=(0, 4))
+    assert _load(tmp_path, "inner: {rate: 1_000.5e+1}").inner.rate == 10005.0
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", "1e39", "1.0e400", "9" * 400])
+def test_numbers_beyond_single_precision_are_refused(tmp_path, number):
+    with pytest.raises(config.ConfigError, match=r"rate must be a number of single precision. Received: "):
+        _load(tmp_path, f"inner: {{rate: {number}}}")
+
+
+@pytest.mark.parametrize("text", ["model: {}", "{}: 3", "steps: {}", "? [{}]\n: 3", "- {}", '"{}', "!!{} 3"])
+def test_a_wrong_file_is_shown_in_one_short_line(tmp_path, text):
+    with pytest.raises(config.ConfigError) as caught:
+        _load(tmp_path, text.replace("{}", "[" + "x, " * 5000 + "x]"))
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 600 + len(str(tmp_path))
 
 
 def test_files_that_are_missing_or_too_large(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tf_deep3d.data.mixture import DataSettings
 from tf_deep3d.errors import InputError
 from tf_deep3d.losses.hybrid import LossWeights
 from tf_deep3d.training.settings import Network, Optimization, SetSettings, TrainSettings, recipe_of
@@ -26,6 +27,14 @@ from tf_deep3d.training.settings import Network, Optimization, SetSettings, Trai
         lambda: SetSettings(photos=2, least=3),
         lambda: SetSettings(bound=0.0),
         lambda: LossWeights(landmark=-1.0),
+        lambda: DataSettings(batch=1_000_000_000),
+        lambda: DataSettings(batch=0),
+        lambda: DataSettings(validation=10**30),
+        lambda: DataSettings(shares=(1e308, 1e308)),
+        lambda: TrainSettings(steps=10**30),
+        lambda: TrainSettings(save_every=10**30),
+        lambda: Optimization(schedule="cosine", warmup=10**30),
+        lambda: Optimization(schedule="steps", decay_steps=(1, 10**30)),
     ],
 )
 def test_settings_that_cannot_be(wrong):

@@ -17,6 +17,9 @@ from tf_deep3d.errors import InputError
 
 SHUFFLE = 2048  # records drawn from at once, besides the shuffling of the shards
 CYCLE = 4  # shards read in turn
+MAX_BATCH = 65_536  # 40 GB of pictures
+MAX_VALIDATION = 1_000_000
+MAX_SHARE = 1e9
 TURNS = 1000  # records after which the folders take turns in the same order again
 COEFFICIENTS = "a rendered face must have {} coefficients, as the face model. Received:"
 
@@ -42,10 +45,11 @@ class DataSettings:
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch < 1 or self.validation < 0:
-            raise InputError(f"batch and validation must be positive. Received: {self.batch}, {self.validation}")
-        if self.shares and min(self.shares) <= 0:
-            raise InputError(f"shares must be above 0. Received: {self.shares}")
+        if not 1 <= self.batch <= MAX_BATCH or not 0 <= self.validation <= MAX_VALIDATION:
+            received = f"{self.batch}, {self.validation}"
+            raise InputError(f"batch in 1 to {MAX_BATCH}, validation in 0 to {MAX_VALIDATION}. Received: {received}")
+        if not all(0 < share <= MAX_SHARE for share in self.shares):
+            raise InputError(f"shares must be above 0, at most {MAX_SHARE:g}. Received: {self.shares}")
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ def _texture(text: str, path: str | Path, triangles: np.ndarray) -> tuple[np.nda
     try:
         corners = np.array(_fans([[int(corner[0]) for corner in each] for each in polygons]))
         uv, corners = np.array(places, float), corners - (corners > 0) + len(places) * (corners < 0)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path} must have texture coordinates. Received: {error}") from error
     if corners.shape != triangles.shape or corners.min() < 0 or corners.max() >= len(uv) or not np.isfinite(uv).all():
         raise InputError(f"{path} must have texture coordinates. Received: {len(uv)} for {len(triangles)} triangles")
@@ -258,7 +258,7 @@ def _wrl(text: str, path: str | Path) -> tuple[list[list[float]], list[list[int]
             np.array(part.replace(",", " ").split(), kind) for part, kind in zip(parts, (float, int), strict=True)
         )
         vertices = points.reshape(-1, 3).tolist()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path} must hold numbers in threes. Received: {error}") from error
     polygons = np.split(index, np.flatnonzero(index < 0))
     return vertices, [[int(corner) for corner in polygon if corner >= 0] for polygon in polygons]

@@ -14,6 +14,7 @@ from tf_deep3d.arrays import Array, Namespace
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.lighting import HARMONICS
 
+MAX_MODES = 1_000  # of a group
 LIGHTINGS = {"rgb": 3, "white": 1}  # kind of light -> its number of channels
 
 
@@ -51,7 +52,7 @@ class Layout:
       lighting: "rgb" (27 numbers, the codes) or "white" (9 numbers, the paper).
 
     Raises:
-      InputError: if `lighting` is neither.
+      InputError: if `lighting` is neither, or a size is no whole number in 0 to `MAX_MODES`.
     """
 
     identity: int
@@ -62,6 +63,9 @@ class Layout:
     def __post_init__(self) -> None:
         if self.lighting not in LIGHTINGS:
             raise InputError(f"lighting must be one of {sorted(LIGHTINGS)}. Received: {self.lighting!r}")
+        sizes = self.identity, self.expression, self.albedo
+        if not all(isinstance(size, int) and 0 <= size <= MAX_MODES for size in sizes):
+            raise InputError(f"sizes must be whole numbers in 0 to {MAX_MODES}. Received: {sizes}")
 
     @property
     def shapes(self) -> Coefficients:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tf_deep3d import assets
 from tf_deep3d.arrays import Array, Namespace
+from tf_deep3d.errors import first_line
 from tf_deep3d.face import geometry, morphable_model
 from tf_deep3d.face.morphable_model import ModelError, MorphableModel
 from tf_deep3d.face.reconstruction import combine, neutral_shape
@@ -132,6 +133,8 @@ def load(model: MorphableModel, path: str | Path | None = None, shoulders: bool 
         raise ModelError(f"{path}: {error}") from error
     except KeyError as error:
         raise ModelError(f"{path} is no usable head: array {error} is missing.") from error
+    except (IndexError, TypeError, ValueError) as error:  # arrays that do not fit each other or the face
+        raise ModelError(f"{path} is no usable head. Received: {first_line(error)}") from error
 
 
 def unposed_shape(head: Head, identity: Array, expression: Array, xp: Namespace = np) -> Array:

@@ -18,7 +18,7 @@ from tf_deep3d import assets
 from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import uncertainty
-from tf_deep3d.face.coefficients import Layout
+from tf_deep3d.face.coefficients import MAX_MODES, Layout
 from tf_deep3d.face.geometry import corners_around
 from tf_deep3d.face.landmarks import Landmarks
 from tf_deep3d.io import archive
@@ -28,8 +28,8 @@ OPEN_FACE = assets.find("open_face.npz")
 REGIONS = ("skin", "inner_face", "lips", "inner_mouth", "lids", "eyes")
 LANDMARK_SETS = {"ibug68": 68, "alignment5": 5, "mediapipe478": 478, "jaw17": 17}
 OPTIONAL_SETS = ("mediapipe478", "jaw17")
-MAX_VERTICES = 1_000_000
-MAX_MODES = 1_000
+MAX_VERTICES, MAX_LEVELS = 1_000_000, 16
+MAX_TRIANGLES, MAX_TERMS = 256, 256  # at a vertex; of the mean that a subdivided vertex is
 _STEP = "subdivision_{}_"  # of the names of its three arrays
 _MOMENTS = "landmarks_{}_moments"
 _Arrays: TypeAlias = Mapping[str, np.ndarray]  # of a model file
@@ -144,8 +144,7 @@ def load_levels(path: str | Path | None = None) -> tuple[MorphableModel, ...]:
 
 
 def pick_level(levels: Sequence[MorphableModel], level: int) -> MorphableModel:
-    """One of the levels of `load_levels`: from 0, the coarsest, or from -1, the finest; the nearest where there are
-    fewer."""
+    """One of the levels of `load_levels`, from 0, the coarsest, or -1, the finest; the nearest if there are fewer."""
     return levels[max(min(level, len(levels) - 1), -len(levels))]
 
 
@@ -198,6 +197,8 @@ def _load(path: str | Path | None, choose: Callable[[int], Iterable[int]]) -> tu
         if int(_array(arrays, "schema", (), "iu")) != SCHEMA:
             raise ModelError(f"schema must be {SCHEMA}. Received: {arrays['schema']}")
         levels = int(_array(arrays, "levels", (), "iu"))
+        if not 0 < levels <= MAX_LEVELS:
+            raise ModelError(f"levels must lie in 1 to {MAX_LEVELS}. Received: {levels}")
         wanted = list(choose(levels))
         if not all(0 <= level < levels for level in wanted):
             raise ModelError(f"the model has the levels of detail 0 to {levels - 1}. Received: {wanted[0]}")
@@ -226,10 +227,12 @@ def _finest(arrays: _Arrays) -> _Finest:
     names = len(_array(arrays, "blendshape_names", (None,), "U"))
     shapes = {"identity_basis": None, "expression_basis": None, "blendshapes": names}
     bases = [_array(arrays, name, (count, control, 3), "f") for name, count in shapes.items()]
-    if control > MAX_VERTICES or max(map(len, bases)) > MAX_MODES:
-        modes = [len(basis) for basis in bases]
-        raise ModelError(f"at most {MAX_VERTICES} vertices and {MAX_MODES} modes. Received: {control} and {modes}")
     full = len(_array(arrays, "mean_albedo", (None, 3), "f"))
+    modes = [*map(len, bases), len(_array(arrays, "albedo_basis", (None, full, 3), "fi"))]
+    size = 4 * 3 * full * (sum(modes) + 2)
+    if max(control, full) > MAX_VERTICES or max(modes) > MAX_MODES or size > archive.MAX_BYTES:
+        limits = f"{MAX_VERTICES} vertices, {MAX_MODES} modes and {archive.MAX_BYTES} bytes"
+        raise ModelError(f"at most {limits} at the finest level. Received: {max(control, full)}, {modes}, {size}")
     if f"{_STEP.format(0)}indptr" not in arrays and control == full:
         return _Finest(*(field.astype(np.float32) for field in (arrays["mean_shape"], *bases)))
     fields = np.concatenate([arrays["mean_shape"][None], *bases]).astype(np.float32)
@@ -247,14 +250,16 @@ def _at_level(arrays: _Arrays, finest: _Finest, level: int) -> MorphableModel:
     stored = _array(arrays, "albedo_basis", (None, full, 3), "fi").take(keep, axis=1).astype(np.float32)
     scale = _array(arrays, "albedo_scale", (len(stored),), "f").astype(np.float32)
     triangles = _indices(arrays, f"level{level}_triangles", (None, 3), len(keep))
+    if (crowd := np.bincount(triangles.reshape(-1), minlength=1).max()) > MAX_TRIANGLES:
+        raise ModelError(f"at most {MAX_TRIANGLES} triangles may meet at a vertex. Received: {crowd}")
     uv = _array(arrays, "uv", (None, 2), "f").astype(np.float32)
     region_names = [str(name) for name in _array(arrays, "region_names", (None,), "U")]
     regions = _array(arrays, "regions", (len(region_names), full), "b")[:, keep]
     if not set(REGIONS) <= set(region_names):
         raise ModelError(f"regions must include {REGIONS}. Received: {region_names}")
     return MorphableModel(
-        name=str(arrays["name"]),
-        licence=str(arrays["licence"]),
+        name=str(_array(arrays, "name", (), "U")),
+        licence=str(_array(arrays, "licence", (), "U")),
         level=level,
         mean_shape=finest.mean_shape[keep],
         identity_basis=finest.identity_basis.take(keep, axis=1),
@@ -275,11 +280,11 @@ def _at_level(arrays: _Arrays, finest: _Finest, level: int) -> MorphableModel:
 def _array(arrays: _Arrays, name: str, shape: tuple[int | None, ...], kinds: str) -> np.ndarray:
     """The array `name`, of a dtype kind in `kinds` and of `shape`, where None stands for any length above 0."""
     array = arrays[name]
-    fits = len(array.shape) == len(shape) and all(
-        have == want if want is not None else True for have, want in zip(array.shape, shape, strict=False)
-    )
+    fits = array.ndim == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape, strict=True))
     if not fits or array.dtype.kind not in kinds:
         raise ModelError(f"{name} must have shape {shape} and kind {kinds!r}. Received: {array.dtype} {array.shape}")
+    if array.dtype.itemsize > 4 and array.dtype.kind == "f" and np.abs(array).max(initial=0) > np.finfo("f4").max:
+        raise ModelError(f"{name} must fit single precision. Received: {np.abs(array).max():.3g}")
     return array
 
 
@@ -299,8 +304,12 @@ def subdivide(arrays: _Arrays, fields: np.ndarray, full: int) -> np.ndarray:
         indices = _indices(arrays, prefix + "indices", (None,), len(fields))
         indptr = _indices(arrays, prefix + "indptr", (None,), len(indices) + 1)
         weights = _array(arrays, prefix + "weights", indices.shape, "f").astype(np.float32)
-        if len(indptr) < 2 or indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 1).any():
-            raise ModelError(f"{prefix}indptr must rise from 0 to {len(indices)}. Received: {indptr}")
+        terms = np.diff(indptr, prepend=0)[1:]
+        whole = 0 < len(terms) <= full and indptr[0] == 0 and indptr[-1] == len(indices)
+        if not whole or terms.min() < 1 or terms.max() > MAX_TERMS:
+            raise ModelError(
+                f"{prefix}indptr must rise by 1 to {MAX_TERMS} from 0 to {len(indices)}. Received: {indptr}"
+            )
         fields = _sparse_product(indptr, indices, weights, fields)
         step += 1
     if len(fields) != full:

@@ -6,15 +6,16 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, first_line
 from tf_deep3d.io.files import writing
 
-MAX_BYTES = 4 << 30  # of all arrays together, unpacked
+MAX_BYTES = 1 << 30  # of all arrays together, unpacked; the largest face models have 0.4 GiB
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what NumPy writes; the others unpack without a bound
+_ENCRYPTED = 1  # bit of a zip entry's flags
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip file can hold: equal arrays give equal bytes
 
 
@@ -27,7 +28,7 @@ def read_arrays(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dic
 
     Args:
       path: file.
-      max_bytes: refuse archives that unpack to more.
+      max_bytes: refuse files of more, and archives that unpack to more, before anything is unpacked.
 
     Returns:
       Dict of name -> array.
@@ -42,32 +43,56 @@ def read_arrays(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dic
         raise FileNotFoundError(f"No such file: {path}")
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-            if size > max_bytes:
-                raise ArchiveError(f"{path} unpacks to more than {max_bytes} bytes. Received: {size}")
-            for entry in archive.infolist():
-                with archive.open(entry) as file:
-                    _check_size(file, entry.file_size)
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+            entries = checked_entries(archive, path, max_bytes)
+            for entry in entries:
+                _check_header(archive, entry)
+            arrays = {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in entries}
     except ArchiveError:
         raise
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, NotImplementedError, MemoryError) as error:
-        raise ArchiveError(f"{path} is not a readable .npz of plain arrays. Received: {error}") from error
+    except Exception as error:  # untrusted: whatever zipfile, zlib, NumPy or its parser of headers find wrong with it
+        raise ArchiveError(f"{path} is not a readable .npz of plain arrays. Received: {first_line(error)}") from error
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ArchiveError(f"{path}: array {name!r} must be finite. Received: NaN or infinity")
     return arrays
 
 
-def _check_size(file: IO[bytes], size: int) -> None:
-    """Raises a `ValueError` if the header of an .npy of `size` bytes promises more, which NumPy would allocate."""
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(file)
-    promised = math.prod(shape) * dtype.itemsize
-    if promised > size:
-        raise ValueError(f"an array of {promised} bytes in {size}")
+def checked_entries(archive: zipfile.ZipFile, path: Path, max_bytes: int) -> list[zipfile.ZipInfo]:
+    """The entries of a zip file, which can be read and together take `max_bytes` at most, packed and unpacked.
+
+    Raises:
+      ArchiveError: if they cannot.
+    """
+    entries = archive.infolist()
+    size = max(sum(entry.file_size for entry in entries), path.stat().st_size)
+    if size > max_bytes:
+        raise ArchiveError(f"{path} has or unpacks to more than {max_bytes} bytes. Received: {size}")
+    for entry in entries:
+        if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
+            received = f"the entry {entry.filename!r}, encrypted or compressed by method {entry.compress_type}"
+            raise ArchiveError(f"{path} must be stored or deflated. Received: {received}")
+    return entries
+
+
+def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Raises a `ValueError` if an entry is no .npy, or its header does not promise just the bytes that follow.
+
+    Of one that promises more NumPy would allocate it; one that promises less would be read without its checksum.
+    """
+    if not entry.filename.endswith(".npy"):
+        raise ValueError(f"the entry {entry.filename!r}, which is no .npy")
+    with archive.open(entry) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+        promised, held = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+    if promised != held:
+        raise ValueError(f"{entry.filename}, an array of {promised} bytes in {held}")
+
+
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(entry) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, ArrayLike], overwrite: bool = False) -> None:

@@ -24,6 +24,7 @@ SHIPPED = presets.PRESETS[presets.DEFAULT].cnet.path
 WEIGHTS = "cnet.keras"  # in the folder of a training, beside its R-Net
 FILTERS, CONVOLUTIONS = 256, 3  # of 3 x 3, stride 2
 HIDDEN = 512
+MAX_FEATURES = 4096  # of each size that it reads and gives
 BOUND = 2.0  # confidences lie between sigmoid(-2) and sigmoid(2): no photo counts more than 7.4 times another
 PAPERS_WEIGHTS = 2.99e6  # on ResNet-50
 
@@ -56,6 +57,9 @@ class CNet(keras.Model):
     ) -> None:
         """An untrained network; see the class for the arguments. **options are those of `keras.Model`."""
         super().__init__(**{"name": "cnet", **options})
+        sizes = [*stage, pooled, confidences]
+        if len(sizes) != 5 or not all(isinstance(n, int) and 0 < n <= MAX_FEATURES for n in sizes):
+            raise InputError(f"stage, pooled, confidences: 1 to {MAX_FEATURES}. Received: {sizes[:8]}")
         self.stage, self.pooled = tuple(stage), int(pooled)
         self.confidences = int(confidences)
         self.rnet = rnet

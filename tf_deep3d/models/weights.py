@@ -1,15 +1,22 @@
 """`.keras` files of our networks: written whole or not at all, read as untrusted."""
 
+import inspect
+import io
+import json
 import zipfile
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, Any, TypeVar
 
+import h5py
 import keras
+import numpy as np
 
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, first_line
+from tf_deep3d.io.archive import ArchiveError, checked_entries
 from tf_deep3d.io.files import writing
 
-MAX_BYTES = 1 << 30  # of a weights file
+MAX_BYTES = 1 << 30  # of a weights file, packed and unpacked
+MAX_CONFIG = 1 << 20  # bytes of its config.json
 T = TypeVar("T", bound=keras.Model)
 
 
@@ -58,17 +65,54 @@ def load(path: str | Path, kind: type[T]) -> T:
         raise FileNotFoundError(f"No such file: {path}")
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_BYTES:
-            raise WeightsError(f"{path} unpacks to more than {MAX_BYTES} bytes. Received: {size}")
-        stored = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except WeightsError:
-        raise
+            entries = {entry.filename: entry for entry in checked_entries(archive, path, MAX_BYTES)}
+            if entries["config.json"].file_size > MAX_CONFIG:
+                raise ValueError(f"a config.json of {entries['config.json'].file_size} bytes")
+            config = _checked_config(json.loads(archive.read("config.json")), kind)
+            _check_sizes(io.BytesIO(archive.read("model.weights.h5")))
+        network = kind.from_config({**config, "dtype": "float32"})
+        network.load_weights(path)
+    except ArchiveError as error:
+        raise WeightsError(str(error)) from error
+    except WeightsError as error:
+        raise WeightsError(f"{path} must hold weights of {kind.__name__}. Received: {error}") from error
     except Exception as error:  # untrusted: whatever Keras, HDF5 or zip find wrong with it
-        raise WeightsError(f"{path} is no readable .keras file. Received: {error}") from error
-    if not isinstance(stored, kind):
-        raise WeightsError(f"{path} must hold weights of {kind.__name__}. Received: {type(stored).__name__}")
-    return _rebuilt(stored, "float32")
+        raise WeightsError(f"{path} is no readable .keras file. Received: {first_line(error)}") from error
+    if not all(np.isfinite(values).all() for values in network.get_weights()):
+        raise WeightsError(f"{path}: weights must be finite. Received: NaN or infinity")
+    return network
+
+
+def _checked_config(content: Any, kind: type[keras.Model]) -> dict[str, Any]:
+    """The arguments of `kind` in a `config.json`, looked at before anything of it is built: none but its own.
+
+    Raises:
+      WeightsError: if it is the config of something else; the message says of what.
+      KeyError, TypeError, ValueError: if it is none.
+    """
+    if content["class_name"] != kind.__name__ or content["module"] != kind.__module__:
+        raise WeightsError(str(content["class_name"])[:200])
+    config = content["config"]
+    known = {*inspect.signature(kind).parameters, "name", "trainable", "dtype"} - {"options"}
+    if unknown := set(config) - known:
+        raise WeightsError(f"the arguments {sorted(unknown)}"[:200])
+    if not isinstance(config["recipe"], dict | None):
+        raise TypeError(f"recipe must be a mapping, not {type(config['recipe']).__name__}")
+    return config
+
+
+def _check_sizes(file: IO[bytes]) -> None:
+    """Raises a `ValueError` if the arrays of an HDF5 file, which it may compress, take more than `MAX_BYTES`."""
+    sizes = []
+
+    def measure(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            sizes.append(item.nbytes)
+
+    with h5py.File(file) as stored:
+        stored.visititems(measure)
+    if sum(sizes) > MAX_BYTES:
+        raise ValueError(f"arrays of {sum(sizes)} bytes")
 
 
 def _rebuilt(network: T, dtype: str) -> T:

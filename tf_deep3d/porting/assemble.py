@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tf_deep3d.arrays import Array
+from tf_deep3d.face.coefficients import MAX_MODES
 from tf_deep3d.face.geometry import triangle_normals
 from tf_deep3d.face.landmarks import BROWS, JAW, NOSE_TIP, OUTER_EYE_CORNERS, OUTER_LIPS
-from tf_deep3d.face.morphable_model import MAX_MODES, MAX_VERTICES, SCHEMA, Landmarks
+from tf_deep3d.face.morphable_model import MAX_VERTICES, SCHEMA, Landmarks
 from tf_deep3d.porting import PortingError, landmarks, unwrap
 from tf_deep3d.porting.regions import face_regions
 

@@ -43,7 +43,10 @@ def numbers(value: Any, name: str, shape: Shape) -> np.ndarray:
     Raises:
       PortingError: if it is anything else.
     """
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # lists of different lengths
+        raise PortingError(f"{name} must be numbers. Received: {error}") from error
     fits = array.ndim == len(shape) and all(
         have == want if want is not None else have > 0 for have, want in zip(array.shape, shape, strict=True)
     )
@@ -195,9 +198,10 @@ def read_obj(path: str | Path) -> Polygons:
                 fan = [(polygon[0], polygon[k], polygon[k + 1]) for k in range(1, len(polygon) - 1)]
                 corners += fan
                 materials += [material] * len(fan)
-    except ValueError as error:
+        line = b"an index of more than 64 bits"
+        corners = np.array(corners, np.int64).reshape(-1, 3, 2)
+    except (ValueError, OverflowError) as error:
         raise PortingError(f"{name}: a polygon cannot be read. Received: {line[:80]!r}") from error
-    corners = np.array(corners, np.int64).reshape(-1, 3, 2)
     triangles = _resolve(corners[..., 0], len(vertices), f"{name}: the polygons' vertices")
     if uv is None or not corners[..., 1].all():
         return Polygons(vertices, triangles, None, None, np.array(materials))

@@ -36,7 +36,7 @@ from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.io import archive
 from tf_deep3d.porting import PortingError, landmarks, pickled, unpickling
 from tf_deep3d.porting.assemble import Source, crop, crop_face
-from tf_deep3d.porting.containers import checked_file, indices, numbers, read_obj
+from tf_deep3d.porting.containers import MAX_BYTES, checked_file, indices, numbers, read_obj
 from tf_deep3d.porting.open_face.geometry import sample
 
 LICENCE = "FLAME licence of the file's release: non-commercial, or CC BY 4.0 for FLAME 2023 Open (flame.is.tue.mpg.de)"
@@ -233,7 +233,7 @@ def _texture_map(
         return mesh.uv, mesh.uv_triangles
     if texture_file is None:
         return None, None
-    arrays = archive.read_arrays(texture_file)
+    arrays = archive.read_arrays(texture_file, MAX_BYTES)
     if not {"vt", "ft"} <= set(arrays):
         raise PortingError(
             "the texture model has no texture map: pass --uv head_template.obj too. "
@@ -247,7 +247,7 @@ def _albedo(
     path: str | Path, uv: np.ndarray, uv_triangles: np.ndarray, triangles: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean [V, 3] and modes [K, V, 3], RGB in [0, 1], read off the texture model at the vertices."""
-    arrays = archive.read_arrays(path)
+    arrays = archive.read_arrays(path, MAX_BYTES)
     keys = next((keys for keys in (("mean", "tex_dir"), ("MU", "PC")) if set(keys) <= set(arrays)), None)
     if keys is None:
         raise PortingError(f"the texture model must hold mean and tex_dir, or MU and PC. Received: {sorted(arrays)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_deep3d.errors import first_line
 from tf_deep3d.face.landmarks import INNER_EYE_CORNERS, MOUTH_CORNERS, NOSE_TIP, OUTER_EYE_CORNERS
 from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.porting import PortingError
@@ -150,8 +151,8 @@ def _values(path: Path) -> np.ndarray:
         return values.reshape(-1) if values.shape[1:] == (1,) else values
     except PortingError:
         raise
-    except (ValueError, TypeError, OSError, EOFError) as error:
-        raise PortingError(f"{path.name} must hold {FILE_FORMAT}. Received: {error}") from error
+    except Exception as error:  # NumPy and its parser of headers raise almost anything
+        raise PortingError(f"{path.name} must hold {FILE_FORMAT}. Received: {first_line(error)}") from error
 
 
 def positions(landmarks: Landmarks, vertices: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ A file is untrusted: it is read as plain data, and whatever the schema does not 
 """
 
 import dataclasses
-import math
+import re
 import types
 import typing
 from collections.abc import Iterable
@@ -17,6 +17,8 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 1 << 20  # of a file
+MAX_NUMBER = 3.4e38  # of single precision
+_SHOWN = 200  # characters of a wrong value
 _PACKAGE = Path(__file__).parents[1]
 PRESETS = (_PACKAGE / "configs", _PACKAGE.parent / "configs")  # of an installed package, of a clone
 T = TypeVar("T")  # a frozen dataclass
@@ -65,11 +67,11 @@ def load(path: str | Path, schema: type[T], overrides: Iterable[str] = ()) -> T:
     except (ConfigError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} must be a YAML file. Received: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold keys and values. Received: {values!r}")
+        raise ConfigError(f"{path} must hold keys and values. Received: {_shown(values)}")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
-            raise ConfigError(f"an override must look like key.key=value. Received: {override!r}")
+            raise ConfigError(f"an override must look like key.key=value. Received: {_shown(override)}")
         _assign(values, key.strip().split("."), _parse_yaml(value), override)
     return build(schema, values, str(path))
 
@@ -78,9 +80,11 @@ def build(schema: type[T], values: Any, where: str = "") -> T:
     """An instance of the dataclass `schema` from nested plain data; arguments and errors as of `load`."""
     hints = typing.get_type_hints(schema)
     if not isinstance(values, dict):
-        raise ConfigError(f"{where} must hold keys and values. Received: {values!r}")
+        raise ConfigError(f"{where} must hold keys and values. Received: {_shown(values)}")
     if unknown := set(values) - set(hints):
-        raise ConfigError(f"{where}: unknown key. Known: {', '.join(hints)}. Received: {', '.join(map(str, unknown))}")
+        raise ConfigError(
+            f"{where}: unknown key. Known: {', '.join(hints)}. Received: {', '.join(map(str, unknown))[:_SHOWN]}"
+        )
     converted = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()}
     try:
         return schema(**converted)
@@ -103,7 +107,13 @@ def write(path: str | Path, settings: Any, overwrite: bool = False) -> None:
 
 
 class _Plain(yaml.SafeLoader):
-    """YAML without aliases, by which a few lines can hold more values than any memory."""
+    """YAML without aliases, by which a few lines can hold more values than any memory, and with the numbers of YAML
+    1.2: no 1:59:59 to the base of 60, whose time grows with the square of its length, and no 010 to that of 8."""
+
+    yaml_implicit_resolvers: typing.ClassVar = {
+        first: [(tag, pattern) for tag, pattern in known if tag.rpartition(":")[2] in ("null", "bool", "merge")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Refuses aliases."""
@@ -112,18 +122,36 @@ class _Plain(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+for _kind, _first, _pattern in (
+    (int, "-+0123456789", r"[-+]?(0|[1-9][0-9_]{0,30})"),
+    (float, "-+.0123456789", r"[-+]?[0-9][0-9_]*\.[0-9_]*([eE][-+][0-9]+)?|\.[0-9]+([eE][-+][0-9]+)?|[-+]?\.inf|\.nan"),
+):
+    _tag = f"tag:yaml.org,2002:{_kind.__name__}"
+    _Plain.add_implicit_resolver(_tag, re.compile(f"^({_pattern})$"), list(_first))
+    _Plain.add_constructor(_tag, lambda loader, node, kind=_kind: _of_yaml(kind, loader.construct_scalar(node)))
+
+
+def _of_yaml(kind: type[int] | type[float], text: str) -> int | float:
+    return kind(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan"))
+
+
 def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, _Plain)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        raise ConfigError(" ".join(str(error).split())[:_SHOWN]) from error
+
+
+def _shown(value: Any) -> str:
+    """What was received, cut to a line."""
+    return repr(value)[:_SHOWN]
 
 
 def _assign(values: dict[str, Any], keys: list[str], value: Any, override: str) -> None:
     for key in keys[:-1]:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"{key} has no keys of its own. Received: {override!r}")
+            raise ConfigError(f"{key} has no keys of its own. Received: {_shown(override)}")
     values[keys[-1]] = value
 
 
@@ -136,7 +164,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return build(typing.cast(Any, hint), value, where)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list):
-            raise ConfigError(f"{where} must be a list. Received: {value!r}")
+            raise ConfigError(f"{where} must be a list. Received: {_shown(value)}")
         return tuple(_convert(typing.get_args(hint)[0], item, where) for item in value)
     if hint is float:
         return _number(value, where)
@@ -145,14 +173,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     names = {bool: "true or false", int: "a whole number", str: "text"}
-    raise ConfigError(f"{where} must be {names[hint]}. Received: {value!r}")
+    raise ConfigError(f"{where} must be {names[hint]}. Received: {_shown(value)}")
 
 
 def _number(value: Any, where: str) -> float:
     """YAML reads 1e-4 as text; people mean a number."""
     try:
-        if isinstance(value, int | float | str) and not isinstance(value, bool) and math.isfinite(float(value)):
+        if isinstance(value, int | float | str) and not isinstance(value, bool) and abs(float(value)) <= MAX_NUMBER:
             return float(value)
     except (ValueError, OverflowError):
         pass
-    raise ConfigError(f"{where} must be a number. Received: {value!r}")
+    raise ConfigError(f"{where} must be a number of single precision. Received: {_shown(value)}")

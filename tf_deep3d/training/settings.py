@@ -14,6 +14,7 @@ from tf_deep3d.training import config
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SCHEDULES = ("constant", "cosine", "steps")
+MAX_STEPS = 1_000_000_000
 MOST_PHOTOS = 32  # of a set
 
 
@@ -63,8 +64,11 @@ class Optimization:
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise InputError(f"schedule must be one of {SCHEDULES}. Received: {self.schedule!r}")
-        if not (self.learning_rate > 0 and 0 <= self.decay <= 1 and 0 <= self.ema < 1 and self.warmup >= 0):
-            raise InputError(f"learning_rate > 0, decay in [0, 1], ema in [0, 1), warmup >= 0. Received: {self}")
+        if not (self.learning_rate > 0 and 0 <= self.decay <= 1 and 0 <= self.ema < 1):
+            raise InputError(f"learning_rate > 0, decay in [0, 1], ema in [0, 1). Received: {self}")
+        if max(self.warmup, *self.decay_steps, 0) > MAX_STEPS or self.warmup < 0:
+            received = f"{self.warmup}, {self.decay_steps}"
+            raise InputError(f"warmup and decay_steps must lie in 0 to {MAX_STEPS}. Received: {received}")
         rising = all(before < after for before, after in zip((0, *self.decay_steps), self.decay_steps, strict=False))
         if not rising or bool(self.decay_steps) != (self.schedule == "steps"):
             received = f"{self.schedule!r}, {list(self.decay_steps)}"
@@ -146,6 +150,8 @@ class TrainSettings:
         if min(self.steps, self.log_every) < 1:
             raise InputError(f"steps and log_every must be positive. Received: {self.steps} and {self.log_every}")
         for name in ("steps", "validate_every", "save_every"):
+            if getattr(self, name) > MAX_STEPS:
+                raise InputError(f"{name} must be at most {MAX_STEPS}. Received: {getattr(self, name)}")
             if getattr(self, name) < 1 or getattr(self, name) % self.log_every:
                 received = getattr(self, name)
                 raise InputError(f"{name} must be a multiple of log_every, {self.log_every}. Received: {received}")

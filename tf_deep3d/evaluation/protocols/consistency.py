@@ -4,7 +4,6 @@ Real photos, without a truth. A shape that says nothing of the person is consist
 measured to the shapes of other people: a method is better where the own other half is near and the others are far.
 """
 
-import csv
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ from tf_deep3d.evaluation.result_files import read_details, result_folder
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import photos
+from tf_deep3d.io.tables import read_csv
 from tf_deep3d.rendering import clay
 
 VERSION = 1
@@ -77,11 +77,7 @@ def _listed(path: str | Path, folder: Path) -> dict[str, list[Path]]:
     """Name -> photos, of a list."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"the list is a .csv file with the columns identity and file. Received: {path}")
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"identity", "file"} <= set(reader.fieldnames or ()):
-            raise InputError(f"{path} must have the columns identity and file. Received: {reader.fieldnames}")
-        rows = [(row["identity"] or "", folder / (row["file"] or "")) for row in reader]
+    rows = [(row["identity"], folder / row["file"]) for row in read_csv(path, ["identity", "file"])[1]]
     found = {}
     for name, photo in sorted(rows):
         found.setdefault(name, []).append(photo)

@@ -17,7 +17,6 @@ Layouts were learnt from programs that read the sets:
 Where a scan has no landmarks they are looked for on a rendering, or read from a file beside it (`scans.load_scan`).
 """
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +42,7 @@ from tf_deep3d.evaluation.scans import load_scan, nose_tip
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
+from tf_deep3d.io.tables import read_csv
 from tf_deep3d.reconstruction.clip import video
 from tf_deep3d.rendering import clay
 
@@ -187,10 +187,7 @@ def listed(path: str | Path, frame: np.ndarray, unit: float | None = None, neutr
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"the list is a .csv file with the columns {', '.join(COLUMNS)}. Received: {path}")
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
-        columns = reader.fieldnames or []
+    columns, rows = read_csv(path)
     if not {"photos", "scan"} <= set(columns) <= set(COLUMNS):
         raise InputError(
             f"{path} must have the columns photos and scan, and may have {', '.join(COLUMNS[2:])}. Received: {columns}"
