@@ -123,4 +123,3 @@ def _plain(listed: list[preparation.Photo]) -> Origin:
             yield False, lambda photo=photo: preparation.prepare_photo(photo.path, _ONE, photo.source, photo.person)[0]
 
     return Origin(len(listed), preparation.parameters(listed, _ONE)["listing"], stream)
-
