@@ -73,13 +73,13 @@ manifest = json.loads(Path("bundle", "manifest.json").read_text(encoding="utf-8"
 # ## Sizes and errors
 
 # %%
-rows = [("file", "MB", "ms, one thread", *manifest["networks"][0]["parity"])]
+rows = [("file", "MB", "ms, one thread", "shape, mean mm from Keras", "landmarks, mean px from Keras")]
 for entry in manifest["networks"]:
-    size = manifest["files"][entry["file"]]["bytes"] / 1e6
-    rows.append((entry["file"], f"{size:.1f}", entry["latency_ms"]["1"], *entry["parity"].values()))
-display(
-    HTML("<table>" + "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows) + "</table>")
-)
+    size, time_ms = manifest["files"][entry["file"]]["bytes"] / 1e6, entry["latency_ms"]["1"]
+    shape, points = (entry["parity"][name]["mean"] for name in ("shape_mm", "landmark_px"))
+    rows.append((entry["file"], f"{size:.1f}", f"{time_ms:.1f}", f"{shape:.4f}", f"{points:.4f}"))
+lines = (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+display(HTML(f"<table>{''.join(lines)}</table>"))
 
 # %% [markdown]
 # ## On the device
@@ -152,7 +152,8 @@ else:
     import tensorflow as tf
 
     signatures = tf.saved_model.load("bundle/saved_model/1").signatures
-    answered = {name: value.numpy() for name, value in signatures["serving_default"](tf.constant([picture])).items()}
+    answer = signatures["serving_default"](image_bytes=tf.constant([picture]))
+    answered = {name: value.numpy() for name, value in answer.items()}
     errors = [text.decode() for text in answered.pop("error")]
     asked = {name: tf.constant(answered[name]) for name in client.GROUPS}
     mesh = {name: value.numpy() for name, value in signatures["face"](**asked).items()}
