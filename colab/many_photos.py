@@ -98,8 +98,8 @@ Image.fromarray(pictures.contact_sheet(small, 6))
 
 # %%
 reconstructor = d3d.FaceReconstructor.from_preset("mobilenet", level=LEVEL)
-weighed = reconstructor.fuse(paths, strategy="elementwise")
-average = reconstructor.fuse(paths, strategy="average")
+weighed = reconstructor.fuse(paths, strategy="elementwise", keep_outliers=truth is not None)
+average = reconstructor.fuse(paths, strategy="average", keep_outliers=truth is not None)
 folder = Path(OUT, Path(FOLDER).name)
 outcome = weighed.write(folder, overwrite=True)
 print(outcome.summary())

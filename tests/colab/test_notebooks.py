@@ -80,8 +80,8 @@ def test_one_photo(tmp_path, monkeypatch):
 
 
 def test_many_photos(tmp_path, monkeypatch):
-    outputs = run("many_photos", tmp_path, monkeypatch, COUNT=2, LEVEL=0)
-    assert "2 photos -> faces/rendered: elementwise" in outputs.text
+    outputs = run("many_photos", tmp_path, monkeypatch, COUNT=4, LEVEL=0)
+    assert re.search(r"[2-4] photos -> faces/rendered: elementwise", outputs.text)  # if every face is found
     errors = [number_after(f"{name}: ", outputs.text) for name in ("element-wise (S4)", "average", "mean face")]
     assert all(0.3 < error < 8 for error in errors)
     assert len(set(errors)) == 3
