@@ -1,6 +1,8 @@
 """The reconstruction of a face that is known, against the equations of `face` and the similarity of its crop."""
 
 import json
+import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ import trimesh
 from tf_deep3d import face as faces
 from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
+from tf_deep3d.errors import readable
 from tf_deep3d.face import blendshapes
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.io.photos import photo_name
 from tf_deep3d.reconstructed import Appearance, Reconstruction, is_finished
 
 PHOTO_TO_CROP = Similarity(0.5, 0.3, (7.0, -4.0))
@@ -117,3 +121,15 @@ def test_an_existing_folder_is_kept_unless_told(face, tmp_path):
     assert (tmp_path / "me" / "mine.txt").read_text() == "mine"
     face.write(tmp_path / "me", overwrite=True)
     assert is_finished(tmp_path / "me")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", "😀".encode()])
+def test_a_folder_of_any_name_is_written_whole(face, tmp_path, name):
+    folder = tmp_path / os.fsdecode(name)
+    replace(face, photo=photo_name(f"{os.fsdecode(name)}.jpg")).write(folder)
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+    assert is_finished(folder)
+    for path in folder.iterdir():
+        if path.suffix in (".obj", ".json", ".mtl"):
+            assert readable(os.fsdecode(name)) in path.read_text(encoding="utf-8") or path.suffix == ".mtl"
+    trimesh.load(folder / "face.glb")
