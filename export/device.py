@@ -33,7 +33,7 @@ from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
 from tf_deep3d.detection import alignment, detector
 from tf_deep3d.detection.detector import Detection
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, readable
 from tf_deep3d.face import aggregation, blendshapes
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
@@ -235,9 +235,9 @@ def _run(options: argparse.Namespace) -> int:
                 raise InputError("no face found")
         except (InputError, OSError) as error:
             failed += 1
-            print(f"{path}: {error}", file=sys.stderr)
+            print(readable(f"{path}: {error}"), file=sys.stderr)
             continue
-        print(f"{path}: {counted(len(found), 'face')} in {1e3 * (time.perf_counter() - begin):.0f} ms")
+        print(readable(str(path)) + f": {counted(len(found), 'face')} in {1e3 * (time.perf_counter() - begin):.0f} ms")
         waiting += [(path, options.out / face_folder(name, number), face) for number, face in enumerate(found, 1)]
         if not options.one_person:
             written += _write(waiting, options.overwrite)
@@ -262,7 +262,7 @@ def _write(waiting: Sequence[tuple[Path, Path, Reconstruction]], overwrite: bool
             face.write(folder, overwrite)
             written += 1
         except OSError as error:
-            print(f"{path}: {error}", file=sys.stderr)
+            print(readable(f"{path}: {error}"), file=sys.stderr)
     return written
 
 

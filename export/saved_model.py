@@ -5,9 +5,11 @@
     face              the groups -> vertices, normals, colors, landmarks
     aggregate         identity [B, M, K], confidence [B, M, K], present [B, M] of sets of photos -> identity [B, K]
 
-The alignment is not in the graph: it needs a detector. Pictures of another size are resized, which is no substitute.
-A picture that cannot be read spoils no other one of its batch, which may hold those of other clients: its numbers are
-NaN and its `error` says why.
+The alignment is not in the graph: it needs a detector. Pictures of another size are resized, which is no substitute,
+and are taken as their pixels lie: an EXIF rotation, as phones write it, is ignored (whoever aligns has applied it).
+A picture that cannot be read, or has pixels that are not finite, spoils no other one of its batch, which may hold those
+of other clients: its numbers are NaN and, where there are bytes to read, its `error` says why. A request of no
+picture at all is refused.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -61,22 +63,25 @@ class Service(tf.Module):
         return self.held[-1]
 
     def coefficients(self, images: Array) -> dict[str, Array]:
-        """Signature `coefficients`."""
-        return self._regress(tf.ensure_shape(images, input_shape()))
+        """Signature `coefficients`; of a picture with pixels that are not finite the numbers are NaN."""
+        images = tf.ensure_shape(_some(images, "images"), input_shape())
+        finite = tf.reduce_all(tf.math.is_finite(images), axis=(1, 2, 3))
+        return _blank(self._regress(tf.where(finite[:, None, None, None], images, 0.0)), finite)
 
     def encoded(self, image_bytes: Array) -> dict[str, Array]:
         """Signature `serving_default`."""
-        images, error = decode(image_bytes)
+        images, error = decode(_some(image_bytes, BYTES))
         return {**_blank(self._regress(images), error == ""), ERROR: error}
 
     def face(self, **groups: Array) -> dict[str, Array]:
         """Signature `face`."""
+        groups = {name: _some(values, name) for name, values in groups.items()}
         found = faces.reconstruct(self._model.on_backend(tf.convert_to_tensor), Coefficients(**groups), xp=ops)
         return {name: getattr(found, name) for name in FACE}
 
     def aggregate(self, identity: Array, present: Array, confidence: Array | None = None) -> dict[str, Array]:
         """Signature `aggregate`."""
-        strategy = "average" if confidence is None else "elementwise"
+        identity, strategy = _some(identity, "identity"), "average" if confidence is None else "elementwise"
         return {"identity": aggregate(identity, confidence, present, strategy, xp=ops)}
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
@@ -130,7 +135,7 @@ def decode(image_bytes: Array) -> tuple[Array, Array]:
     """Reads JPEG and PNG files, each on its own.
 
     Args:
-      image_bytes: [B] string tensor.
+      image_bytes: [B] string tensor; an EXIF rotation in it is ignored.
 
     Returns:
       (images [B, 224, 224, 3] float32 RGB in [0, 1], black where unreadable; error [B] text, empty where readable).
@@ -165,6 +170,13 @@ def prediction_log(signature: str, inputs: Mapping[str, Any], model: str = "face
     )
     request = _field(1, spec) + b"".join(_field(2, entry) for entry in entries)
     return _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request
+
+
+def _some(values: Array, name: str) -> Array:
+    """`values` [B, ...], refused where B = 0."""
+    message = f"{name} must have at least one element. Received: an empty list"
+    with tf.control_dependencies([tf.debugging.assert_positive(tf.shape(values)[0], message)]):
+        return tf.identity(values)
 
 
 def _spec(shape: Sequence[int], name: str) -> tf.TensorSpec:

@@ -1,10 +1,18 @@
 """Shared fixtures. Everything here runs on a CPU and needs no download."""
 
+import contextlib
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
+
+with contextlib.suppress(ModuleNotFoundError):  # `test_foreign_bytes` says where it comes from
+    import hypothesis
+
+    hypothesis.settings.register_profile("default", max_examples=20, deadline=None, derandomize=True, database=None)
+    hypothesis.settings.register_profile("long", max_examples=20_000, deadline=None, print_blob=True)
+    hypothesis.settings.load_profile("default")
 
 from tests.synthetic import synthetic_arrays
 from tf_deep3d.face import morphable_model

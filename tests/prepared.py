@@ -1,5 +1,7 @@
 """Prepared records of synthetic faces: what `prepare` would write, without photos."""
 
+from dataclasses import replace
+
 import numpy as np
 from keras import ops
 
@@ -58,4 +60,11 @@ def write_records(folder, model, train, validation=0, shard=4, seed=0, known=Fal
         names = {f"{split}-{start}": examples[start : start + shard] for start in range(0, count, shard)}
         shards[split] = {name: tfrecord.write_shard(folder / name, part) for name, part in names.items()}
     records.write_dataset_json(folder, shards, {})
+    return folder
+
+
+def without_records(folder, count=3):
+    """A folder whose only shard has the right hash but none of the `count` records that are listed; returns it."""
+    empty = tfrecord.write_shard(folder / "train-empty", [])
+    records.write_dataset_json(folder, {"train": {"train-empty": replace(empty, count=count)}}, {})
     return folder

@@ -1,5 +1,6 @@
 """The command line, as a user meets it."""
 
+import os
 import subprocess
 import sys
 
@@ -49,6 +50,8 @@ def test_folder_becomes_an_animation(frames, tmp_path, quick, capsys):
     ("arguments", "message"),
     [
         (["missing.mp4"], "missing.mp4"),
+        (["{pipe}"], "must be a regular file or a folder"),
+        (["/dev/zero"], "must be a regular file or a folder"),
         (["{text}", "--method", "fit"], "text.mp4"),
         (["{frames}", "--smooth", "-1"], "Received: -1"),
         (["{frames}", "--max-frames", "0"], "Received: 0"),
@@ -61,7 +64,8 @@ def test_users_mistakes(frames, tmp_path, capsys, arguments, message):
     (tmp_path / "text.mp4").write_text("hello " * 99)
     (tmp_path / "grey").mkdir()
     Image.fromarray(np.full((48, 64, 3), 90, np.uint8)).save(tmp_path / "grey" / "1.png")
-    places = {"frames": frames, "text": tmp_path / "text.mp4", "grey": tmp_path / "grey"}
+    os.mkfifo(tmp_path / "pipe.mp4")
+    places = {"frames": frames, "pipe": tmp_path / "pipe.mp4", "text": tmp_path / "text.mp4", "grey": tmp_path / "grey"}
     arguments = [argument.format(**places) for argument in arguments]
     assert animate.main([*arguments, "--out", str(tmp_path / "out")]) == 1
     errors = capsys.readouterr().err

@@ -1,4 +1,5 @@
 import argparse
+import io
 import os
 import subprocess
 import sys
@@ -173,3 +174,19 @@ def test_runs_and_their_workers_say_what_is_ours_only(tmp_path, worked_by):
     )
     assert ended.stderr == ""
     assert "2 faces written" in ended.stdout if name == "reconstruct" else "2 records" in ended.stdout
+
+
+def test_what_a_terminal_cannot_show_does_not_end_the_work(monkeypatch):
+    streams = {name: io.TextIOWrapper(io.BytesIO(), "ascii") for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+
+    def work(options):
+        print("😀 ", os.fsdecode(b"caf\xe9"))
+        raise InputError("no face. Received: 😀\nphoto.jpg")
+
+    assert command_line.run(work, PLAIN) == 1
+    for stream in streams.values():
+        stream.flush()
+    assert streams["stdout"].buffer.getvalue() == b"\\U0001f600  caf\\udce9\n"
+    assert streams["stderr"].buffer.getvalue() == b"error: no face. Received: \\U0001f600\\nphoto.jpg\n"

@@ -1,6 +1,7 @@
 """The reconstruction of a face that is known, against the equations of `face` and the similarity of its crop."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +11,13 @@ import trimesh
 from tf_deep3d import face as faces
 from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
+from tf_deep3d.errors import readable
 from tf_deep3d.face import blendshapes
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.face.landmarks import JAW
 from tf_deep3d.face.morphable_model import Landmarks
+from tf_deep3d.io.photos import photo_name
 from tf_deep3d.reconstructed import Appearance, Reconstruction, is_finished
 
 PHOTO_TO_CROP = Similarity(0.5, 0.3, (7.0, -4.0))
@@ -130,3 +133,15 @@ def test_an_existing_folder_is_kept_unless_told(face, tmp_path):
     assert (tmp_path / "me" / "mine.txt").read_text() == "mine"
     face.write(tmp_path / "me", overwrite=True)
     assert is_finished(tmp_path / "me")
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"two\nlines", "😀".encode()])
+def test_a_folder_of_any_name_is_written_whole(face, tmp_path, name):
+    folder = tmp_path / os.fsdecode(name)
+    replace(face, photo=photo_name(f"{os.fsdecode(name)}.jpg")).write(folder)
+    assert os.listdir(os.fsencode(tmp_path)) == [name]
+    assert is_finished(folder)
+    shown = readable(os.fsdecode(name))
+    assert f"o {shown}\n" in (folder / "face.obj").read_text(encoding="utf-8")
+    assert json.loads((folder / "coefficients.json").read_text(encoding="utf-8"))["photo"] == f"{shown}.jpg"
+    trimesh.load(folder / "face.glb")

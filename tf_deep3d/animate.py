@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
+from tf_deep3d.errors import readable
 from tf_deep3d.reconstruction.options import add_options, load_reconstructor
 
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if not options.clip.exists():
-        raise FileNotFoundError(f"there is no such clip. Received: {str(options.clip)!r}")
+    if not (options.clip.is_file() or options.clip.is_dir()):
+        raise FileNotFoundError(f"a clip must be a regular file or a folder. Received: {str(options.clip)!r}")
 
     with command_line.quiet():
         from tf_deep3d.reconstruction.clip import clip as clips
@@ -68,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
 def _summary(clip: Path, outcome: "ClipOutcome") -> str:
     missing = outcome.frames - outcome.seen - outcome.filled
     text = (
-        f"{clip.name} -> {outcome.folder}: {counted(outcome.frames, 'frame')}, {outcome.filled} filled in, "
+        f"{readable(clip.name)} -> {outcome.folder}: {counted(outcome.frames, 'frame')}, {outcome.filled} filled in, "
         f"{missing} without a face; "
         f"landmarks {100 * outcome.landmark_error:.1f} % of the eye distance, "
         f"jitter {outcome.jitter[0]:.2f} px, smoothed {outcome.jitter[1]:.2f} px"

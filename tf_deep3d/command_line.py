@@ -1,6 +1,7 @@
 """What the commands share: their parser, their mistakes in one line, silence of native libraries, progress bars."""
 
 import argparse
+import io
 import os
 import sys
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tf_deep3d.errors import ExtraError, InputError
+from tf_deep3d.errors import ExtraError, InputError, readable
 
 # TensorFlow, XLA and oneDNN talk by absl's log; its start-up remarks are not ours to show, in workers neither.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,6 +54,9 @@ def run(
       say what was received; with `--debug` their traceback comes first. Anything else, a bare ValueError or a missing
       module too, is a bug and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks must not end the work
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         return work(options, *arguments)
     except KeyboardInterrupt:
@@ -61,7 +65,7 @@ def run(
     except (InputError, OSError, ExtraError) as error:
         if getattr(options, "debug", False):
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {readable(str(error))}", file=sys.stderr)
         return 1
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tf_deep3d import command_line
-from tf_deep3d.errors import extra
+from tf_deep3d.errors import extra, readable
 from tf_deep3d.face import aggregation
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import refuse_existing
@@ -103,7 +103,7 @@ def _album(paths: list[Path], options: argparse.Namespace) -> int:
         fused = reconstructor.fuse(paths, options.strategy, options.keep_outliers, options.refine or 0, show)
         outcome = fused.write(folder, options.overwrite, show)
     for photo, reason in outcome.left_out():
-        print(f"{photo}: {reason}", file=sys.stderr)
+        print(readable(f"{photo}: {reason}"), file=sys.stderr)
     print(outcome.summary())
     return 0
 

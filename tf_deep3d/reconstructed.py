@@ -17,6 +17,7 @@ from PIL import Image
 
 from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
+from tf_deep3d.errors import readable
 from tf_deep3d.face import blendshapes
 from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
@@ -180,7 +181,7 @@ class Reconstruction:
         """
         shaded = np.clip(self.face.colors[0], 0, 1)
         with writing_folder(folder, overwrite) as temporary:
-            name = Path(folder).name
+            name = readable(Path(folder).name)
             face_files.write_meshes(temporary, name, self.model, self.coefficients, self.texture, shaded)
             if self.head is not None:
                 head_files.write_head(temporary, name, self.head, self.coefficients, self.texture)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.prepared import write_records
+from tests.prepared import without_records, write_records
 from tf_deep3d.data import batches, mixture, records
 from tf_deep3d.data.augmentation import Augmentation, Mirror
 from tf_deep3d.data.mixture import DataSettings
@@ -141,3 +141,10 @@ def test_settings_that_cannot_be(folders):
         DataSettings(shares=(0.0,))
     with pytest.raises(ValueError, match="batch and validation"):
         DataSettings(batch=0)
+
+
+def test_a_shard_without_its_records_ends_the_reading(tmp_path, tiny_model):
+    settings = DataSettings(records=(str(without_records(tmp_path)),), batch=2)
+    opened = _open(settings, coefficients=tiny_model.layout().total)
+    with pytest.raises(tf.errors.FailedPreconditionError, match=r"expected to contain 3 .*contained only 0"):
+        next(opened.training().as_numpy_iterator())

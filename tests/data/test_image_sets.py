@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.prepared import synthetic_records, write_records
+from tests.prepared import synthetic_records, without_records, write_records
 from tf_deep3d.data import image_sets, records
 from tf_deep3d.data.augmentation import Augmentation, Mirror
 from tf_deep3d.data.mixture import DataSettings
@@ -84,3 +84,9 @@ def test_nobody_with_enough_photos_is_an_error(tmp_path, tiny_model):
     folder = str(write_records(tmp_path / "single", tiny_model, 2))
     with pytest.raises(records.RecordsError, match=r"nobody with 2 photos side by side.*single"):
         image_sets.open_batches(DataSettings(records=(folder,)), 1, MIRROR, 0, 5, 2)
+
+
+def test_a_shard_without_its_records_is_refused(tmp_path, tiny_model):
+    settings = DataSettings(records=(str(without_records(tmp_path)),), batch=2)
+    with pytest.raises(records.RecordsError, match=r"holds no usable records. Received: FailedPreconditionError"):
+        image_sets.open_batches(settings, tiny_model.layout().total, MIRROR, 0, 3, 2)

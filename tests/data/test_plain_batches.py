@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tests.prepared import write_records
+from tests.prepared import without_records, write_records
 from tf_deep3d.data import batches as data
 from tf_deep3d.data import mixture, plain_batches, records
 from tf_deep3d.data.augmentation import Augmentation, Mirror
@@ -112,3 +112,10 @@ def test_coefficients_of_another_model_are_refused(folders):
     batches = plain_batches.open_batches(settings, 999, MIRROR, 0).training()
     with pytest.raises(records.RecordsError, match=r"must have 999 coefficients.* Received: \d+$"):
         next(batches)
+
+
+def test_a_shard_without_its_records_ends_the_reading(tmp_path, tiny_model):
+    settings = DataSettings(records=(str(without_records(tmp_path)),), batch=2)
+    endless = plain_batches.open_batches(settings, tiny_model.layout().total, MIRROR, 0).training()
+    with pytest.raises(records.RecordsError, match=r"train-empty must have 3 records. Received: 0"):
+        next(endless)

@@ -269,3 +269,22 @@ def test_shard_ends_with_the_command_that_asked(tmp_path):
 def test_photos_of_every_suffix_are_listed(tmp_path):
     root = tree(tmp_path / "all", [f"photo{suffix}" for suffix in photos.SUFFIXES])
     assert len(preparation.list_photos([str(root)])) == len(photos.SUFFIXES)
+
+
+def test_a_photo_whose_name_is_no_utf8_is_rejected_and_the_others_are_not(tmp_path):
+    pictures(tmp_path, ["a.png", "two\nlines.png", os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"caf\xe8.png")])
+    listed = preparation.list_photos([str(tmp_path)])
+    sources = [photo.source.removeprefix(f"{tmp_path.name}/") for photo in listed]
+    assert sources == ["a.png", "caf\\udce8.png", "caf\\udce9.png", "two\\nlines.png"]
+    planned = preparation.plan(listed, Settings(validation=0))
+    reason = "unreadable: its name is no UTF-8"
+    assert planned["rejected"] == [{"photo": photo.source, "reason": reason} for photo in listed[1:3]]
+    (kept,) = planned["shards"].values()
+    assert {photo.source for photo in kept} == {listed[0].source, listed[3].source}
+    preparation.write_json(tmp_path / "plan.json", planned)
+
+
+def test_identities_are_read_from_regular_files_only(tmp_path):
+    pictures(tmp_path, ["a.png"])
+    with pytest.raises(FileNotFoundError, match="No such file: /dev/zero"):
+        preparation.list_photos([str(tmp_path)], ["/dev/zero"])

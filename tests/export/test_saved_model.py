@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -82,6 +83,43 @@ def test_another_size_is_resized(signatures):
     found = signatures["serving_default"](image_bytes=tf.constant([encode(grey), encode(grey[:100, :50])]))
     for name in GROUPS:
         np.testing.assert_allclose(found[name][0], found[name][1], atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_not_finite_give_nan_and_spoil_no_other_picture(signatures, pictures, expected, wrong):
+    images = pictures.astype(np.float32) / 255
+    images[1, 100, 50, 2] = wrong
+    found = signatures["coefficients"](images=tf.constant(images))
+    for name, values in found.items():
+        np.testing.assert_allclose(values.numpy()[[0, 2]], expected[name][[0, 2]], atol=1e-5, err_msg=name)
+        assert np.isnan(values.numpy()[1]).all()
+
+
+def test_requests_of_nothing_are_refused_in_words(signatures, expected):
+    empty = {name: tf.constant(values[:0]) for name, values in expected.items()}
+    asked = {
+        "coefficients": {"images": tf.zeros((0, 224, 224, 3))},
+        "serving_default": {"image_bytes": tf.constant([], tf.string)},
+        "face": {name: empty[name] for name in GROUPS},
+        "aggregate": {
+            "identity": empty["identity"][None][:0],
+            "confidence": empty["confidence"][None][:0],
+            "present": tf.zeros((0, 1)),
+        },
+    }
+    for name, inputs in asked.items():
+        with pytest.raises(tf.errors.InvalidArgumentError, match="must have at least one element"):
+            signatures[name](**inputs)
+
+
+def test_an_exif_rotation_is_ignored(signatures, pictures):
+    plain = encode(pictures[0], "JPEG", quality=95)
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    turned = encode(pictures[0], "JPEG", quality=95, exif=rotated)
+    assert turned != plain
+    found = signatures["serving_default"](image_bytes=tf.constant([plain, turned]))
+    np.testing.assert_array_equal(found["identity"][0], found["identity"][1])
 
 
 def test_face_is_the_one_of_numpy(exported, signatures, expected):

@@ -3,10 +3,12 @@
 import contextlib
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,3 +318,43 @@ def test_what_names_no_photo_is_an_error(folder, missing):
 def test_no_path_at_all():
     with pytest.raises(FileNotFoundError, match="Received: none"):
         photos.find_photos([])
+
+
+def test_patterns_pass_over_hidden_files_unless_told(folder):
+    (folder / ".thumbnails").mkdir()
+    (folder / ".thumbnails" / "e.png").write_bytes(b"x")
+    assert names(str(folder / "*.png")) == ["a.png"]
+    assert names(str(folder / "**" / "*.png")) == ["a.png"]
+    assert names(str(folder / ".*.png")) == [".hidden.png"]
+    assert names(str(folder / ".th*" / "*.png")) == ["e.png"]
+    assert names(str(folder / "**.png")) == ["a.png"]
+    assert "d.webp" in names(str(folder / "**"))
+
+
+def test_patterns_relative_to_where_one_is(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert photos.find_photos("*.png") == [Path("a.png")]
+    assert photos.find_photos("deep/../*.p?g") == [Path("deep/../a.png")]
+    assert photos.find_photos("d*/*.webp") == [Path("deep/d.webp")]
+
+
+def test_links_that_lead_back_do_not_make_a_pattern_endless(folder):
+    for name in ("one", "two", "three"):
+        (folder / name).symlink_to(".")
+    assert names(str(folder / "**" / "*.png")) == ["a.png"]
+    assert names(str(folder / "one" / "**" / "*.png")) == ["a.png"]  # if it is named
+
+
+def test_a_pipe_or_a_device_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    for path in (tmp_path / "pipe.png", "/dev/zero"):
+        with pytest.raises(FileNotFoundError, match="must be a regular file, no pipe or device"):
+            photos.find_photos(path)
+    with pytest.raises(FileNotFoundError, match="matches no file"):
+        photos.find_photos(str(tmp_path / "*.png"))
+
+
+def test_the_name_of_a_photo_is_one_line_of_unicode():
+    assert photos.photo_name("folder/Zoë 😀.jpg") == "Zoë 😀.jpg"
+    assert photos.photo_name(os.fsdecode(b"folder/caf\xe9\n.jpg")) == "caf\\udce9\\n.jpg"
+    assert photos.photo_name(b"bytes of a file", "photo1") == "photo1"

@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import os
 import re
 import struct
 
@@ -98,3 +99,13 @@ def test_only_an_index_of_ours_is_replaced(tmp_path):
     (tmp_path / view.INDEX).write_text(viewer.MARK)
     assert view.write_index(tmp_path)
     assert "2 faces" in (tmp_path / view.INDEX).read_text(encoding="utf-8")
+
+
+def test_folders_of_any_name_have_links(tmp_path):
+    result(tmp_path / os.fsdecode(b"caf\xe9"), view.VIEW)
+    result(tmp_path / "two\nlines", view.VIEW)
+    assert view.write_index(tmp_path)
+    text = (tmp_path / view.INDEX).read_text(encoding="utf-8")
+    assert re.findall(r'href="([^"]*)"', text) == ["caf%E9/view.html", "two%0Alines/view.html"]
+    assert "caf\\udce9" in text
+    assert "two\\nlines" in text

@@ -140,7 +140,9 @@ def shards(
     order = tf.range(len(source.shards)) if order is None else order
 
     def opened(*shard: Any) -> tf.data.Dataset:
-        return finish(tfrecord.open_shard(shard[0]).take(shard[1]))
+        # Of a shard without records, endless passes would be endless waiting.
+        whole = tf.data.experimental.assert_cardinality(shard[1])
+        return finish(tfrecord.open_shard(shard[0]).take(shard[1]).apply(whole))
 
     listed = tf.data.Dataset.from_tensor_slices((tf.gather(paths, order), tf.gather(counts, order)))
     return listed.interleave(opened, cycle_length=CYCLE)

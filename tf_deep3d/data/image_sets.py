@@ -16,6 +16,7 @@ from tf_deep3d.data import augmentation, batches, records
 from tf_deep3d.data.augmentation import Mirror
 from tf_deep3d.data.mixture import Batches, DataSettings, finish_batch, open_sources, schedule
 from tf_deep3d.data.records import Records
+from tf_deep3d.errors import first_line
 from tf_deep3d.face.landmarks import NOSE_TIP, OUTER_EYE_CORNERS
 
 GROUP = 32  # photos of a person that one set is chosen from, at most
@@ -121,7 +122,10 @@ def _open(settings: DataSettings, split: str, least: int) -> list[tuple[Records,
     """(`Records`, number of sets in one pass) of every folder."""
     found = []
     for opened, folder in zip(open_sources(settings, split), settings.records, strict=True):
-        count = sum(1 for _ in _groups(opened, least).as_numpy_iterator())
+        try:
+            count = sum(1 for _ in _groups(opened, least).as_numpy_iterator())
+        except tf.errors.OpError as error:
+            raise records.RecordsError(f"{folder} holds no usable records. Received: {first_line(error)}") from error
         if not count:
             raise records.RecordsError(
                 f"the split {split!r} has nobody with {least} photos side by side; say who is who with "

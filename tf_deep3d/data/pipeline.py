@@ -6,7 +6,6 @@ OUT/.prepare               what is known before all shards are done: parameters,
 """
 
 import fcntl
-import json
 import logging
 import os
 import re
@@ -70,7 +69,7 @@ def prepare(
       The content of `dataset.json`.
 
     Raises:
-      InputError: if the folder holds records of other photos or settings.
+      InputError: if the folder holds records of other photos or settings, or files that are no work of ours.
       OSError: if another command is at work there, or a worker fails.
     """
     parameters = preparation.parameters(listed, settings)
@@ -85,7 +84,7 @@ def prepare(
             with open(os.dup(2), "w") as terminal:  # stays when Beam is silenced
                 _fill(out, listed, settings, parameters, spread, terminal)
         shutil.rmtree(out / WORK, ignore_errors=True)
-    return json.loads((out / records.DATASET_FILE).read_text(encoding="utf-8"))
+    return _left_over(out / records.DATASET_FILE, counts=dict, reasons=dict, rejected=list, duplicates=list)
 
 
 def _fill(
@@ -104,7 +103,7 @@ def _fill(
         with tqdm(total=len(listed), desc="reading", **bar) as progress:
             planned = preparation.plan(listed, settings, spread.workers, progress.update)
         preparation.write_json(work / "plan.json", planned)
-    planned = json.loads((work / "plan.json").read_text(encoding="utf-8"))
+    planned = _left_over(work / "plan.json", shards=dict, rejected=list, duplicates=list)
     shards = planned["shards"]
     missing = [name for name in shards if not ((work / f"{name}.json").exists() and (out / name).exists())]
     common = {"out": str(out), "settings": asdict(settings), "driver": os.getpid() if spread.local else None}
@@ -117,7 +116,7 @@ def _fill(
     ):
         if jobs:
             _run_beam(jobs, spread)
-    reports = {name: json.loads((work / f"{name}.json").read_text(encoding="utf-8")) for name in shards}
+    reports = {name: _left_over(work / f"{name}.json", shard=dict, rejected=list) for name in shards}
     listing: dict[str, dict[str, tfrecord.ShardInfo]] = {split: {} for split in records.SPLITS}
     for name, report in reports.items():
         listing[name.partition("-")[0]][name] = tfrecord.ShardInfo(**report["shard"])
@@ -194,11 +193,39 @@ def locked(out: Path) -> Iterator[None]:
 
 def _compare(path: Path, parameters: dict[str, Any], key: str | None = None) -> None:
     """Raises InputError if the parameters in the JSON file `path` are others."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    found = found.get(key, {}) if key else found
+    found = records.read_json(path, **{key: dict})[key] if key else records.read_json(path)
     if other := [name for name in parameters if found.get(name) != parameters[name]]:
         what = ", ".join(dict.fromkeys("photos" if name == "listing" else name for name in other))
         raise InputError(f"{path.parent} holds records of other {what}: choose another OUT, or pass --overwrite")
+
+
+def _left_over(path: Path, **kinds: type) -> dict[str, Any]:
+    """`records.read_json` of what an earlier command of ours left; what is in its fields is checked too."""
+    content = records.read_json(path, **kinds)
+
+    def fits(name: str, value: Any) -> bool:
+        match name, value:
+            case ("shard", {"count": int(), "sha256": str(), "bytes": int()}):
+                return len(value) == 3
+            case ("shards", dict()):
+                return all(SHARD_NAME.fullmatch(shard) and _are_photos(photos) for shard, photos in value.items())
+            case ("counts", dict()):
+                return all(isinstance(number, int) for number in value.values())
+            case ("rejected", list()):
+                told = [(bad.get("photo"), bad.get("reason")) if isinstance(bad, dict) else (None,) for bad in value]
+                return all(isinstance(text, str) for texts in told for text in texts)
+        return name in ("reasons", "duplicates")
+
+    if wrong := [name for name in kinds if not fits(name, content[name])]:
+        raise records.RecordsError(f"{path.name} is not one of ours, by its {', '.join(wrong)}. Received: {path}")
+    return content
+
+
+def _are_photos(photos: Any) -> bool:
+    """Whether these are [path, source, person] each."""
+    return isinstance(photos, list) and all(
+        isinstance(photo, list) and len(photo) == 3 and all(isinstance(text, str) for text in photo) for photo in photos
+    )
 
 
 def _clear(out: Path) -> None:

@@ -127,7 +127,7 @@ def _in_turn(shards: Iterable[Shard]) -> Iterator[bytes]:
     opened = deque()
     while True:
         fresh = itertools.islice(closed, CYCLE - len(opened))
-        opened.extend(itertools.islice(tfrecord.read(shard.path), shard.count) for shard in fresh)
+        opened.extend(map(records.read_shard, fresh))
         if not opened:
             return
         reader = opened.popleft()

@@ -5,7 +5,6 @@ at all, so a run that was cut off goes on with the shards that have no report. E
 the `Settings` alone: the same ones give the same bytes, however the work is spread.
 """
 
-import csv
 import hashlib
 import json
 import os
@@ -23,10 +22,11 @@ from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
 from tf_deep3d.data import records, tfrecord
 from tf_deep3d.detection import alignment, detector, skin
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, readable
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.io import files, photos
+from tf_deep3d.io.tables import read_csv
 
 WORK = ".prepare"  # folder beside the shards, for what is known before all are done
 FACES = ("largest", "all")
@@ -295,6 +295,10 @@ def _check_driver(process: int | None) -> None:
 def _fingerprint(photo: Photo) -> tuple[str | None, str | None]:
     """(hash of the decoded pixels, None) or (None, why it cannot be read)."""
     try:
+        photo.path.encode()
+    except UnicodeEncodeError:  # neither JSON nor Beam would carry it to a worker
+        return None, "unreadable: its name is no UTF-8"
+    try:
         pixels = photos.read_photo(photo.path)
     except (photos.PhotoError, OSError) as error:
         return None, f"unreadable: {error}"
@@ -310,7 +314,7 @@ def _expand(given: str, out: Path | None) -> Iterator[tuple[Path, str]]:
     root = Path(given)
     for path in photos.find_photos([root], leave_out=out):
         inside = path.relative_to(root) if root.is_dir() else path.name
-        yield path, Path((root if root.is_dir() else path.parent).resolve().name, inside).as_posix()
+        yield path, readable(Path((root if root.is_dir() else path.parent).resolve().name, inside).as_posix())
 
 
 def _people_of_folder(folder: Path, found: dict[Path, Photo]) -> dict[Path, str]:
@@ -321,12 +325,11 @@ def _people_of_folder(folder: Path, found: dict[Path, Photo]) -> dict[Path, str]
 
 def _people_of_csv(path: Path, found: dict[Path, Photo]) -> dict[Path, str]:
     """Resolved path -> person. A file is named from the CSV's folder, or by the end of a photo's name from its root."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        column = next((name for name in PERSON_COLUMNS if name in (rows.fieldnames or ())), None)
-        if column is None or "file" not in (rows.fieldnames or ()):
-            raise InputError(f"{path} needs the columns file and person. Received: {rows.fieldnames}")
-        named = {row["file"]: row[column] for row in rows if row["file"] and row[column]}
+    columns, rows = read_csv(path)
+    column = next((name for name in PERSON_COLUMNS if name in columns), None)
+    if column is None or "file" not in columns:
+        raise InputError(f"{path} needs the columns file and person. Received: {str(columns)[:200]}")
+    named = {row["file"]: row[column] for row in rows if row["file"] and row[column]}
     by_path = {(path.parent / name).resolve(): person for name, person in named.items()}
     people = {}
     for photo, listed in found.items():

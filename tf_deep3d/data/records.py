@@ -9,6 +9,7 @@ the picture of `RECORD_SIZE` px; the network's picture of 224 px begins `MARGIN`
 
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from tf_deep3d.arrays import Array
 from tf_deep3d.command_line import counted
 from tf_deep3d.data import tfrecord
 from tf_deep3d.data.tfrecord import Field, ShardInfo
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, first_line
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.io import files
 
@@ -166,19 +167,53 @@ def open_records(folder: str | Path, split: str = "train", strict: bool = False)
     return Records(tuple(shards), count, info, tuple(damage))
 
 
+def read_shard(shard: Shard) -> Iterator[bytes]:
+    """Yields the serialized records of a shard, without TensorFlow.
+
+    Raises:
+      RecordsError: if it has fewer than its list says; who reads it over and over would else wait for ever.
+    """
+    count = 0
+    for serialized in itertools.islice(tfrecord.read(shard.path), shard.count):
+        yield serialized
+        count += 1
+    if count < shard.count:
+        raise RecordsError(f"{shard.path} must have {shard.count} records. Received: {count}")
+
+
+def read_json(path: Path, **kinds: type) -> dict[str, Any]:
+    """A JSON object that an earlier command left.
+
+    Args:
+      path: file.
+      **kinds: fields that it must have, and their Python types.
+
+    Raises:
+      FileNotFoundError, NotADirectoryError: if there is no such file.
+      RecordsError: if it holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise RecordsError(f"{path.name} is not one of ours ({first_line(error)}). Received: {path}") from error
+    if not isinstance(content, dict):
+        raise RecordsError(f"{path.name} is not one of ours, a JSON object. Received: {path}")
+    if wrong := [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]:
+        raise RecordsError(f"{path.name} is not one of ours, without {', '.join(wrong)}. Received: {path}")
+    return content
+
+
 def _read_dataset_json(folder: Path) -> dict[str, Any]:
     path = folder / DATASET_FILE
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-        version = info["schema_version"]
+        info = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         raise RecordsError(
             f"no {DATASET_FILE}: make one with python -m tf_deep3d.prepare. Received: {folder}"
         ) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RecordsError(f"{DATASET_FILE} is not one of ours ({error}). Received: {path}") from error
+    version = info.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise RecordsError(f"records of schema version {SCHEMA_VERSION} are needed. Received: {path}, {version!r}")
+        raise RecordsError(f"records of schema version {SCHEMA_VERSION} are needed. Received: {path}, {version!r:.40}")
     if not _is_listing(info):
         raise RecordsError(f"{DATASET_FILE} lists no shards as it should. Received: {path}")
     return info

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import io
 import os
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageFile
 
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, readable
 
 MAX_PIXELS = 80_000_000  # that are decoded; more are refused before
 # Of a JPEG, which beyond `MAX_PIXELS` is decoded at half its width and height. What it costs in memory is what libjpeg
@@ -142,10 +143,12 @@ def _expand(path: Path, closed: Path | None) -> list[Path]:
             known = " ".join(SUFFIXES)
             raise FileNotFoundError(f"the folder holds no file ending in {known}. Received: {str(path)!r}")
         return photos
-    if path.exists():
+    if path.is_file():
         return [path]
+    if path.exists():
+        raise FileNotFoundError(f"a photo must be a regular file, no pipe or device. Received: {str(path)!r}")
     if glob.has_magic(str(path)):
-        matches = sorted(match for match in map(Path, glob.glob(str(path), recursive=True)) if match.is_file())
+        matches = sorted(match for match in _matches(path) if match.is_file())
         photos = [photo for photo in matches if not _is_closed(photo, path.parent, closed)]
         if photos:
             return photos
@@ -160,6 +163,19 @@ def _walk(root: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
                 yield path
+
+
+def _matches(pattern: Path) -> Iterator[Path]:
+    """What a glob pattern matches. `glob.glob` would follow links to folders for ever where two lead upwards."""
+    place = next(number for number, part in enumerate(pattern.parts) if glob.has_magic(part))
+    root, parts = (
+        Path(*pattern.parts[:place]),
+        [part if part == "**" else re.sub(r"\*+", "*", part) for part in pattern.parts[place:]],
+    )
+    hidden = any(part.startswith(".") for part in parts)
+    for match in root.glob("/".join([*parts, "*"] if parts[-1] == "**" else parts)):
+        if hidden or not any(part.startswith(".") for part in match.relative_to(root).parts):
+            yield match
 
 
 def _is_closed(photo: Path, given: Path, closed: Path | None) -> bool:
@@ -248,5 +264,5 @@ def as_pixels(photo: Photo) -> np.ndarray:
 
 
 def photo_name(photo: Photo, unnamed: str = "") -> str:
-    """The file name of a photo, or `unnamed` if it has none."""
-    return Path(photo).name if isinstance(photo, str | os.PathLike) else unnamed
+    """The file name of a photo, `readable`, or `unnamed` if it has none."""
+    return readable(Path(photo).name) if isinstance(photo, str | os.PathLike) else unnamed

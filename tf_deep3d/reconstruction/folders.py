@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tf_deep3d.command_line import counted
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, readable
 from tf_deep3d.io.files import face_folder, folder_names
 from tf_deep3d.reconstructed import Reconstruction, is_finished
 from tf_deep3d.reconstruction.view import INDEX, write_index
@@ -48,7 +48,10 @@ def write_faces(
             there += 1
         else:
             failed += 1
-            print(f"{path}: {out / name} exists and is no finished face; --overwrite replaces it", file=sys.stderr)
+            print(
+                readable(f"{path}: {out / name} exists and is no finished face; --overwrite replaces it"),
+                file=sys.stderr,
+            )
     reconstructor = load() if open_ones else None
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
     with tqdm(total=len(open_ones), bar_format=style, disable=None) as bar:
@@ -62,7 +65,7 @@ def write_faces(
                 face.write(folder, overwrite)
             except (InputError, OSError) as error:
                 failed += 1
-                bar.write(f"{path}: {error}", file=sys.stderr)
+                bar.write(readable(f"{path}: {error}"), file=sys.stderr)
             else:
                 written += 1
                 bar.write(_summary(path, folder, face))
@@ -77,7 +80,7 @@ def write_faces(
 
 def _summary(path: Path, folder: Path, face: Reconstruction) -> str:
     losses = face.report["losses"]
-    return (
+    return readable(
         f"{path.name} -> {folder}: landmarks {100 * face.landmark_error:.1f} % of the eye distance, "
         f"colours {losses['photometric']:.3f}, likeness {1 - losses['perceptual']:.2f}"
     )

@@ -4,6 +4,7 @@ The mesh of a page is smaller than the written one: it has a coarser level of de
 """
 
 import html
+import os
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import tf_deep3d
+from tf_deep3d.errors import readable
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.head import Head
 from tf_deep3d.face.morphable_model import MorphableModel
@@ -117,7 +119,7 @@ def write_index(folder: Path) -> bool:
 
 def _entry(folder: Path) -> str:
     """A result in the index: a link with a picture."""
-    place = urllib.parse.quote(folder.name)
+    place = urllib.parse.quote(os.fsencode(folder.name))
     pictures = [name for name in PICTURES if (folder / name).is_file()]
     image = f'<img alt="" loading="lazy" src="{place}/{pictures[0]}">' if pictures else ""
-    return f'<li><a href="{place}/{VIEW}"><span>{image}</span>{html.escape(folder.name)}</a></li>\n'
+    return f'<li><a href="{place}/{VIEW}"><span>{image}</span>{html.escape(readable(folder.name))}</a></li>\n'

@@ -51,7 +51,8 @@ def train(folder: str | Path, settings: TrainSettings) -> int:
     if step >= settings.steps:
         print(f"{folder} is complete: {counted(settings.steps, 'step')}")
         return 0
-    held_out, shown = _held_out(batches) if settings.data.validation else (None, None)
+    with _one_line():
+        held_out, shown = _held_out(batches) if settings.data.validation else (None, None)
     watchers: list[keras.callbacks.Callback] = [
         callbacks.Guard(step, lambda number: batches.names(number * size, size))
     ]
@@ -194,6 +195,7 @@ def _one_line() -> Iterator[None]:
         yield
     except (
         tf.errors.InvalidArgumentError,  # records that do not fit
+        tf.errors.FailedPreconditionError,  # fewer than listed
         tf.errors.DataLossError,
         tf.errors.NotFoundError,
         tf.errors.UnavailableError,

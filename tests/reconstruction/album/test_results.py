@@ -131,6 +131,13 @@ def test_existing_results_are_kept_unless_told(written, album, models, monkeypat
     assert (outcome.folder / "face.ply").stat().st_mtime_ns == before
 
 
+def test_an_albums_name_may_have_a_line_break(album, models, tmp_path):
+    outcome = results.FusedFace(album, OPTIONS, models).write(tmp_path / "Jane\nDoe")
+    assert sorted(path.name for path in outcome.folder.iterdir()) == sorted(results.FILES)
+    assert len(outcome.summary().splitlines()) == 1
+    assert "o Jane\\nDoe" in (outcome.folder / "face.obj").read_text()
+
+
 def test_a_failure_leaves_nothing(album, models, tmp_path, monkeypatch):
     def full(*arguments, **named):
         raise OSError("No space left on device")

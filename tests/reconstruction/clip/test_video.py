@@ -1,5 +1,6 @@
 """Videos in and out: times, sizes, rotation, and what must be refused."""
 
+import os
 import struct
 from fractions import Fraction
 
@@ -156,3 +157,11 @@ def test_other_encoder(tmp_path, monkeypatch):
     _write(tmp_path / "a.mp4", [0.0, 0.1])
     read = list(video.read_frames(tmp_path / "a.mp4"))
     assert [frame.time for frame in read] == pytest.approx([0.0, 0.1], abs=2e-3)
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(FileNotFoundError, match=r"pipe\.mp4"):
+        list(video.read_frames(tmp_path / "pipe.mp4"))
+    with pytest.raises(FileNotFoundError, match=r"must be a regular file.*pipe\.mp4"):
+        video.frame_count(tmp_path / "pipe.mp4")

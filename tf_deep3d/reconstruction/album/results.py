@@ -13,6 +13,7 @@ import numpy as np
 
 from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
+from tf_deep3d.errors import readable
 from tf_deep3d.face import aggregation, morphable_model
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.io.files import writing_folder
@@ -74,7 +75,7 @@ class AlbumOutcome:
         """One line, and one more where there is something to know."""
         count = len(self.album.sightings)
         text = (
-            f"{counted(count, 'photo')} -> {self.folder}: {self.album.strategy}, "
+            f"{counted(count, 'photo')} -> {readable(str(self.folder))}: {self.album.strategy}, "
             f"landmarks {100 * self.landmark_errors.mean():.1f} % of the eye distance, "
             f"{100 * self.seen:.0f} % of the texture seen"
         )
@@ -147,25 +148,25 @@ def write_album(
       photos.PhotoError, OSError: if a photo can no longer be read, or the results cannot be written.
     """
     album, models, model = fused.album, fused.models, fused.models.written
-    coefficients = fused.coefficients
+    coefficients, name = fused.coefficients, readable(folder.name)
     records: list[dict[str, Any]] = []
     with writing_folder(folder, overwrite) as temporary:
         (temporary / OVERLAYS).mkdir()
         views = _photo_by_photo(temporary / OVERLAYS, album, models, records, on_progress)
         skin = merging.merge(views, faces.albedo(model, coefficients.albedo)[0], models.atlas)
         skin = merging.expose(skin, album.coefficients.illumination, importance(album))
-        face_files.write_meshes(temporary, folder.name, model, coefficients, skin.image)
+        face_files.write_meshes(temporary, name, model, coefficients, skin.image)
         if models.head is not None:
-            head_files.write_head(temporary, folder.name, models.head, coefficients, skin.image)
+            head_files.write_head(temporary, name, models.head, coefficients, skin.image)
         portraits = album_pictures.turned_views(model, coefficients.identity[0], skin.image)
-        picture = album_pictures.confidence_picture(folder.name, _lines(album), portraits, _rows(album))
+        picture = album_pictures.confidence_picture(name, _lines(album), portraits, _rows(album))
         write_picture(temporary / "confidence.png", picture)
         errors = np.array([record["landmark_error"] for record in records])
         seen = float(skin.weight.reshape(-1)[models.atlas.texels].mean())
         outcome = AlbumOutcome(folder, album, errors, seen)
         if models.shown is not None:
-            file = view.still(models.shown, coefficients, skin.image, folder.name, models.head)
-            text = view.page(file, folder.name, models.shown, outcome.facts(), picture)
+            file = view.still(models.shown, coefficients, skin.image, name, models.head)
+            text = view.page(file, name, models.shown, outcome.facts(), picture)
             (temporary / view.VIEW).write_text(text, encoding="utf-8")
         face_files.write_json(temporary / NUMBERS, _record(fused, records))
     return outcome

@@ -17,7 +17,7 @@ from PIL import Image
 
 from tf_deep3d.detection import detector
 from tf_deep3d.detection.alignment import Crop
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, readable
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import folder_names
@@ -114,7 +114,7 @@ def look_through(
             found = portraits_of(place.photo, models.levels[-1], all_faces=True)[:FACES]
             waiting += [(place, portrait._replace(window=NOTHING)) for portrait in found]
         except (InputError, OSError) as error:
-            failures.append(Failure(place.file, place.name, str(error)))
+            failures.append(Failure(place.file, place.name, readable(str(error))))
         if len(waiting) >= BATCH or number == len(places):
             for part in in_batches(waiting):
                 seen += _sight(part, options, models)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from tf_deep3d import face as faces
+from tf_deep3d.errors import readable
 from tf_deep3d.face import blendshapes, morphable_model
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
@@ -295,7 +296,7 @@ def _summary(
         for index in range(len(track.times))
     ]
     return outcome, {
-        "clip": path.name,
+        "clip": readable(path.name),
         "frame_size_px": list(track.size),
         "camera": {"focal_px": scene.camera.focal / scene.transform.scale, "distance_dm": scene.camera.distance},
         "identity": _numbers(scene.appearance.identity),

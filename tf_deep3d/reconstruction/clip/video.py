@@ -202,6 +202,8 @@ def _opened(path: Path) -> Iterator[InputContainer]:
     def refuse(url: str, flags: int, options: object) -> None:
         raise VideoError(f"a video must not refer to other files. Received: {url!r}")
 
+    if not path.is_file():
+        raise FileNotFoundError(f"a video must be a regular file, no pipe or device. Received: {str(path)!r}")
     with open(path, "rb") as file:
         try:
             container = av.open(file, "r", container_options={"format_whitelist": _FORMATS}, io_open=refuse)
