@@ -151,11 +151,10 @@ def mirror(model: MorphableModel, layout: Layout) -> Mirror:
         dense = np.argmin(np.linalg.norm((places * ACROSS)[:, None] - places[None], axis=-1), axis=1)
     distance, other = KDTree(model.mean_shape).query(model.mean_shape * ACROSS)
     same = distance.max() < _SYMMETRIC * np.ptp(model.mean_shape)
-    signs = Coefficients(
-        *(_signs(basis, other, axes) if same else np.full(len(basis), np.nan) for basis, axes in (
-            (model.identity_basis, ACROSS), (model.expression_basis, ACROSS), (model.albedo_basis, np.ones(3)))),
-        np.array([1, -1, -1]), np.tile([1, 1, 1, -1, -1, 1, 1, -1, 1], layout.shapes.illumination[0]), ACROSS,
-    )  # fmt: skip
+    bases = [(model.identity_basis, ACROSS), (model.expression_basis, ACROSS), (model.albedo_basis, np.ones(3))]
+    modes = [_signs(basis, other, axes) if same else np.full(len(basis), np.nan) for basis, axes in bases]
+    light = np.tile([1, 1, 1, -1, -1, 1, 1, -1, 1], layout.shapes.illumination[0])
+    signs = Coefficients(modes[0], modes[1], modes[2], np.array([1, -1, -1]), light, ACROSS)
     return Mirror(dense, np.concatenate(signs).astype(np.float32))
 
 

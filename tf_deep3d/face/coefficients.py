@@ -64,7 +64,7 @@ class Layout:
         if self.lighting not in LIGHTINGS:
             raise InputError(f"lighting must be one of {sorted(LIGHTINGS)}. Received: {self.lighting!r}")
         sizes = self.identity, self.expression, self.albedo
-        if not all(isinstance(size, int) and 0 <= size <= MAX_MODES for size in sizes):
+        if not all(type(size) is int and 0 <= size <= MAX_MODES for size in sizes):
             raise InputError(f"sizes must be whole numbers in 0 to {MAX_MODES}. Received: {sizes}")
 
     @property

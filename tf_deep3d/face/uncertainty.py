@@ -19,7 +19,7 @@ MOMENTS = 3  # xx, xy, yy
 
 def shares(angles: Array, yaws: int, pitches: int, xp: Namespace = np) -> Array:
     """Bilinear shares [B, Y * P] of the nodes of a grid of `yaws` x `pitches` at `angles` [B, 3]."""
-    parts = []
+    parts: list[Array] = []
     for angle, limit, count in ((angles[:, 1], YAW, yaws), (angles[:, 0], PITCH, pitches)):
         place = (xp.clip(angle / limit, -1.0, 1.0) + 1.0) * ((count - 1) / 2)
         nodes = np.arange(count, dtype=np.float32)
@@ -42,7 +42,7 @@ def precision(moments: Array, angles: Array, xp: Namespace = np) -> Array:
     yaws, pitches, count = moments.shape[:3]
     nodes = np.reshape(np.asarray(moments, np.float32), (yaws * pitches, count * MOMENTS))
     front = _inverse(np.reshape(shares(np.zeros((1, 3)), yaws, pitches) @ nodes, (1, count, MOMENTS)), np)
-    size = float(np.mean(front[..., 0, 0] + front[..., 1, 1]) / 2)
+    size = np.float32(np.mean(np.asarray(front[..., 0, 0] + front[..., 1, 1])) / 2)
     here = xp.matmul(shares(angles, yaws, pitches, xp), nodes)
     upright = _inverse(xp.reshape(here, (-1, count, MOMENTS)), xp) / size
     cosine, sine = xp.cos(angles[:, 2]), xp.sin(angles[:, 2])

@@ -128,7 +128,9 @@ for _kind, _first, _pattern in (
 ):
     _tag = f"tag:yaml.org,2002:{_kind.__name__}"
     _Plain.add_implicit_resolver(_tag, re.compile(f"^({_pattern})$"), list(_first))
-    _Plain.add_constructor(_tag, lambda loader, node, kind=_kind: _of_yaml(kind, loader.construct_scalar(node)))
+    _Plain.add_constructor(
+        _tag, lambda loader, node, kind=_kind: _of_yaml(kind, loader.construct_scalar(typing.cast(Any, node)))
+    )
 
 
 def _of_yaml(kind: type[int] | type[float], text: str) -> int | float:

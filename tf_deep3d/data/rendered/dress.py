@@ -52,8 +52,8 @@ def dress(head: Head, rng: np.random.Generator) -> Dress:
     gloss[head.whole.regions["eyes"]] = rng.uniform(0.5, 3)
     tone, enamel = rng.uniform(0.7, 1.1) * np.array([1.0, 1.0, rng.uniform(0.85, 1.05)]), head.teeth
     paint[enamel], cover[enamel], gloss[enamel] = head.whole.mean_albedo[enamel] * tone, 1, rng.uniform(0.2, 1.5)
-    arrays = (each.astype(np.float32) for each in (bulge, cover, np.clip(paint, 0, 1), hair, gloss))
-    return Dress(*arrays, float(np.exp(rng.uniform(1.5, 3.5))))
+    bulge, cover, paint, gloss = (each.astype(np.float32) for each in (bulge, cover, np.clip(paint, 0, 1), gloss))
+    return Dress(bulge, cover, paint, hair, gloss, float(np.exp(rng.uniform(1.5, 3.5))))
 
 
 def _clothe(head: Head, hair: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

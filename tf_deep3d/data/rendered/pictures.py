@@ -233,7 +233,7 @@ def _coarsen(image: np.ndarray, factor: float) -> np.ndarray:
     """A picture that had fewer pixels by `factor`, enlarged."""
     size = len(image)
     small = Image.fromarray(np.rint(255 * image).astype(np.uint8))
-    small = small.resize((round(size / factor),) * 2, Image.Resampling.BOX)
+    small = small.resize((round(size / factor), round(size / factor)), Image.Resampling.BOX)
     return np.asarray(small.resize((size, size), Image.Resampling.BICUBIC), np.float32) / 255
 
 

@@ -64,7 +64,7 @@ def fit_photos(folder: Path, work: Path, origins: list[Origin], photos: Photos, 
       InputError: if no photo can be used.
       OSError: if nothing can be written.
     """
-    total = sum(origin.count for origin in origins)
+    total = sum(origin.number for origin in origins)
     chosen = np.unique(np.linspace(0, total - 1, min(photos.most or total, total)).astype(int))
     blocks = [chosen[start : start + BLOCK].tolist() for start in range(0, len(chosen), BLOCK)]
     stream = (photo for origin in origins for photo in origin.stream())

@@ -51,10 +51,12 @@ class FittedPhoto(Protocol):
     @property
     def coefficients(self) -> Coefficients:
         """`Coefficients` without the batch dimension, coloured light."""
+        ...
 
     @property
     def mouth_open(self) -> bool:
         """Of `mouth_is_open`."""
+        ...
 
 
 def repertoire(head: Head) -> Repertoire:

@@ -52,14 +52,14 @@ class Origin(NamedTuple):
     """Where photos come from.
 
     Attributes:
-      count: number of photos.
+      number: of the photos.
       digest: of what was found, by which a later run knows it again.
       stream: function () -> for each photo (whether its records hold it out, function () -> its record). The record has
         coefficients if it was fitted before. The function raises `preparation.RejectedError` or `tfrecord.DamageError`
         for a photo that cannot be used.
     """
 
-    count: int
+    number: int
     digest: str
     stream: Callable[[], _Stream]
 

@@ -253,9 +253,9 @@ def rerender(known: Actor, source: Source, person: Coefficients) -> dict[str, np
     place, owner, weights = visible(posed.pixels, posed.depth, triangles, SIZE)
     mouth = (owner >= len(known.skin)) & opens
     if mouth.any():  # a throat may reach out of a face
-        inner = ndimage.binary_fill_holes(_spread(np.True_, place[~mouth])).reshape(-1)[place]
+        inner = ndimage.binary_fill_holes(_spread(np.ones(len(place), bool)[~mouth], place[~mouth])).reshape(-1)[place]
         place, owner, weights, mouth = (part[inner] for part in (place, owner, weights, mouth))
-    mask, corners = _spread(np.True_, place), triangles[owner]
+    mask, corners = _spread(np.ones(len(place), bool), place), triangles[owner]
     change, exposure = _relight(known, source.view.light, posed.light)
     values = np.concatenate([source.view.place, change, known.middle[:, None]], 1).astype(np.float32)
     values = _blend(values, corners, weights)
@@ -291,7 +291,7 @@ def _spread(values: np.ndarray, place: np.ndarray) -> np.ndarray:
 
 def _blend(values: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Vertex `values` [V, C] at N points with `weights` [N, 3] of the vertices `corners` [N, 3]: [N, C]."""
-    return sum(values.take(corners[:, i], axis=0) * weights[:, i : i + 1] for i in range(3))
+    return np.sum([values.take(corners[:, i], axis=0) * weights[:, i : i + 1] for i in range(3)], axis=0)
 
 
 def _relight(known: Actor, before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -91,7 +91,7 @@ def follow(places: np.ndarray, mask: np.ndarray, middle: np.ndarray, head: np.nd
     away = ((border[:, None] - here) ** 2).sum(-1).min(1, initial=np.inf)
     border = border[away > FAR**2]
     moves = np.concatenate([there - here, np.zeros_like(border)])
-    length = np.repeat(np.float32([STEP, EDGE]), [len(here), len(border)])
+    length = np.repeat(np.array([STEP, EDGE], np.float32), [len(here), len(border)])
     return _shepard(np.concatenate([here, border]), moves, length, size)
 
 

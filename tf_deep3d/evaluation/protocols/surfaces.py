@@ -5,7 +5,7 @@ Letters: V vertices, P points.
 
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,7 +107,7 @@ def to_surface(prediction: Prediction, scan: Scan, region: np.ndarray, refine: b
     points = scan.vertices[region]
     if not len(points):
         raise InputError("the scan has no points around its landmarks. Received: an empty region")
-    steps = {} if refine else {"steps": 0}
+    steps: dict[str, Any] = {} if refine else {"steps": 0}
     aligned, normals = align(prediction, points, scan.normals[region], scan.landmarks, **steps)
     far = surface_distances(aligned, prediction.triangles, points)
     numbers = {

@@ -108,7 +108,7 @@ def observe(model: MorphableModel, head: Head, numbers: Sequence[int], step: Cal
         toward = geometry.normalize([0, 0, camera.distance] - posed.vertices[0])
         facing = (posed.normals[0] * toward).sum(-1)
         scale = camera.focal / (camera.distance - posed.vertices[0, : head.face, 2].mean())
-        rows.append(Observed(points, pixels[0, : head.face], facing[: head.face], person.angles, np.float32(scale)))
+        rows.append(Observed(points, pixels[0, : head.face], facing[: head.face], person.angles, np.asarray(scale)))
         step()
     return Observed(*(np.stack(column) for column in zip(*rows, strict=True)))
 
@@ -127,7 +127,7 @@ def embed(model: MorphableModel, observed: Observed) -> np.ndarray:
         near = KDTree(mean[triangles].mean(1)).query_ball_point(places[own], REACH)
         for landmark, around in zip(np.flatnonzero(own), near, strict=True):
             around = np.array(around)[along[triangles[around]].mean(1) @ normals[landmark] > ALIKE]
-            chosen = _nearest(_one(start, landmark), triangles[around], observed, landmark)
+            chosen = _nearest(_one(start, int(landmark)), triangles[around], observed, int(landmark))
             found[landmark] = (mean[chosen.vertices] * chosen.weights[..., None]).sum(1)[0]
     pairs = landmarks.mirrored_points(places, tolerance=0.05)
     return (found + found[pairs] * [-1, 1, 1]) / 2
@@ -212,7 +212,7 @@ def _run(options: argparse.Namespace) -> int:
     archive.write_arrays(options.out, {**old, **arrays}, options.overwrite)
     before, after = (bias(each, others) for each in (model.landmarks["mediapipe478"], points))
     found = np.isfinite(seen.points).all((1, 2))
-    print(f"faces found in {found.sum()} of {len(found)} pictures")
+    print(f"faces found in {np.sum(found)} of {np.size(found)} pictures")
     lengths = f"{np.nanmean(before):.2f} mm before, {np.nanmean(after):.2f} mm after"
     print(f"mean offset on {options.people} other people: {lengths}")
     return 0

@@ -104,14 +104,13 @@ def _run(options: argparse.Namespace) -> int:
     old = rnets.load_rnet(options.rnet, rnets.fingerprint(options.face) if options.face else rnets.SCULPTED)
     judge = cnets.load_cnet(options.cnet[0], old) if options.cnet else None
     if options.face:
-        models = (morphable_model.load(path, level=0) for path in (options.face, None))
-        rnet = move_albedo(old, *models, rnets.fingerprint())
+        before, after = (morphable_model.load(path, level=0) for path in (options.face, None))
+        rnet, turn = move_albedo(old, before, after, rnets.fingerprint()), np.eye(old.layout.identity)
     else:
         axes = principal_axes(read_population())
-        rnet = move_rnet(old, axes, rnets.fingerprint())
+        rnet, turn = move_rnet(old, axes, rnets.fingerprint()), axes.turn
     rnets.save_rnet(rnet, options.out, options.overwrite, options.half)
     if judge is not None:
-        turn = np.eye(old.layout.identity) if options.face else axes.turn
         cnets.save_cnet(move_cnet(judge, turn, rnet), options.cnet[1], options.overwrite, options.half)
     return 0
 
