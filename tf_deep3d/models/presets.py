@@ -45,8 +45,8 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "e810b81478db6f408f831b4387fac361c284faec3b39766bb184af24f9f0487c"),
-        cnet=Shipped("cnet_mobilenet.keras", "9f01752255cbcf172b14ef1c9031211ca6aed19f2f854570a429cbaf8449ebe5"),
+        rnet=Shipped("rnet_mobilenet.keras", "54999bd3c50fddfd78ed31ea52e904e12db17347a29b5089bdb95b6c3231efb5"),
+        cnet=Shipped("cnet_mobilenet.keras", "4454879f5224a807f55644cd0abac0c39ca23c46fdd6351431d960661818a614"),
         face_model="open_face.npz",
     ),
 }
