@@ -46,7 +46,7 @@ class Preset(NamedTuple):
 PRESETS = {
     "mobilenet": Preset(
         rnet=Shipped("rnet_mobilenet.keras", "54999bd3c50fddfd78ed31ea52e904e12db17347a29b5089bdb95b6c3231efb5"),
-        cnet=Shipped("cnet_mobilenet.keras", "4454879f5224a807f55644cd0abac0c39ca23c46fdd6351431d960661818a614"),
+        cnet=Shipped("cnet_mobilenet.keras", "32e1f30c14bc6f8d26e931ca63871426d78d5d5793979f8b5d2eede7a874a562"),
         face_model="open_face.npz",
     ),
 }
