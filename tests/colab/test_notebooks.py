@@ -48,6 +48,9 @@ def run(name, folder, monkeypatch, again=None, **settings):
     return Outputs(notebook)
 
 
+long = pytest.mark.skipif(not os.environ.get("NOTEBOOKS"), reason="set NOTEBOOKS=1: each notebook takes minutes")
+
+
 def number_after(text, found):
     return float(re.search(re.escape(text) + r"([\d.]+)", found)[1])
 
@@ -68,6 +71,7 @@ def test_there_are_four_and_they_install_alike():
     assert len({re.sub(r'EXTRAS = "[a-z,]*"', "", cell) for cell in cells}) == 1
 
 
+@long
 def test_one_photo(tmp_path, monkeypatch):
     outputs = run("one_photo", tmp_path, monkeypatch, LEVEL=0, REFINE=1, HEAD=False)
     assert {"face.glb", "view.html", "overlay.png"} <= {path.name for path in (tmp_path / "faces/astronaut").iterdir()}
@@ -79,6 +83,7 @@ def test_one_photo(tmp_path, monkeypatch):
     assert 0 < number_after("landmarks off by ", outputs.text) < 6
 
 
+@long
 def test_many_photos(tmp_path, monkeypatch):
     outputs = run("many_photos", tmp_path, monkeypatch, COUNT=4, LEVEL=0)
     assert re.search(r"[2-4] photos -> faces/rendered: elementwise", outputs.text)  # if every face is found
@@ -89,6 +94,7 @@ def test_many_photos(tmp_path, monkeypatch):
     assert any("<iframe" in html for html in outputs.html)
 
 
+@long
 def test_train(tmp_path, monkeypatch):
     few = {"RENDERED": 20, "SETS": 40, "STEPS": 2, "SET_STEPS": 2, "BATCH": 2, "EVERY": 2, "TENSORBOARD": False}
     few |= {"SETTINGS": "loss.perceptual=0"}
@@ -102,6 +108,7 @@ def test_train(tmp_path, monkeypatch):
     assert outputs.text.count("runs/rnet is complete: 2 steps") == 1  # the second time
 
 
+@long
 def test_export_and_serve(tmp_path, monkeypatch, tiny_model):
     pictures = write_records(tmp_path / "records", tiny_model, 24)
     outputs = run("export_and_serve", tmp_path, monkeypatch, QUANTIZE="float16", CALIBRATION=str(pictures))

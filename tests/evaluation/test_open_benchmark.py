@@ -32,7 +32,7 @@ def subjects(benchmark):
 
 
 def test_ten_people_and_a_scan(benchmark, subjects):
-    assert benchmark.name == "open benchmark 1.1"
+    assert benchmark.name == "open benchmark 1.2"
     assert len(subjects) == 11
     assert len(benchmark.views) == 10 * 5 + 20
     assert len({view.name for view in benchmark.views}) == 70

@@ -85,9 +85,9 @@ def test_levels_count_from_the_finest_when_negative(model_file):
         (
             "subdivision_0_indptr",
             np.array([0, 2990], "int32"),
-            "indptr must rise by 1 to 256 from 0 to 2990",
+            "indptr must",
         ),
-        ("subdivision_0_indptr", np.arange(2991, dtype="int32"), "indptr must rise by 1 to 256 from 0 to 2990"),
+        ("subdivision_0_indptr", np.arange(2991, dtype="int32"), "indptr must"),
         ("expression_basis", np.zeros((1001, 357, 3), "float16"), "at most 1000000 vertices, 1000 modes and"),
     ],
 )
