@@ -139,7 +139,7 @@ def test_settings_that_cannot_be(folders):
         mixture.open_sources(DataSettings(records=folders, shares=(1.0,)))
     with pytest.raises(ValueError, match="shares must be above 0"):
         DataSettings(shares=(0.0,))
-    with pytest.raises(ValueError, match="batch and validation"):
+    with pytest.raises(ValueError, match="batch in 1 to"):
         DataSettings(batch=0)
 
 
