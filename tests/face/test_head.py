@@ -15,7 +15,7 @@ from tf_deep3d.io import archive
 # Upper and lower points of the lids among the 478, across the middle of each eye.
 LIDS = {"eyeBlinkLeft": ((386, 374), (385, 380), (387, 373)), "eyeBlinkRight": ((159, 145), (158, 153), (160, 144))}
 SHUT = 1.5  # mm, between those points when an eye is closed: they lie on the round edges of the lids
-OVER = 1.0  # mm, by which they may pass each other
+OVER = 0.9  # mm, by which they may pass each other
 
 
 @pytest.fixture(scope="module")

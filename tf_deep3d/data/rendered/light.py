@@ -79,9 +79,8 @@ def sample(rng: np.random.Generator, skin: float) -> Light:
         strength = rng.uniform(0.2, 0.9) * (1.4 if side else 1) if lamp == 0 else rng.uniform(0.05, 0.5)
         colors[lamp] = strength * _tint(rng, spread)
     light = Light(sky, ambient, rng.uniform(0, 0.9), lamps, colors, np.exp(rng.uniform(1, 4, count)), 1.0)
-    normals = sphere(512)
-    white = irradiance_on(light, normals) @ lighting.LUMINANCE
-    front = white[normals[:, 2] > 0.5].mean()
+    white = irradiance_on(light, EVERYWHERE) @ lighting.LUMINANCE
+    front = white[EVERYWHERE[:, 2] > 0.5].mean()
     wanted = lighting.EXPOSURE * np.exp(rng.normal(0, lighting.EXPOSURE_SPREAD))
     wanted *= np.clip(USUAL / skin, 0.4, 2.5) ** COMPENSATION
     wanted *= rng.uniform(DARKEST, 0.8) if rng.uniform() < DIM else 1
@@ -100,15 +99,13 @@ def radiance(light: Light, directions: np.ndarray) -> np.ndarray:
 
 def irradiance_on(light: Light, normals: np.ndarray) -> np.ndarray:
     """Irradiance [N, 3] of unit `normals` [N, 3] that nothing shades."""
-    directions = sphere(512)
-    return np.maximum(normals @ directions.T, 0) @ radiance(light, directions)
+    return np.maximum(normals @ EVERYWHERE.T, 0) @ radiance(light, EVERYWHERE)
 
 
 def harmonics(light: Light) -> np.ndarray:
     """Illumination [3, 9] of the face model that comes nearest (`face.lighting`)."""
-    normals = sphere(512)
-    shown = irradiance_on(light, normals) ** (1 / GAMMA)
-    coefficients = np.linalg.lstsq(lighting.sh_basis(normals), shown, rcond=None)[0].T
+    shown = irradiance_on(light, EVERYWHERE) ** (1 / GAMMA)
+    coefficients = np.linalg.lstsq(lighting.sh_basis(EVERYWHERE), shown, rcond=None)[0].T
     coefficients[:, 0] -= lighting.AMBIENT
     return coefficients
 
@@ -163,6 +160,9 @@ def sphere(count: int) -> np.ndarray:
     z, angle = 1 - 2 * index / count, np.pi * (1 + 5**0.5) * index
     radius = np.sqrt(1 - z * z)
     return np.stack([radius * np.cos(angle), radius * np.sin(angle), z], 1)
+
+
+EVERYWHERE = sphere(512)  # directions, and normals, fine enough for the light itself
 
 
 def see(shapes: np.ndarray, triangles: np.ndarray) -> Surface:
