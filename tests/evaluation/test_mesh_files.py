@@ -32,7 +32,7 @@ def test_indices_beyond_all_meshes_are_refused_in_one_line(tmp_path, index):
     Image.new("RGB", (2, 2)).save(tmp_path / "mesh.png")
     (tmp_path / "mesh.obj").write_text(TRIANGLE.replace("f 1 2 3", f"vt 0 0\nf 1/1 2/1 3/{index}"))
     with pytest.raises(InputError, match="must have texture coordinates"):
-        mesh_files.read_colors(tmp_path / "mesh.obj", 3)
+        mesh_files.read_painted(tmp_path / "mesh.obj")
 
 
 def test_large_files_are_refused(tmp_path, monkeypatch):
