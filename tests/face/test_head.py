@@ -7,15 +7,21 @@ from scipy.spatial.transform import Rotation
 
 from tests import synthetic as fixture
 from tf_deep3d import face as faces
+from tf_deep3d.face import geometry, morphable_model
 from tf_deep3d.face import head as heads
-from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io import archive
+from tf_deep3d.porting.open_face import landmarks
 
-# Upper and lower points of the lids among the 478, across the middle of each eye.
-LIDS = {"eyeBlinkLeft": ((386, 374), (385, 380), (387, 373)), "eyeBlinkRight": ((159, 145), (158, 153), (160, 144))}
-SHUT = 1.5  # mm, between those points when an eye is closed: they lie on the round edges of the lids
-OVER = 0.9  # mm, by which they may pass each other
+# Points of the upper lids' rims among the 478, from corner to corner; the middle three are far from the lower lid when
+# the eye is open.
+UPPER_LIDS = {
+    "eyeBlinkLeft": (466, 388, 387, 386, 385, 384, 398),
+    "eyeBlinkRight": (246, 161, 160, 159, 158, 157, 173),
+}
+MIDDLE = slice(2, 5)
+SHUT, OPEN = 0.5, 3.0  # mm from the skin of the lower lid, of a closed eye at most and of an open one at least
+OVER = 0.2  # mm, by which lids may pass each other
 
 
 @pytest.fixture(scope="module")
@@ -182,18 +188,33 @@ def test_gaze_turns_the_eyeball_about_its_center(head, name):
         assert MILLIMETRES * shift > 1.5
 
 
+def heights(points, shape, triangles):
+    """Distances [L] in mm of points [L, 3] near a surface from it, negative below it."""
+    vertices, weights = landmarks.snap(points, shape, triangles)
+    normals = geometry.vertex_normals(shape[None], triangles, geometry.corners_around(triangles, len(shape)))[0]
+    place, outwards = ((each[vertices] * weights[..., None]).sum(1) for each in (shape, normals))
+    apart = points - place
+    return MILLIMETRES * np.linalg.norm(apart, axis=1) * np.sign((apart * outwards).sum(1))
+
+
 def test_lids_meet_when_closed_on_every_face(head, model):
-    """Twenty random people shut their eyes: upper and lower lid meet, neither apart nor far over each other."""
-    points = model.landmarks["mediapipe478"]
-    for who in people(20, seed=5):
-        moved = heads.blendshapes(head, who)
-        still = faces.neutral_shape(head.whole, who[None])[0]
-        for name, pairs in LIDS.items():
-            shut = still + moved[head.whole.blendshape_names.index(name)]
-            at, before = (faces.at_landmarks(points, each[None])[0] for each in (shut, still))
-            for upper, lower in pairs:
-                assert -OVER < MILLIMETRES * (at[upper, 1] - at[lower, 1]) < SHUT
-                assert MILLIMETRES * (before[upper, 1] - before[lower, 1]) > 2 * SHUT
+    """The mean, twenty random people and both ends of the first modes shut one eye and then the other: the rim of the
+    upper lid comes to lie on the lower lid's skin, from corner to corner, neither apart nor through it."""
+    ends = 2.5 * np.concatenate([np.eye(80)[:8], -np.eye(80)[:8]])
+    skin = head.whole.triangles[head.parts["skin"]]
+    for who in np.concatenate([np.zeros((1, 80)), people(20, seed=5), ends]).astype(np.float32):
+        weights = np.eye(len(head.whole.blendshape_names), dtype=np.float32)[[each.unit for each in head.closings]]
+        still, *shut = heads.with_units(head, who[None].repeat(3, 0), np.concatenate([0 * weights[:1], weights]))
+        for closing, shape in zip(head.closings, shut, strict=True):
+            index = list(UPPER_LIDS[head.whole.blendshape_names[closing.unit]])
+            lower = skin[(closing.slots[skin] == 0).all(1)]
+            at, before = (
+                heights(faces.at_landmarks(model.landmarks["mediapipe478"], each[None])[0, index], each, lower)
+                for each in (shape, still)
+            )
+            assert at.min() > -OVER
+            assert at.max() < SHUT
+            assert np.abs(before[MIDDLE]).min() > OPEN
 
 
 def test_tongue_out_moves_the_tongue_alone(head):
