@@ -23,7 +23,8 @@ from tf_deep3d.face.geometry import Similarity, vertex_normals
 from tf_deep3d.face.landmarks import eye_distance, mean_distance
 from tf_deep3d.fitting import motion
 from tf_deep3d.io.files import refuse_existing
-from tf_deep3d.mesh import gltf
+from tf_deep3d.mesh import face_files, gltf
+from tf_deep3d.mesh.accessors import Gltf
 from tf_deep3d.mesh.animation import Animation, animate
 from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh, to_uint8
 from tf_deep3d.reconstruction import view
@@ -145,12 +146,12 @@ def reconstruct_clip(
         temporary = Path(folder)
         image = _texture(scene, models)
         Image.fromarray(to_uint8(image)).save(temporary / "texture.png", compress_level=PNG_LEVEL)
-        gltf.write_glb(temporary / "face.glb", _animated(scene, image, models.written))
+        gltf.write_glb(temporary / "face.glb", _animated(scene, image, models.written, options.packing))
         still = _write_overlay(temporary / "overlay.mp4", path, scene, settings, models, progress)
         outcome, record = _summary(path, out, scene, known, models, options.method, settings)
         if models.shown is not None:
             coarse = scene._replace(targets=shown_targets(models._replace(written=models.shown), moves)[0])
-            file = _animated(coarse, image, models.shown, "jpeg")
+            file = _animated(coarse, image, models.shown)
             text = view.page(file, path.stem, models.shown, outcome.facts(), still)
             (temporary / view.VIEW).write_text(text, encoding="utf-8")
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
@@ -208,9 +209,7 @@ def shown_targets(models: Models, moves: motion.Motion) -> tuple[Targets, np.nda
     return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None
 
 
-def _animated(
-    scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel, image_format: str = "png"
-) -> gltf.Gltf:
+def _animated(scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel, packing: str = "compact") -> Gltf:
     """The animated glTF of a `Scene` with the texture `image` [S, S, 3], on the level of detail of its targets."""
     neutral = faces.neutral_shape(model, scene.appearance.identity[None])
     normals = vertex_normals(neutral, model.triangles, model.vertex_corners)[0]
@@ -218,7 +217,7 @@ def _animated(
     targets = scene.targets
     shown = scene.stretches >= 0
     moving = {name: moved for name, (moved, _) in targets.items()}
-    document = gltf.build(mesh, moving, licence=model.licence, image_format=image_format)
+    document = gltf.build(face_files.parts(model, mesh), moving, licence=model.licence, packing=packing)
     animation = Animation(
         times=scene.track.times[shown],
         weights={name: weights[shown] for name, (_, weights) in targets.items()},
