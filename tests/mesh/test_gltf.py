@@ -94,7 +94,7 @@ def test_glb_round_trip(tmp_path, packing):
     assert len(position) == ROWS * (COLUMNS + 1)  # the seam's column twice
     np.testing.assert_allclose(position[corners], corner_positions(TUBE) * 0.1, atol=1e-7)
     normal = read_accessor(gltf, primitive.attributes.NORMAL)
-    np.testing.assert_allclose(normal[corners], TUBE.normals[TUBE.triangles], atol=2e-5)
+    np.testing.assert_allclose(normal[corners], TUBE.normals[TUBE.triangles], atol=0.004)
     from_top = read_accessor(gltf, primitive.attributes.TEXCOORD_0)
     view = gltf.bufferViews[gltf.images[0].bufferView]
     encoded = gltf.binary_blob()[view.byteOffset : view.byteOffset + view.byteLength]
@@ -214,7 +214,7 @@ def test_zero_normals_become_unit(tmp_path):
     write_glb(path, build(TUBE._replace(normals=TUBE.normals * 0)))
     gltf = pygltflib.GLTF2().load(path)
     normals = read_accessor(gltf, gltf.meshes[0].primitives[0].attributes.NORMAL)
-    np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-4)
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1, atol=0.01)
 
 
 def test_wrong_options_are_named():

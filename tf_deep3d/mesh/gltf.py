@@ -240,7 +240,7 @@ def _add_primitive(gltf: Gltf, mesh: Mesh, origin: np.ndarray, targets: Mapping[
     positions = np.asarray((mesh.vertices[owner] - origin) * unit, "<f4")
     attributes = {"POSITION": accessors.add_accessor(gltf, positions, VERTEX_BUFFER, bounds=True)}
     if mesh.normals is not None:
-        attributes["NORMAL"] = add(_unit(mesh.normals[owner]), "<i2")
+        attributes["NORMAL"] = add(_unit(mesh.normals[owner]), "|i1")
     if mesh.uv is not None:
         attributes["TEXCOORD_0"] = add(mesh.uv[texture_point] * (1, -1) + (0, 1), "<u2")
     if mesh.colors is not None and mesh.texture is None:

@@ -52,6 +52,7 @@ class ClipOutcome:
       folder: of the results.
       frames: number of frames read.
       seen: with a face that was found.
+      others: with somebody else's face.
       filled: in short gaps.
       cut: whether the clip goes on after `max_frames`.
       landmark_error: mean distance of the 51 inner landmarks over that of the outer eye corners, after smoothing.
@@ -62,17 +63,24 @@ class ClipOutcome:
     folder: Path
     frames: int
     seen: int
+    others: int
     filled: int
     cut: bool
     landmark_error: float
     jitter: tuple[float, float]
     blendshape_residual: float | None
 
+    def told(self) -> str:
+        """How many frames do not show the face."""
+        missing = self.frames - self.seen - self.filled
+        others = f", {self.others} show somebody else" if self.others else ""
+        return f"{self.filled} filled in, {missing} without the face{others}"
+
     def facts(self) -> dict[str, str]:
         """What the page says in numbers, name -> text."""
         rest = self.blendshape_residual
         return {
-            "frames": f"{self.frames}, {self.filled} filled in, {self.frames - self.seen - self.filled} without a face",
+            "frames": f"{self.frames}, {self.told()}",
             "landmarks": f"{100 * self.landmark_error:.1f} % of the eye distance from those detected",
             "jitter": f"{self.jitter[0]:.2f} px found, {self.jitter[1]:.2f} px smoothed",
             "blendshapes": "" if rest is None else f"{100 * rest:.2f} mm of the expression left",
@@ -87,6 +95,7 @@ class Scene(NamedTuple):
       camera, transform: of `clips.clip_camera`.
       appearance: `clips.Appearance`.
       stretches: [N] int, -1 for frames without a face.
+      held: whether the face keeps its last pose in these.
       motion: `motion.Motion`, smoothed.
       targets: name -> (displacements [V, 3] dm, weights [N]).
       residual: [N] dm, what the targets leave of the expression; None where they are the expression modes.
@@ -97,6 +106,7 @@ class Scene(NamedTuple):
     transform: Similarity
     appearance: clips.Appearance
     stretches: np.ndarray
+    held: bool
     motion: motion.Motion
     targets: Targets
     residual: np.ndarray | None
@@ -135,13 +145,15 @@ def reconstruct_clip(
     names = [name for name in FILES if models.shown is not None or name != view.VIEW]
     if not overwrite:
         refuse_existing(*(out / name for name in names))
-    track = clips.follow_clip(path, settings, models.levels[-1], progress)
+    track = clips.follow_clip(path, settings, models.levels[-1], progress, models.recognition)
     camera, transform = clips.clip_camera(track)
     looks = clips.appearance(track, options, models, progress)
     known = motion.person(models.levels[-1], looks.identity)
-    found, stretches = clips.find_motion(track, known, camera, transform, progress)
+    found, stretches = clips.find_motion(track, known, camera, transform, progress, settings.missing)
     moves = clips.smoothed(found, track.times, stretches, settings.smooth)
-    scene = Scene(track, camera, transform, looks, stretches, moves, *shown_targets(models, moves))
+    scene = Scene(
+        track, camera, transform, looks, stretches, settings.missing == "hold", moves, *shown_targets(models, moves)
+    )
     with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as folder:
         temporary = Path(folder)
         image = _texture(scene, models)
@@ -216,6 +228,9 @@ def _animated(scene: Scene, image: np.ndarray, model: morphable_model.MorphableM
     mesh = Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
     targets = scene.targets
     shown = scene.stretches >= 0
+    if scene.held:  # until just before the face is back
+        ends = ~shown & np.append(shown[1:], False)
+        shown = shown | (ends & (np.arange(len(shown)) > np.argmax(shown)))
     moving = {name: moved for name, (moved, _) in targets.items()}
     document = gltf.build(face_files.parts(model, mesh), moving, licence=model.licence, packing=packing)
     animation = Animation(
@@ -239,7 +254,8 @@ def _write_overlay(
     turned = np.linalg.norm(scene.motion.angles[:, :2], axis=1)
     frontal = int(np.where(scene.stretches >= 0, turned, np.inf).argmin())
     still = np.zeros((0, 0, 3), np.uint8)
-    with video.writing_video(path, *scene.track.size, rate) as write:
+    sound = clip if clip.is_file() else None
+    with video.writing_video(path, *scene.track.size, rate, sound) as write:
         for index, frame in enumerate(frames):
             if scene.stretches[index] >= 0:
                 face = faces.reconstruct(model, _coefficients(scene, index), scene.camera)
@@ -273,6 +289,7 @@ def _summary(
         folder=out,
         frames=len(track.times),
         seen=int(track.present.sum()),
+        others=int(track.others.sum()),
         filled=int((shown & ~track.present).sum()),
         cut=track.cut,
         landmark_error=float(np.mean(inner / np.maximum(eyes, 1e-6))),
@@ -291,7 +308,10 @@ def _summary(
             "detected_landmarks68_frame_px": _numbers(detected[index]) if track.present[index] else None,
         }
         if shown[index]
-        else {"time_s": round(float(track.times[index]), 6), "source": "no face"}
+        else {
+            "time_s": round(float(track.times[index]), 6),
+            "source": "somebody else" if track.others[index] else "no face",
+        }
         for index in range(len(track.times))
     ]
     return outcome, {
