@@ -36,7 +36,7 @@ STEP = 1.5e-4  # m: displacements of compact files are whole multiples; the node
 # radians. From there to twice as much they fade in, so that no edge is seen.
 FADE, NORMAL_FADE = 3e-3, np.radians(6)
 # What a surface is made of -> its roughness. The shine of skin is in the photo's texture already.
-MATERIALS = {"skin": 0.9, "eyes": 0.1, "teeth": 0.3, "mouth": 0.5}
+MATERIALS = {"skin": 0.9, "eyes": 0.1, "teeth": 0.3, "mouth": 0.8}
 AXES = "unit: metre; +y up, the face looks along +z, +x is the person's left"  # said in the file
 
 _LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
@@ -245,7 +245,7 @@ def _add_primitive(gltf: Gltf, mesh: Mesh, origin: np.ndarray, targets: Mapping[
         attributes["TEXCOORD_0"] = add(mesh.uv[texture_point] * (1, -1) + (0, 1), "<u2")
     if mesh.colors is not None and mesh.texture is None:
         attributes["COLOR_0"] = add(_linear(mesh.colors[owner] / 255.0), "<u2")
-    primitive = {"attributes": attributes}
+    primitive: dict[str, Any] = {"attributes": attributes}
     primitive["indices"] = accessors.add_accessor(gltf, accessors.narrow(indices.reshape(-1)), INDEX_BUFFER)
     if targets:
         normals = None if mesh.normals is None else mesh.normals[owner]
