@@ -41,6 +41,7 @@ from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import face_folder, folder_names
 from tf_deep3d.io.photos import Photo
+from tf_deep3d.mesh.gltf import PACKING_HELP, PACKINGS
 from tf_deep3d.reconstructed import Reconstruction, is_finished
 
 # What a bundle carries, so that this module runs where the project is not installed.
@@ -213,12 +214,14 @@ def _parser() -> argparse.ArgumentParser:
     faces_of.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
     faces_of.add_argument("--one-person", action="store_true", help="all photos show one person: one shape for all")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
+    parser.add_argument("--glb", dest="packing", choices=list(PACKINGS), default="compact", help=PACKING_HELP)
     return parser
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.threads < 1:
         raise InputError(f"threads must be positive. Received: {options.threads}")
+    command_line.tell_passed_over(photos.passed_over(options.photos, leave_out=options.out))
     paths = photos.find_photos(options.photos, leave_out=options.out)
     with command_line.quiet():
         runtime = load(options.bundle, options.quantization, options.one_person, options.threads)
@@ -240,12 +243,12 @@ def _run(options: argparse.Namespace) -> int:
         print(readable(str(path)) + f": {counted(len(found), 'face')} in {1e3 * (time.perf_counter() - begin):.0f} ms")
         waiting += [(path, options.out / face_folder(name, number), face) for number, face in enumerate(found, 1)]
         if not options.one_person:
-            written += _write(waiting, options.overwrite)
+            written += _write(waiting, options.overwrite, options.packing)
             waiting = []
     if waiting:
         shared = runtime.together([face for *_, face in waiting])
         waiting = [(path, folder, face) for (path, folder, _), face in zip(waiting, shared, strict=True)]
-        written += _write(waiting, options.overwrite)
+        written += _write(waiting, options.overwrite, options.packing)
     print(
         f"{counted(written, 'face')} written to {options.out}"
         + f", {counted(failed, 'photo')} without one" * bool(failed)
@@ -254,12 +257,12 @@ def _run(options: argparse.Namespace) -> int:
     return 0 if written or there else 1
 
 
-def _write(waiting: Sequence[tuple[Path, Path, Reconstruction]], overwrite: bool) -> int:
+def _write(waiting: Sequence[tuple[Path, Path, Reconstruction]], overwrite: bool, packing: str) -> int:
     """Number of faces that could be written; why others could not is said."""
     written = 0
     for path, folder, face in waiting:
         try:
-            face.write(folder, overwrite)
+            face.write(folder, overwrite, packing)
             written += 1
         except OSError as error:
             print(readable(f"{path}: {error}"), file=sys.stderr)

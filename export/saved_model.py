@@ -5,8 +5,8 @@
     face              the groups -> vertices, normals, colors, landmarks
     aggregate         identity [B, M, K], confidence [B, M, K], present [B, M] of sets of photos -> identity [B, K]
 
-The alignment is not in the graph: it needs a detector. Pictures of another size are resized, which is no substitute,
-and are taken as their pixels lie: an EXIF rotation, as phones write it, is ignored (whoever aligns has applied it).
+The alignment is not in the graph: it needs a detector. Pictures of another size are resized, which is no substitute.
+A file whose EXIF turns it, as phones write them, is refused: it is no aligned face, or its tag is out of date.
 A picture that cannot be read, or has pixels that are not finite, spoils no other one of its batch, which may hold those
 of other clients: its numbers are NaN and, where there are bytes to read, its `error` says why. A request of no
 picture at all is refused.
@@ -44,6 +44,12 @@ num_batch_threads { value: 2 }
 """
 FACE = ("vertices", "normals", "colors", "landmarks")  # fields of `face.Face` that the signature `face` gives
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_EXIF_WITHIN = 1 << 17  # bytes: where a file has its EXIF, if any
+# EXIF, in either byte order, with an orientation (tag 0x0112, one SHORT) other than 1, upright. \C is any byte.
+_TURNED = (
+    r"\C*(Exif\x00\x00|eXIf)"
+    r"(II\*\x00\C*\x12\x01\x03\x00\x01\x00\x00\x00[\x02-\x08]\x00|MM\x00\*\C*\x01\x12\x00\x03\x00\x00\x00\x01\x00[\x02-\x08])\C*"
+)
 
 
 class Service(tf.Module):
@@ -135,7 +141,7 @@ def decode(image_bytes: Array) -> tuple[Array, Array]:
     """Reads JPEG and PNG files, each on its own.
 
     Args:
-      image_bytes: [B] string tensor; an EXIF rotation in it is ignored.
+      image_bytes: [B] string tensor.
 
     Returns:
       (images [B, 224, 224, 3] float32 RGB in [0, 1], black where unreadable; error [B] text, empty where readable).
@@ -143,7 +149,9 @@ def decode(image_bytes: Array) -> tuple[Array, Array]:
     count = tf.size(image_bytes)
     size = tf.strings.length(image_bytes)
     known = (tf.strings.substr(image_bytes, 0, len(_JPEG)) == _JPEG) | _is_png(image_bytes)
-    numbered = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes, known & (size <= MAX_BYTES)))
+    turned = tf.strings.regex_full_match(tf.strings.substr(image_bytes, 0, _EXIF_WITHIN), _TURNED)
+    readable = known & ~turned & (size <= MAX_BYTES)
+    numbered = tf.data.Dataset.from_tensor_slices((tf.range(count), image_bytes, readable))
     usable: Any = numbered.filter(lambda _, __, usable: usable)  # pyright: ignore[reportArgumentType]
     read = usable.map(_read, tf.data.AUTOTUNE).ignore_errors()
     # One more, so that there is at least one:
@@ -152,6 +160,7 @@ def decode(image_bytes: Array) -> tuple[Array, Array]:
     images = tf.scatter_nd(rows[:, None], pictures, tf.stack([count + 1, *input_shape()[1:]]))[:count]
     found = tf.scatter_nd(rows[:, None], tf.ones_like(rows), [count + 1])[:count] > 0
     error = tf.where(found, "", f"the picture is damaged, or has more than {MAX_PIXELS} pixels")
+    error = tf.where(turned, "the picture's EXIF turns it: turn its pixels, and leave the tag out", error)
     error = tf.where(known, error, "neither a JPEG nor a PNG file")
     error = tf.where(size > MAX_BYTES, f"a picture may have {MAX_BYTES} bytes at most", error)
     received = tf.strings.join([". Received: ", tf.strings.as_string(size), " bytes"])

@@ -40,7 +40,7 @@ def test_folder_becomes_an_animation(frames, tmp_path, quick, capsys):
     assert animate.main([*command, "--max-frames", "3"]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(results.FILES)
     said = capsys.readouterr()
-    assert "3 frames, 0 filled in, 0 without a face" in said.out
+    assert "3 frames, 0 filled in, 0 without the face" in said.out
     assert "only its first 3 frames counted" in said.err
     assert animate.main(command) == 1
     assert "overwrite" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -190,3 +191,12 @@ def test_what_a_terminal_cannot_show_does_not_end_the_work(monkeypatch):
         stream.flush()
     assert streams["stdout"].buffer.getvalue() == b"\\U0001f600  caf\\udce9\n"
     assert streams["stderr"].buffer.getvalue() == b"error: no face. Received: \\U0001f600\\nphoto.jpg\n"
+
+
+def test_pictures_that_were_not_taken_are_named_and_counted(capsys):
+    command_line.tell_passed_over([])
+    assert capsys.readouterr().err == ""
+    command_line.tell_passed_over([Path("a.cr2")])
+    assert capsys.readouterr().err == "1 file looks like a picture and was not taken: a.cr2\n"
+    command_line.tell_passed_over([Path(f"{number}.dng") for number in range(3)], longest=2)
+    assert capsys.readouterr().err == "3 files look like pictures and were not taken: 0.dng, 1.dng, ...\n"

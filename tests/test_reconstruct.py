@@ -63,7 +63,7 @@ def test_demo_writes_everything(tmp_path, quick, capsys):
     assert names == [*model.blendshape_names, face_files.PHOTO_EXPRESSION]
     assert len(model.blendshape_names) == 52
     nodes = [node.name for node in pygltflib.GLTF2().load(str(folder / "head.glb")).nodes]
-    assert nodes == ["astronaut", "skin", "teethUpper", "teethLower", "tongue", "eyeLeft", "eyeRight"]
+    assert nodes == ["head", "astronaut", "skin", "teethUpper", "teethLower", "tongue", "eyeLeft", "eyeRight"]
     with Image.open(folder / "overlay.png") as picture:
         assert picture.width > 5 * picture.height
 

@@ -14,7 +14,7 @@ from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import readable
 from tf_deep3d.face import blendshapes
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.face.geometry import Similarity, rotation_matrix
 from tf_deep3d.face.landmarks import JAW
 from tf_deep3d.face.morphable_model import Landmarks
 from tf_deep3d.io.photos import photo_name
@@ -71,9 +71,26 @@ def test_the_mesh_is_the_unposed_face(face, tiny_model):
     assert face.mesh.uv is not None
 
 
+@pytest.mark.parametrize("tilt", [0.0, 50.0, 130.0, -179.0])
+def test_pose_is_the_head_s_in_the_photo(face, tilt):
+    """A head that leans by `tilt` more in the photo than in its crop: its axes in the photo are those of the pose."""
+    matrix = rotation_matrix(face.coefficients.angles)[0]
+    transform = Similarity(
+        0.5, np.radians(tilt), (30.0, 20.0)
+    )  # from the photo: clockwise as seen, so as to be upright
+    leaning = replace(face, crop=face.crop._replace(transform=transform))
+    assert leaning.crop_pose.roll_degrees == pytest.approx(np.degrees(0.2))
+    turned = rotation_matrix(np.radians([leaning.pose]))[0]
+    axes = transform.inverse().apply(matrix[:2].T * (1, -1)) - transform.inverse().apply(np.zeros(2))  # [3, 2], px
+    np.testing.assert_allclose(axes * (0.5, -0.5), turned[:2].T, atol=1e-6)  # where right, up and ahead of the head go
+    record = leaning.numbers()
+    assert record["pose"] == leaning.pose._asdict()
+    assert record["crop_pose"] == leaning.crop_pose._asdict()
+
+
 def test_pose_and_units_have_names(face, tiny_model):
-    assert face.pose.yaw_degrees == pytest.approx(np.degrees(-0.4))
-    assert face.pose.roll_degrees == pytest.approx(np.degrees(0.2))
+    assert face.crop_pose == pytest.approx(np.degrees([0.1, -0.4, 0.2]), rel=1e-5)
+    assert face.pose == pytest.approx(np.degrees([0.1, -0.4, 0.2 + 0.3]), rel=1e-5)  # the crop was turned by .3
     assert list(face.arkit) == list(tiny_model.blendshape_names)
     expected = blendshapes.weights(face.units, face.coefficients.expression)[0][0]
     np.testing.assert_array_equal(list(face.arkit.values()), expected)

@@ -20,7 +20,8 @@ examples:
   python -m tf_deep3d.animate frames/ --fps 30 --out talk     frames/1.png, 2.png, .. 10.png
   python -m tf_deep3d.animate talk.mp4 --out talk --max-frames 100 --smooth 0 --overwrite
 
-The largest face is followed. A frame without a face is filled in from its neighbours for up to half a second.
+The person who is seen most is followed; frames that show somebody else are told and count as frames without the face.
+Those are filled in for up to half a second. The overlay has the clip's sound.
 exit status: 0 if the face was written, 1 if not, 2 for a wrong command line.
 """
 
@@ -39,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fps", type=float, metavar="N", help="frames a second of a folder (default: 25)")
     parser.add_argument("--max-frames", type=int, default=3000, metavar="N", help="end of the clip (default: 3000)")
     parser.add_argument("--smooth", type=float, default=0.06, metavar="S", help="seconds of smoothing (default: 0.06)")
+    text = "what the face does where it is not seen: blend from the last pose to the next (default), or hold the last"
+    parser.add_argument("--missing", choices=["blend", "hold"], default="blend", help=text)
     add_options(parser)
     parser.add_argument("--refine", type=int, metavar="N", help="steps of the fit of key frames after R-Net")
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
@@ -53,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
         from tf_deep3d.reconstruction.clip import clip as clips
         from tf_deep3d.reconstruction.clip import results
 
-    settings = clips.ClipSettings(options.fps, options.max_frames, options.smooth)
+    settings = clips.ClipSettings(options.fps, options.max_frames, options.smooth, options.missing)
     loaded = load_reconstructor(options, options.refine)
     with command_line.stages() as show:
         outcome = results.reconstruct_clip(
@@ -67,10 +70,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _summary(clip: Path, outcome: "ClipOutcome") -> str:
-    missing = outcome.frames - outcome.seen - outcome.filled
     text = (
-        f"{readable(clip.name)} -> {outcome.folder}: {counted(outcome.frames, 'frame')}, {outcome.filled} filled in, "
-        f"{missing} without a face; "
+        f"{readable(clip.name)} -> {outcome.folder}: {counted(outcome.frames, 'frame')}, {outcome.told()}; "
         f"landmarks {100 * outcome.landmark_error:.1f} % of the eye distance, "
         f"jitter {outcome.jitter[0]:.2f} px, smoothed {outcome.jitter[1]:.2f} px"
     )

@@ -7,8 +7,9 @@ import sys
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tf_deep3d.errors import ExtraError, InputError, readable
@@ -72,6 +73,15 @@ def run(
 def counted(number: int, noun: str) -> str:
     """A number and what it counts, "1 face" or "2 faces"; the plural of `noun` must end in s."""
     return f"{number} {noun}" + "s" * (number != 1)
+
+
+def tell_passed_over(paths: Sequence[Path], longest: int = 20) -> None:
+    """Says on stderr which files look like pictures and were not taken: the first `longest` by name, all by number."""
+    if not paths:
+        return
+    names = [readable(str(path)) for path in paths[:longest]] + ["..."] * (len(paths) > longest)
+    verb = "looks like a picture and was" if len(paths) == 1 else "look like pictures and were"
+    print(f"{counted(len(paths), 'file')} {verb} not taken: {', '.join(names)}", file=sys.stderr)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tf_deep3d import command_line
 from tf_deep3d.errors import InputError, extra
+from tf_deep3d.io import photos
 
 EXAMPLES = """
 examples:
@@ -72,6 +73,7 @@ def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
     settings = preparation.Settings(
         options.faces, options.smallest, options.validation, options.shard_size, options.model
     )
+    command_line.tell_passed_over(photos.passed_over(options.photos, options.out))
     listed = preparation.list_photos(options.photos, options.identities, options.out)
     spread = pipeline.Spread(options.workers, options.runner, tuple(beam_options))
     info = pipeline.prepare(options.out, listed, settings, spread, options.overwrite)

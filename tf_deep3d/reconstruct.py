@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace, scratch: Path) -> int:
     given = options.set or options.photos
+    command_line.tell_passed_over(photos.passed_over(given, leave_out=options.out))
     paths = [_demo_photo(scratch)] if options.demo else photos.find_photos(given, leave_out=options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     if not os.access(options.out, os.W_OK):

@@ -21,6 +21,7 @@ from tf_deep3d.errors import readable
 from tf_deep3d.face import blendshapes
 from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.geometry import angles_of, rotation_matrix
 from tf_deep3d.face.head import Head
 from tf_deep3d.face.landmarks import nme
 from tf_deep3d.face.morphable_model import MorphableModel
@@ -33,10 +34,12 @@ NUMBERS = "coefficients.json"  # the file by which a folder of a finished face i
 
 
 class Pose(NamedTuple):
-    """How the head is turned: R = Rz(roll) Ry(yaw) Rx(pitch).
+    """How a head is turned: R = Rz(roll) Ry(yaw) Rx(pitch), about x to the picture's right, y up, z to the camera.
 
     Attributes:
-      pitch_degrees, yaw_degrees, roll_degrees: about x to the picture's right, y up, z out of the face.
+      pitch_degrees: in (-180, 180], positive where the nose points down.
+      yaw_degrees: in [-90, 90], positive where the nose points to the picture's right.
+      roll_degrees: in (-180, 180], positive where the head leans counter-clockwise in the picture.
     """
 
     pitch_degrees: float
@@ -120,8 +123,18 @@ class Reconstruction:
 
     @property
     def pose(self) -> Pose:
-        """How the head is turned; where it is says `coefficients.translation`, in dm."""
-        return Pose(*np.degrees(self.coefficients.angles[0]).tolist())
+        """How the head is turned in the photo, whichever way its crop was set upright."""
+        return self._pose(self.crop.transform.rotation)
+
+    @property
+    def crop_pose(self) -> Pose:
+        """How the head is turned in the aligned photo; where it is there says `coefficients.translation`, in dm."""
+        return self._pose(0.0)
+
+    def _pose(self, roll: float) -> Pose:
+        """How the head is turned in a picture that is the aligned one, turned counter-clockwise by `roll` radians."""
+        turn = rotation_matrix(np.array([[0.0, 0.0, roll]])) @ rotation_matrix(self.coefficients.angles)
+        return Pose(*np.degrees(angles_of(turn)[0]).tolist())
 
     @property
     def landmark_error(self) -> float:
@@ -147,6 +160,7 @@ class Reconstruction:
             "box": face_files.numbers(self.detected.box),
             "coefficients": {name: face_files.numbers(group[0]) for name, group in self.coefficients._asdict().items()},
             "pose": self.pose._asdict(),
+            "crop_pose": self.crop_pose._asdict(),
             "arkit": {name: round(weight, 6) for name, weight in self.arkit.items()},
             "camera": {"size_px": IMAGE_SIZE, "focal_px": FOCAL, "distance_dm": CAMERA_DISTANCE},
             "crop_from_photo": {
@@ -163,7 +177,7 @@ class Reconstruction:
             **self.report,
         }
 
-    def write(self, folder: str | os.PathLike[str], overwrite: bool = False) -> None:
+    def write(self, folder: str | os.PathLike[str], overwrite: bool = False, packing: str = "compact") -> None:
         """Writes the face into `folder`, which appears whole or not at all: what the commands write.
 
         OBJ and PLY have the photo's expression, GLB is the neutral face with the model's blendshapes and the photo's
@@ -174,6 +188,7 @@ class Reconstruction:
         Args:
           folder: to create, with the folders above it; its name becomes that of the meshes.
           overwrite: replace an existing folder.
+          packing: of the GLB files: "compact", or "plain" for readers without KHR_mesh_quantization (`mesh.gltf`).
 
         Raises:
           FileExistsError: if the folder exists and `overwrite` is false.
@@ -182,9 +197,9 @@ class Reconstruction:
         shaded = np.clip(self.face.colors[0], 0, 1)
         with writing_folder(folder, overwrite) as temporary:
             name = readable(Path(folder).name)
-            face_files.write_meshes(temporary, name, self.model, self.coefficients, self.texture, shaded)
+            face_files.write_meshes(temporary, name, self.model, self.coefficients, self.texture, shaded, packing)
             if self.head is not None:
-                head_files.write_head(temporary, name, self.head, self.coefficients, self.texture)
+                head_files.write_head(temporary, name, self.head, self.coefficients, self.texture, packing)
             for file_name, picture in self.appearance.pictures.items():
                 write_picture(temporary / file_name, picture)
             for file_name, page in self.appearance.pages.items():

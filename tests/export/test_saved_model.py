@@ -112,14 +112,23 @@ def test_requests_of_nothing_are_refused_in_words(signatures, expected):
             signatures[name](**inputs)
 
 
-def test_an_exif_rotation_is_ignored(signatures, pictures):
-    plain = encode(pictures[0], "JPEG", quality=95)
-    rotated = Image.Exif()
-    rotated[0x0112] = 6
-    turned = encode(pictures[0], "JPEG", quality=95, exif=rotated)
-    assert turned != plain
-    found = signatures["serving_default"](image_bytes=tf.constant([plain, turned]))
-    np.testing.assert_array_equal(found["identity"][0], found["identity"][1])
+@pytest.mark.parametrize("order", ["II", "MM"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_file_that_its_exif_turns_is_refused(pictures, kind, order):
+    """The decoder alone: all orientations but upright, in both byte orders, as Pillow writes them."""
+    files = []
+    for orientation in (1, 6, 3, 8, 2):
+        exif = Image.Exif()
+        exif.endian = "<" if order == "II" else ">"
+        exif[0x010F], exif[0x0112] = "maker of cameras", orientation
+        files.append(encode(pictures[0], kind, exif=exif))
+        assert order.encode() in files[-1][:200] or kind == "PNG"
+    images, errors = saved_model.decode(tf.constant([encode(pictures[0], kind), *files]))
+    errors = [text.decode() for text in errors.numpy()]
+    assert errors[:2] == ["", ""]
+    assert all("the picture's EXIF turns it" in error for error in errors[2:])
+    np.testing.assert_array_equal(images[0], images[1])
+    assert not images[2:].numpy().any()
 
 
 def test_face_is_the_one_of_numpy(exported, signatures, expected):

@@ -30,7 +30,7 @@ def pixels():
     return np.random.default_rng(RNG_SEED).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("suffix", ["PNG", "BMP", "TIFF", "PPM"])
+@pytest.mark.parametrize("suffix", ["PNG", "BMP", "TIFF", "PPM", "TGA"])
 def test_lossless_formats_keep_every_pixel(pixels, suffix):
     read = photos.read_photo(encoded(Image.fromarray(pixels), suffix))
     assert read.dtype == np.uint8
@@ -352,6 +352,52 @@ def test_a_pipe_or_a_device_is_not_opened(tmp_path):
             photos.find_photos(path)
     with pytest.raises(FileNotFoundError, match="matches no file"):
         photos.find_photos(str(tmp_path / "*.png"))
+
+
+def heic(pixels, **options):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the extra [heif] is not installed")
+    stream = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(stream, quality=95, **options)
+    return stream.getvalue()
+
+
+def test_heic_is_read_upright():
+    row = np.linspace(0, 255, 64)
+    smooth = np.stack(np.broadcast_arrays(row[None], row[:, None], np.full((64, 64), 90.0)), -1).astype(np.uint8)
+    assert np.abs(photos.read_photo(heic(smooth)).astype(int) - smooth).mean() < 3
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = photos.read_photo(heic(smooth, exif=exif.tobytes()))
+    assert np.abs(turned.astype(int) - smooth[::-1].swapaxes(0, 1)).mean() < 3
+
+
+def test_heic_without_its_reader_names_the_remedy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    data = b"\0\0\0\x18ftypheic" + bytes(40)
+    with pytest.raises(photos.PhotoError, match=r"HEIC: save it as JPEG, or .*pip install \"tf_deep3d\[heif\]\""):
+        photos.read_photo(data)
+
+
+def test_a_folder_takes_every_name_of_the_formats_that_are_read(tmp_path):
+    taken = ["a.jpg", "b.jfif", "c.JPE", "d.tga", "e.HEIC", "f.heif"]
+    for name in taken:
+        (tmp_path / name).write_bytes(b"x")
+    assert names(tmp_path) == taken
+    assert photos.passed_over(tmp_path) == []
+
+
+def test_what_looks_like_a_picture_and_is_not_taken_is_listed(folder, pixels):
+    """By its name or by its first bytes, at any depth; no text, nothing hidden, no results."""
+    (folder / "raw.CR2").write_bytes(b"x")
+    (folder / "deep" / "no_suffix").write_bytes(encoded(Image.fromarray(pixels), "JPEG"))
+    (folder / "phone.download").write_bytes(b"\0\0\0\x18ftypheic" + bytes(8))
+    (folder / "P6 is no picture.md").write_text("P6 and BM begin a text")
+    (folder / ".raw.dng").write_bytes(b"x")
+    (folder / "out").mkdir()
+    (folder / "out" / "scan.psd").write_bytes(b"x")
+    over = photos.passed_over([folder, folder / "a.png"], leave_out=folder / "out")
+    assert sorted(path.name for path in over) == ["no_suffix", "phone.download", "raw.CR2"]
+    assert not {path.name for path in over} & set(names(folder))
 
 
 def test_the_name_of_a_photo_is_one_line_of_unicode():

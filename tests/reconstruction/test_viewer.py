@@ -27,7 +27,7 @@ CLOSED = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 def file():
     rng = np.random.default_rng(0)
     targets = {name: rng.normal(size=TUBE.vertices.shape) * 0.1 for name in ("jawOpen", "eyeBlinkLeft", "<b>")}
-    return gltf.build(TUBE, targets, {"eyeBlinkLeft": 0.5}, "tube", image_format="jpeg")
+    return gltf.build(TUBE, targets, {"eyeBlinkLeft": 0.5}, "tube")
 
 
 def unpacked(page, name):

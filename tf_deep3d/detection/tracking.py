@@ -6,7 +6,7 @@ frame is searched: within `MEMORY` seconds only for a face near the last one, af
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -36,13 +36,23 @@ class Frame(Protocol):
 AnyFrame = TypeVar("AnyFrame", bound=Frame)
 
 
-def find_face(image: np.ndarray, last: Detection | None = None, strict: bool = True) -> Detection | None:
+def _largest(_: np.ndarray, found: Sequence[Detection]) -> Detection:
+    return found[0]
+
+
+def find_face(
+    image: np.ndarray,
+    last: Detection | None = None,
+    strict: bool = True,
+    prefer: Callable[[np.ndarray, Sequence[Detection]], Detection] = _largest,
+) -> Detection | None:
     """The face of a frame.
 
     Args:
       image: [H, W, 3] uint8.
       last: `Detection` of an earlier frame, or None.
       strict: with `last`, accept only a face near it.
+      prefer: which of the faces of an image, the largest first, where none is near the last one.
 
     Returns:
       `Detection`, or None.
@@ -58,7 +68,7 @@ def find_face(image: np.ndarray, last: Detection | None = None, strict: bool = T
         near.sort(key=lambda face: math.dist(_centre(face.box), _centre(last.box)))
         if near or strict:
             return near[0] if near else None
-    return found[0] if found else None
+    return prefer(image, found) if found else None
 
 
 def follow(image: np.ndarray, last: Detection) -> Detection | None:
@@ -71,18 +81,21 @@ def follow(image: np.ndarray, last: Detection) -> Detection | None:
     return found if detector.intersection_over_union(last.box, found.box[None])[0] >= OVERLAP else None
 
 
-def track(frames: Iterable[AnyFrame]) -> Iterator[tuple[AnyFrame, Detection | None]]:
+def track(
+    frames: Iterable[AnyFrame], prefer: Callable[[np.ndarray, Sequence[Detection]], Detection] = _largest
+) -> Iterator[tuple[AnyFrame, Detection | None]]:
     """Follows a face through frames.
 
     Args:
       frames: `Frame`s, times rising.
+      prefer: see `find_face`.
 
     Yields:
       (`Frame`, `Detection` or None) for each.
     """
     last, seen = None, 0.0
     for frame in frames:
-        found = find_face(frame.image, last, strict=frame.time - seen <= MEMORY)
+        found = find_face(frame.image, last, strict=frame.time - seen <= MEMORY, prefer=prefer)
         if found is not None:
             last, seen = found, frame.time
         elif frame.time - seen > MEMORY:

@@ -13,17 +13,27 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image, ImageFile
 
-from tf_deep3d.errors import InputError, readable
+from tf_deep3d.errors import ExtraError, InputError, extra, readable
 
 MAX_PIXELS = 80_000_000  # that are decoded; more are refused before
 # Of a JPEG, which beyond `MAX_PIXELS` is decoded at half its width and height. What it costs in memory is what libjpeg
 # keeps of a progressive one: up to 6 bytes a pixel.
 MAX_JPEG_PIXELS = 3 * MAX_PIXELS
 MAX_BYTES = 512 * 2**20
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif", ".mpo")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".heic", ".heif", ".hif", ".avif", ".jp2"),
+    *(".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".tga", ".ppm", ".pgm"),
+)
+# Of pictures that are not read: raw files of cameras, drawings and what programs keep.
+OTHER_SUFFIXES = (
+    *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".raw"),
+    *(".psd", ".xcf", ".svg", ".eps", ".ico", ".icns", ".jxl", ".exr", ".hdr", ".jxr", ".dds", ".pcx", ".insp"),
+)
 # Only decoders that read pixels: Pillow's full list holds formats that run other programs.
 _JPEG = ("JPEG", "MPO")  # MPO: several JPEGs in one file, as phones write them
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF", "TGA")  # TGA has no mark
+_TELLING = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF")  # formats that the first bytes of a file prove
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation -> (transposed, columns reversed, rows reversed), applied in this order.
 _ORIENTATIONS = {
@@ -44,8 +54,9 @@ class PhotoError(InputError):
 def read_photo(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> np.ndarray:
     """Reads one photo.
 
-    Greyscale, palette, CMYK, 16-bit and animated pictures (first frame) are accepted. EXIF orientation is applied.
-    Transparent pixels are shown on white. Colour profiles are ignored: values are taken as sRGB.
+    Greyscale, palette, CMYK, 16-bit and animated pictures (first frame) are accepted; HEIC needs the extra [heif].
+    EXIF orientation is applied. Transparent pixels are shown on white. Colour profiles are ignored: values are taken as
+    sRGB.
 
     A JPEG of more than `MAX_PIXELS`, as phones of 108 and 200 megapixels write, is read at half its width and height.
     Whatever is found in a photo is in px of the picture that this function returns.
@@ -58,8 +69,8 @@ def read_photo(source: str | os.PathLike[str] | bytes | bytearray | memoryview) 
 
     Raises:
       OSError: the file cannot be opened.
-      PhotoError: empty, too large (`MAX_BYTES`; `MAX_JPEG_PIXELS` or, of other formats, `MAX_PIXELS`), truncated, or
-        no picture of a known format.
+      PhotoError: empty, too large (`MAX_BYTES`; `MAX_JPEG_PIXELS` or, of other formats, `MAX_PIXELS`), truncated,
+        no picture of a known format, or HEIC without its reader.
     """
     if isinstance(source, bytes | bytearray | memoryview):
         data = bytes(source)
@@ -130,6 +141,22 @@ def find_photos(
     return list(found.values())
 
 
+def passed_over(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], leave_out: str | os.PathLike[str] | None = None
+) -> list[Path]:
+    """The files in folders among `paths` that look like pictures, by name or content, and that `find_photos` with the
+    same arguments does not take."""
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    closed = Path(leave_out).resolve() if leave_out is not None else None
+    return [
+        path
+        for folder in map(Path, given)
+        if folder.is_dir()
+        for path in sorted(_walk(folder))
+        if path.suffix.lower() not in SUFFIXES and not _is_closed(path, folder, closed) and _looks_like_picture(path)
+    ]
+
+
 def photos_in(folder: str | os.PathLike[str]) -> list[Path]:
     """The photos of `find_photos` that lie in one folder itself, by name: the frames of a clip."""
     return _expand(Path(folder), Path(folder).resolve())
@@ -138,7 +165,9 @@ def photos_in(folder: str | os.PathLike[str]) -> list[Path]:
 def _expand(path: Path, closed: Path | None) -> list[Path]:
     """The photos of one path, less those in `closed` (`_is_closed`)."""
     if path.is_dir():
-        photos = sorted(photo for photo in _walk(path) if not _is_closed(photo, path, closed))
+        photos = sorted(
+            photo for photo in _walk(path) if photo.suffix.lower() in SUFFIXES and not _is_closed(photo, path, closed)
+        )
         if not photos:
             known = " ".join(SUFFIXES)
             raise FileNotFoundError(f"the folder holds no file ending in {known}. Received: {str(path)!r}")
@@ -157,12 +186,30 @@ def _expand(path: Path, closed: Path | None) -> list[Path]:
 
 
 def _walk(root: Path) -> Iterator[Path]:
+    """The files of a folder at any depth that are not hidden."""
     for folder, inner, names in os.walk(root):
         inner[:] = [name for name in inner if not name.startswith(".")]
         for name in names:
             path = Path(folder, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and path.is_file():
+            if not name.startswith(".") and path.is_file():
                 yield path
+
+
+def _looks_like_picture(path: Path) -> bool:
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        return True
+    try:
+        with open(path, "rb") as file:
+            start = file.read(16)
+    except OSError:
+        return False
+    Image.init()
+    marks = (Image.OPEN[kind][1] for kind in _TELLING if kind in Image.OPEN)
+    return _is_heif(start) or any(mark is not None and mark(start) is True for mark in marks)
+
+
+def _is_heif(data: bytes) -> bool:
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS
 
 
 def _matches(pattern: Path) -> Iterator[Path]:
@@ -187,6 +234,8 @@ def _is_closed(photo: Path, given: Path, closed: Path | None) -> bool:
 def _open(data: bytes) -> ImageFile.ImageFile:
     """The picture, not decoded yet: `Image.open` without its limit, so that only ours holds."""
     Image.init()
+    if _is_heif(data):
+        _add_heif()
     for kind in _FORMATS:
         factory, accepts = Image.OPEN.get(kind, (None, None))  # what this Pillow was built with
         if factory is None or (accepts is not None and accepts(data[:16]) is not True):
@@ -194,6 +243,16 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):  # how decoders say: not mine
             return factory(io.BytesIO(data), "")
     raise Image.UnidentifiedImageError
+
+
+def _add_heif() -> None:
+    """Teaches Pillow HEIC and HEIF, which its own decoders do not know; they come upright."""
+    try:
+        with extra("heif"):
+            import pillow_heif
+    except ExtraError as error:
+        raise PhotoError(f"the photo is HEIC: save it as JPEG, or {error}") from error
+    pillow_heif.register_heif_opener()
 
 
 def _check_size(image: ImageFile.ImageFile, name: str) -> None:

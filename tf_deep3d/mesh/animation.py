@@ -14,7 +14,8 @@ import numpy as np
 
 from tf_deep3d.face.camera import METRES, Camera
 from tf_deep3d.face.geometry import quaternions
-from tf_deep3d.mesh.gltf import HEAD, Gltf, add_accessor
+from tf_deep3d.mesh.accessors import Gltf, add_accessor
+from tf_deep3d.mesh.gltf import HEAD
 from tf_deep3d.mesh.mesh import numbers
 
 NAME = "clip"
@@ -41,7 +42,7 @@ def animate(gltf: Gltf, animation: Animation, camera: Camera) -> None:
     """Adds an animation, and the node of a camera, to a still glTF.
 
     Args:
-      gltf: `Gltf` of `gltf.build`, which is changed.
+      gltf: `Gltf` of `gltf.build`, which is changed; its first mesh has the morph targets.
       animation: `Animation`.
       camera: `Camera` of the clip, for the camera node.
 
@@ -52,8 +53,10 @@ def animate(gltf: Gltf, animation: Animation, camera: Camera) -> None:
     clock = add_accessor(gltf, times, bounds=True)
     channels: list[dict[str, Any]] = []
     samplers: list[dict[str, Any]] = []
+    mesh = next(number for number, node in enumerate(gltf.tree["nodes"]) if node.get("mesh") == 0)
     for target, values in curves.items():
-        channels.append({"sampler": len(samplers), "target": {"node": HEAD, "path": target}})
+        node = mesh if target == "weights" else HEAD
+        channels.append({"sampler": len(samplers), "target": {"node": node, "path": target}})
         output = add_accessor(gltf, np.asarray(values, "<f4"))
         samplers.append({"input": clock, "output": output, "interpolation": "LINEAR"})
     gltf.tree["animations"] = [{"name": NAME, "channels": channels, "samplers": samplers}]

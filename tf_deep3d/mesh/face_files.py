@@ -15,7 +15,7 @@ from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import vertex_normals
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.mesh import gltf
-from tf_deep3d.mesh.gltf import Gltf
+from tf_deep3d.mesh.accessors import Gltf
 from tf_deep3d.mesh.mesh import Mesh
 from tf_deep3d.mesh.obj import write_obj
 from tf_deep3d.mesh.ply import write_ply
@@ -61,6 +61,7 @@ def write_meshes(
     coefficients: Coefficients,
     texture: np.ndarray | None = None,
     colors: np.ndarray | None = None,
+    packing: str = "compact",
 ) -> None:
     """Writes face.obj, face.ply and face.glb of a face, facing the viewer.
 
@@ -74,6 +75,7 @@ def write_meshes(
       coefficients: `Coefficients` of this one face; its pose and light do not matter.
       texture: [S, S, 3] in the model's texture coordinates, or None.
       colors: [V, 3] in [0, 1] of the OBJ without a texture; by default the albedo, as in PLY and GLB.
+      packing: of the GLB, one of `gltf.PACKINGS`.
     """
     expressive = meshes(model, coefficients, texture)[0]
     reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
@@ -82,7 +84,7 @@ def write_meshes(
         expressive = bare if colors is None else bare._replace(colors=colors)
     write_obj(folder / "face.obj", expressive, name, model.licence, texture_name="texture.png")
     write_ply(folder / "face.ply", bare, name, model.licence)
-    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name))
+    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name, packing))
 
 
 def build(
@@ -90,13 +92,12 @@ def build(
     coefficients: Coefficients,
     texture: np.ndarray | None = None,
     name: str = "face",
-    image_format: str = "png",
+    packing: str = "compact",
 ) -> Gltf:
     """The neutral face with the model's blendshapes as morph targets, and its photo's expression where there is one.
 
     Args:
-      model, coefficients, texture, name: as of `write_meshes`.
-      image_format: of the texture, see `gltf.add_mesh`.
+      model, coefficients, texture, name, packing: as of `write_meshes`.
 
     Returns:
       `Gltf`, for `gltf.write_glb`.
@@ -109,7 +110,20 @@ def build(
     if not np.any(coefficients.expression):
         targets.pop(PHOTO_EXPRESSION)
         weights = {}
-    return gltf.build(still, targets, weights, name, model.licence, image_format=image_format)
+    return gltf.build(parts(model, still), targets, weights, name, model.licence, packing)
+
+
+def parts(model: MorphableModel, mesh: Mesh) -> dict[str, Mesh]:
+    """A face's `mesh` by what it is made of: the triangles of skin, eyes and the inner mouth (`gltf.MATERIALS`)."""
+    eyes, mouth = (model.regions[region][mesh.triangles].all(1) for region in ("eyes", "inner_mouth"))
+    return {
+        material: mesh._replace(
+            triangles=mesh.triangles[mine],
+            uv_triangles=None if mesh.uv_triangles is None else mesh.uv_triangles[mine],
+        )
+        for material, mine in {"skin": ~eyes & ~mouth, "eyes": eyes, "mouth": mouth & ~eyes}.items()
+        if mine.any()
+    }
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -1,8 +1,12 @@
 """Binary glTF 2.0 (GLB): built in memory, by `build` and `animation.animate`, then written.
 
-glTF: metres, y up; v of texture coordinates counts from the top.
+glTF: metres, y up; v of texture coordinates counts from the top. A file is packed, "compact", or "plain":
 
-Letters: V vertices, T triangles, U texture points, N rows of an accessor, C its columns.
+- compact: a quarter of the bytes. Morph targets are whole numbers of `STEP` and of shares of a unit normal, of the
+  vertices that move (sparse accessors, KHR_mesh_quantization); the texture is a JPEG. Positions are exact.
+- plain: floats for every vertex and a PNG, for readers that know the core of glTF alone.
+
+Letters: V vertices, T triangles, J morph targets.
 """
 
 import json
@@ -14,133 +18,144 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+import tf_deep3d
+from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import METRES
 from tf_deep3d.io.files import writing
-from tf_deep3d.mesh.mesh import IMAGE_FORMATS, Mesh, checked, encode, numbers
+from tf_deep3d.mesh import accessors
+from tf_deep3d.mesh.accessors import INDEX_BUFFER, VERTEX_BUFFER, Gltf
+from tf_deep3d.mesh.mesh import IMAGE_FORMATS, Mesh, checked, encode, numbers, to_uint8
 
-HEAD = 0  # the node of the mesh
-SMALLEST_DISPLACEMENT = 1e-5  # dm, 1 micrometre; a morph target leaves vertices that move less where they are
-RESOLUTION = 2.0**-17  # m, 8 micrometres: displacements are whole multiples, which pack to two thirds of the bytes
-ROUGHNESS = 0.9  # of the material: skin without shine
+HEAD = 0  # the node that all meshes hang on, at the face model's origin
+PACKINGS = {"compact": "jpeg", "plain": "png"}  # kind of file -> format of its textures
+# What commands say of the two:
+PACKING_HELP = "compact: small, for viewers of today (default); plain: ten times as large, floats alone, for old ones"
+SMALLEST_DISPLACEMENT = 1e-5  # dm, 1 micrometre; what moves less stays
+STEP = 1.5e-4  # m: displacements of compact files are whole multiples; the node of the mesh has it as its scale
+# Of compact files, what is left out of a morph target: displacements up to this, dm, and turns of the normal, in
+# radians. From there to twice as much they fade in, so that no edge is seen.
+FADE, NORMAL_FADE = 3e-3, np.radians(6)
+# What a surface is made of -> its roughness. The shine of skin is in the photo's texture already.
+MATERIALS = {"skin": 0.9, "eyes": 0.1, "teeth": 0.3, "mouth": 0.8}
+AXES = "unit: metre; +y up, the face looks along +z, +x is the person's left"  # said in the file
 
-_COMPONENTS = {"<f4": 5126, "<u4": 5125, "<u2": 5123}  # dtype -> glTF component type
-_VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 _LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
 
 
-class Gltf(NamedTuple):
-    """A glTF file in the making.
+class Morph(NamedTuple):
+    """A morph target at full weight.
 
     Attributes:
-      tree: the JSON, without its only buffer.
-      binary: that buffer, which accessors are appended to.
+      displacements: [V, 3], dm.
+      turns: [V, 3], true unit normals of the moved surface less those of the still one; None without normals.
     """
 
-    tree: dict[str, Any]
-    binary: bytearray
+    displacements: np.ndarray
+    turns: np.ndarray | None = None
+
+
+def morphs(mesh: Mesh, targets: Mapping[str, ArrayLike]) -> dict[str, Morph]:
+    """The `Morph`s of a mesh by displacements [V, 3] in dm; ValueError for arrays of wrong shapes or values."""
+    moved = {
+        name: numbers(f"morph target {name!r}", displacements, mesh.vertices.shape)
+        for name, displacements in targets.items()
+    }
+    if mesh.normals is None:
+        return {name: Morph(displacements) for name, displacements in moved.items()}
+    return {name: Morph(each, _turns(mesh.vertices, mesh.triangles, each)) for name, each in moved.items()}
 
 
 def build(
-    mesh: Mesh,
-    morph_targets: Mapping[str, ArrayLike] | None = None,
+    mesh: Mesh | Mapping[str, Mesh],
+    targets: Mapping[str, ArrayLike] | None = None,
     weights: Mapping[str, float] | None = None,
     name: str = "face",
     licence: str = "",
-    extras: Mapping[str, Any] | None = None,
-    image_format: str = "png",
+    packing: str = "compact",
 ) -> Gltf:
-    """Builds a file with one mesh, see `add_mesh`; its node is `HEAD`.
+    """Builds a file with one open surface.
 
     Args:
-      mesh, morph_targets, weights, name, image_format: of the mesh.
+      mesh: `Mesh`, of skin; or the part of it that each of `MATERIALS` covers, with one array of vertices.
+      targets: morph targets, name -> displacements [V, 3] in dm.
+      weights, name: of the mesh, see `add_mesh`.
       licence: goes to `asset.copyright`.
-      extras: JSON values by name, go to `asset.extras`.
+      packing: one of `PACKINGS`.
 
     Returns:
       `Gltf`, for `write_glb`.
 
     Raises:
-      ValueError: for arrays of wrong shapes or values, or another image format.
+      ValueError: for arrays of wrong shapes or values, or another packing.
     """
-    asset: dict[str, Any] = {"version": "2.0", "generator": "tf_deep3d"}
-    asset |= {"copyright": licence} if licence else {}
-    asset |= {"extras": dict(extras)} if extras else {}
-    lists: dict[str, Any] = {name: [] for name in ("nodes", "meshes", "materials", "accessors", "bufferViews")}
-    tree = {"asset": asset, "scene": 0, "scenes": [{"nodes": [HEAD]}], **lists}
-    gltf = Gltf(tree, bytearray())
-    add_mesh(gltf, mesh, morph_targets, weights, name, image_format)
+    parts = {"skin": mesh} if isinstance(mesh, Mesh) else mesh
+    gltf = start(name, licence, packing)
+    whole = next(iter(parts.values()))
+    whole = whole._replace(triangles=np.concatenate([part.triangles for part in parts.values()]))
+    add_mesh(gltf, parts, morphs(whole, targets or {}), weights, name, double_sided=True)
     return gltf
+
+
+def start(name: str, licence: str = "", packing: str = "compact") -> Gltf:
+    """A file without a mesh yet, with the node `HEAD`; arguments as of `build`."""
+    if packing not in PACKINGS:
+        raise ValueError(f"packing must be one of {sorted(PACKINGS)}. Received: {packing!r}")
+    asset: dict[str, Any] = {"version": "2.0", "generator": f"tf_deep3d {tf_deep3d.__version__}"}
+    asset |= {"copyright": licence} if licence else {}
+    asset["extras"] = {"axes": AXES}
+    tree: dict[str, Any] = {"asset": asset, "scene": 0, "scenes": [{"name": name, "nodes": [HEAD]}]}
+    if packing == "compact":
+        tree |= {"extensionsUsed": [accessors.QUANTIZATION], "extensionsRequired": [accessors.QUANTIZATION]}
+    tree |= {"nodes": [{"name": "head", "children": []}]}
+    return Gltf(tree | {field: [] for field in ("meshes", "materials", "accessors", "bufferViews")}, bytearray(), [])
 
 
 def add_mesh(
     gltf: Gltf,
-    mesh: Mesh,
-    morph_targets: Mapping[str, ArrayLike] | None = None,
+    parts: Mapping[str, Mesh],
+    targets: Mapping[str, Morph] | None = None,
     weights: Mapping[str, float] | None = None,
     name: str = "face",
-    image_format: str = "png",
-    material: int | None = None,
-) -> int:
-    """Appends one mesh with a matt material, an embedded texture and named morph targets.
+    origin: ArrayLike = (0.0, 0.0, 0.0),
+    double_sided: bool = False,
+) -> None:
+    """Appends one mesh, with an embedded texture and named morph targets, as a child of the node `HEAD`.
 
-    Its node is the scene's first, `HEAD`, or else a child of it, which moves along. glTF knows one index per corner: a
-    vertex with several texture points is split. Morph targets that move less than half of the mesh are stored sparsely.
-    The material is double-sided, because a face model is an open surface. Colours of the vertices are written only
-    where there is no texture, since glTF would multiply the two.
+    glTF knows one index per corner: a vertex with several texture points is split. Colours of the vertices are written
+    only where there is no texture, since glTF would multiply the two. A texture that is there already is shared.
 
     Args:
       gltf: `Gltf`, which is changed.
-      mesh: `Mesh`; written in metres.
-      morph_targets: name -> displacements [V, 3] in dm at full weight.
+      parts: one of `MATERIALS` -> the `Mesh` of it, all with the same vertices and normals.
+      targets: name -> `Morph` of those vertices.
       weights: name -> weight that a morph target is shown with when the file is opened, else 0.
       name: of the mesh and its node.
-      image_format: of the texture, "png" (lossless) or "jpeg" (smaller).
-      material: of an earlier mesh that shows the same texture, instead of a new one.
-
-    Returns:
-      The number of its material.
+      origin: [3] dm, where the node lies, which turns about it.
+      double_sided: whether the surface is open, so that it is seen from behind.
 
     Raises:
-      ValueError: for arrays of wrong shapes or values, or another image format.
+      ValueError: for arrays of wrong shapes or values.
     """
-    mesh = checked(mesh)
-    if image_format not in IMAGE_FORMATS:
-        raise ValueError(f"image_format must be one of {sorted(IMAGE_FORMATS)}. Received: {image_format!r}")
-    targets = {
-        target: numbers(f"morph target {target!r}", moved, mesh.vertices.shape)
-        for target, moved in (morph_targets or {}).items()
-    }
-    weights = weights or {}
+    targets, weights = targets or {}, weights or {}
     if not weights.keys() <= targets.keys():
         raise ValueError(f"weights must name morph targets. Received: {sorted(weights)}")
     tree = gltf.tree
-    owner, primitive = _add_primitive(gltf, mesh)
-    entry: dict[str, Any] = {"name": name, "primitives": [primitive]}
+    place = np.asarray(origin, np.float64)
+    primitives = [
+        _add_primitive(gltf, checked(part), place, targets)
+        | {"material": _add_material(gltf, material, part.texture, double_sided)}
+        for material, part in parts.items()
+    ]
+    entry: dict[str, Any] = {"name": name, "primitives": primitives}
     if targets:
-        primitive["targets"] = [{"POSITION": _add_displacements(gltf, d[owner])} for d in targets.values()]
         shown = [float(weights.get(target, 0.0)) for target in targets]
         entry |= {"weights": shown, "extras": {"targetNames": list(targets)}}
-    primitive["material"] = _add_material(gltf, name, mesh.texture, image_format) if material is None else material
-    tree["nodes"].append({"name": name, "mesh": len(tree["meshes"])})
+    node: dict[str, Any] = {"name": name, "mesh": len(tree["meshes"])}
+    node |= {"translation": (place * METRES).tolist()} if place.any() else {}
+    node |= {"scale": [STEP] * 3} if _is_compact(gltf) else {}
     tree["meshes"].append(entry)
-    if len(tree["nodes"]) > 1:
-        tree["nodes"][HEAD].setdefault("children", []).append(len(tree["nodes"]) - 1)
-    return primitive["material"]
-
-
-def _add_material(gltf: Gltf, name: str, texture: np.ndarray | None, image_format: str) -> int:
-    """Appends a matt material, with a texture [S, S, 3] uint8 or without, and returns its number."""
-    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
-    tree = gltf.tree
-    if texture is not None:
-        view = _add_view(gltf, encode(texture, image_format))
-        images, textures = tree.setdefault("images", []), tree.setdefault("textures", [])
-        tree["samplers"] = [{"magFilter": _LINEAR, "minFilter": _MIPMAPS, "wrapS": _CLAMP, "wrapT": _CLAMP}]
-        surface["baseColorTexture"] = {"index": len(textures)}
-        textures.append({"sampler": 0, "source": len(images)})
-        images.append({"name": "texture", "bufferView": view, "mimeType": IMAGE_FORMATS[image_format]})
-    tree["materials"].append({"name": name, "doubleSided": True, "pbrMetallicRoughness": surface})
-    return len(tree["materials"]) - 1
+    tree["nodes"][HEAD]["children"].append(len(tree["nodes"]))
+    tree["nodes"].append(node)
 
 
 def write_glb(path: str | os.PathLike[str], gltf: Gltf, overwrite: bool = False) -> None:
@@ -192,81 +207,109 @@ def split_seams(
     return pairs // width, pairs % width, indices.reshape(-1, 3)
 
 
-def add_accessor(gltf: Gltf, values: np.ndarray, target: int | None = None, bounds: bool = False) -> int:
-    """Appends values to the buffer.
-
-    Args:
-      gltf: `Gltf`, which is changed.
-      values: [N] or [N, C], float32, or unsigned integers of 16 or 32 bits, little-endian.
-      target: what the values are for, a glTF constant, or None.
-      bounds: tell the smallest and largest value of each column.
-
-    Returns:
-      The index of their accessor.
-    """
-    return _append_accessor(gltf, values, {"bufferView": _add_view(gltf, values.tobytes(), target)}, bounds)
+def _is_compact(gltf: Gltf) -> bool:
+    return "extensionsUsed" in gltf.tree
 
 
-def _add_primitive(gltf: Gltf, mesh: Mesh) -> tuple[np.ndarray, dict[str, Any]]:
-    """Appends the attributes and triangles; returns the vertex [N] of each row of the attributes, and the primitive."""
+def _turns(vertices: np.ndarray, triangles: np.ndarray, displacements: np.ndarray) -> np.ndarray:
+    """The change [V, 3] of the unit normals of `geometry.vertex_normals`; only around what moves there is any."""
+    count = len(vertices)
+    moving = np.linalg.norm(displacements, axis=1) >= SMALLEST_DISPLACEMENT
+    turning = np.zeros(count, bool)
+    turning[triangles[moving[triangles].any(1)]] = True
+    around = triangles[turning[triangles].any(1)]
+    changes = np.zeros((count, 3))
+    for sign, points in ((-1, vertices), (1, vertices + displacements)):
+        facing = geometry.triangle_normals(np.asarray(points, np.float64)[None], around)[0]
+        sums = [np.bincount(around.reshape(-1), np.repeat(facing[:, axis], 3), count) for axis in range(3)]
+        changes[turning] += sign * geometry.normalize(np.stack(sums, 1)[turning])
+    return changes
+
+
+def _add_primitive(gltf: Gltf, mesh: Mesh, origin: np.ndarray, targets: Mapping[str, Morph]) -> dict[str, Any]:
+    """Appends the attributes, triangles and morph targets of a mesh and returns its primitive."""
     owner, texture_point, indices = split_seams(mesh.triangles, mesh.uv_triangles)
-    attributes = {"POSITION": (mesh.vertices[owner] * METRES, True)}
+    compact = _is_compact(gltf)
+    unit = METRES / STEP if compact else METRES
+
+    def add(values: np.ndarray, dtype: str) -> int:
+        """Values in [-1, 1], packed as `dtype` where the file is compact."""
+        packed = accessors.share(values, dtype) if compact else np.asarray(values, "<f4")
+        return accessors.add_accessor(gltf, packed, VERTEX_BUFFER, normalized=compact)
+
+    positions = np.asarray((mesh.vertices[owner] - origin) * unit, "<f4")
+    attributes = {"POSITION": accessors.add_accessor(gltf, positions, VERTEX_BUFFER, bounds=True)}
     if mesh.normals is not None:
-        attributes["NORMAL"] = (_unit(mesh.normals[owner]), False)
+        attributes["NORMAL"] = add(_unit(mesh.normals[owner]), "|i1")
     if mesh.uv is not None:
-        attributes["TEXCOORD_0"] = (mesh.uv[texture_point] * (1, -1) + (0, 1), False)
+        attributes["TEXCOORD_0"] = add(mesh.uv[texture_point] * (1, -1) + (0, 1), "<u2")
     if mesh.colors is not None and mesh.texture is None:
-        attributes["COLOR_0"] = (_linear(mesh.colors[owner] / 255.0), False)
-    accessors = {
-        name: add_accessor(gltf, np.asarray(values, "<f4"), _VERTEX_BUFFER, bounds)
-        for name, (values, bounds) in attributes.items()
-    }
-    corners = add_accessor(gltf, _narrow(indices.reshape(-1)), _INDEX_BUFFER)
-    return owner, {"attributes": accessors, "indices": corners}
+        attributes["COLOR_0"] = add(_linear(mesh.colors[owner] / 255.0), "<u2")
+    primitive: dict[str, Any] = {"attributes": attributes}
+    primitive["indices"] = accessors.add_accessor(gltf, accessors.narrow(indices.reshape(-1)), INDEX_BUFFER)
+    if targets:
+        normals = None if mesh.normals is None else mesh.normals[owner]
+        primitive["targets"] = [_add_morph(gltf, morph, owner, normals) for morph in targets.values()]
+    return primitive
 
 
-def _add_view(gltf: Gltf, data: bytes, target: int | None = None) -> int:
-    """Appends `data` to the buffer, 4-byte aligned, and returns the index of its view."""
-    gltf.binary.extend(bytes(-len(gltf.binary) % 4))
-    view = {"buffer": 0, "byteOffset": len(gltf.binary), "byteLength": len(data)}
-    gltf.tree["bufferViews"].append(view | ({"target": target} if target else {}))
-    gltf.binary.extend(data)
-    return len(gltf.tree["bufferViews"]) - 1
+def _add_morph(gltf: Gltf, morph: Morph, owner: np.ndarray, normals: np.ndarray | None) -> dict[str, int]:
+    """Appends a morph target of the vertices `owner` [N], whose still `normals` are [N, 3]."""
+    moved = morph.displacements[owner]
+    turns = None if morph.turns is None else morph.turns[owner]
+    if not _is_compact(gltf):
+        values = {"POSITION": moved * METRES} | ({} if turns is None else {"NORMAL": turns})
+        return {
+            field: accessors.add_accessor(gltf, np.asarray(each, "<f4"), VERTEX_BUFFER, bounds=field == "POSITION")
+            for field, each in values.items()
+        }
+    steps = accessors.whole(_faded(moved, FADE) * (METRES / STEP))
+    target = {"POSITION": accessors.add_sparse(gltf, steps, bounds=True)}
+    if turns is not None and normals is not None:
+        packed = accessors.share(_shortened(normals, _faded(turns, NORMAL_FADE)), "|i1")
+        target["NORMAL"] = accessors.add_sparse(gltf, packed, normalized=True)
+    return target
 
 
-def _append_accessor(gltf: Gltf, values: np.ndarray, source: dict[str, Any], bounds: bool = True) -> int:
-    kind = "SCALAR" if values.ndim == 1 else f"VEC{values.shape[1]}"
-    accessor = {**source, "componentType": _COMPONENTS[values.dtype.str], "count": len(values), "type": kind}
-    if bounds:
-        accessor |= {"min": np.atleast_1d(values.min(0)).tolist(), "max": np.atleast_1d(values.max(0)).tolist()}
-    gltf.tree["accessors"].append(accessor)
-    return len(gltf.tree["accessors"]) - 1
+def _shortened(normals: np.ndarray, turns: np.ndarray) -> np.ndarray:
+    """`turns` [N, 3] within [-1, 1]: where a normal turns too far for that, to a shorter one of the same direction."""
+    turned = normals + turns
+    length = (1 + np.sign(turned) * normals) / np.maximum(np.abs(turned), 1e-6)
+    return turned * np.minimum(length.min(axis=1, keepdims=True), 1) - normals
 
 
-def _add_displacements(gltf: Gltf, displacements: np.ndarray) -> int:
-    """Appends a morph target [N, 3] in dm, sparsely where that is smaller, and returns the index of its accessor."""
-    moved = np.flatnonzero(np.linalg.norm(displacements, axis=-1) >= SMALLEST_DISPLACEMENT)
-    values = np.zeros(displacements.shape, "<f4")
-    values[moved] = np.round(displacements[moved] * (METRES / RESOLUTION)) * RESOLUTION
-    if 2 * len(moved) >= len(values):
-        return add_accessor(gltf, values, _VERTEX_BUFFER, bounds=True)
-    if not len(moved):
-        return _append_accessor(gltf, values, {})
-    indices = _narrow(moved)
-    sparse = {
-        "count": len(moved),
-        "indices": {
-            "bufferView": _add_view(gltf, indices.tobytes()),
-            "componentType": _COMPONENTS[indices.dtype.str],
-        },
-        "values": {"bufferView": _add_view(gltf, values[moved].tobytes())},
-    }
-    return _append_accessor(gltf, values, {"sparse": sparse})
+def _add_material(gltf: Gltf, name: str, texture: np.ndarray | None, double_sided: bool) -> int:
+    """The number of a material, with a texture [S, S, 3] or without; appended where it is not there yet."""
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": MATERIALS[name]}
+    if texture is not None:
+        surface["baseColorTexture"] = {"index": _add_texture(gltf, texture)}
+    material = {"name": name, "doubleSided": double_sided, "pbrMetallicRoughness": surface}
+    known: list[dict[str, Any]] = gltf.tree["materials"]
+    if material not in known:
+        known.append(material)
+    return known.index(material)
 
 
-def _narrow(indices: np.ndarray) -> np.ndarray:
-    """Indices as uint16 where they fit; the type's largest value is left out, because it restarts a primitive."""
-    return indices.astype("<u2" if indices.max() < 65535 else "<u4")
+def _add_texture(gltf: Gltf, texture: np.ndarray) -> int:
+    """The number of a texture; embedded where it is not there yet."""
+    for number, known in enumerate(gltf.textures):
+        if known is texture:
+            return number
+    tree = gltf.tree
+    image_format = PACKINGS["compact" if _is_compact(gltf) else "plain"]
+    view = accessors.add_view(gltf, encode(to_uint8(texture), image_format))
+    tree["samplers"] = [{"magFilter": _LINEAR, "minFilter": _MIPMAPS, "wrapS": _CLAMP, "wrapT": _CLAMP}]
+    images, textures = tree.setdefault("images", []), tree.setdefault("textures", [])
+    textures.append({"sampler": 0, "source": len(images)})
+    images.append({"name": "texture", "bufferView": view, "mimeType": IMAGE_FORMATS[image_format]})
+    gltf.textures.append(texture)
+    return len(textures) - 1
+
+
+def _faded(values: np.ndarray, least: float) -> np.ndarray:
+    """`values` [N, 3] that fade in between the lengths `least` and twice that."""
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    return values * np.clip(length / least - 1, 0, 1)
 
 
 def _unit(normals: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A whole head as a binary glTF: what the face's photo does not show goes on in the colours of its texture.
 
-The node of the face is the root; skin, rows of teeth, tongue and eyeballs are named nodes below it, each with the morph
-targets that move it. Names of morph targets are those of a face's file.
+Face, skin, rows of teeth, tongue and eyeballs are named nodes below `gltf.HEAD`, each with the morph targets that move
+it. An eyeball's node lies in its center, so that an engine can turn it. Morph targets have the names of a face's file.
 
 Letters: V vertices, T triangles, S side of the texture in px.
 """
@@ -16,19 +16,28 @@ from tf_deep3d.face import head as heads
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.head import Head
 from tf_deep3d.mesh import gltf
+from tf_deep3d.mesh.accessors import Gltf
 from tf_deep3d.mesh.face_files import PHOTO_EXPRESSION
-from tf_deep3d.mesh.gltf import Gltf
+from tf_deep3d.mesh.gltf import Morph
 from tf_deep3d.mesh.mesh import Mesh
 
 DARKEST = 0.02  # added to colours before the logarithm
 SPREADING = 400  # steps by which the texture's light goes on over the skin
-FACE = 0  # the material with the face's texture
-PAINTED = ("skin", "neck cap", "throat", "sockets")  # parts in colours of their vertices where the face does not reach
-NODES = {"teethUpper": "upper teeth", "teethLower": "lower teeth", "tongue": "tongue"}  # name -> part of the head
+SKIN = ("skin", "neck cap", "sockets")  # parts in colours of their vertices where the face does not reach
+NODES = {  # name -> part of the head, what it is made of
+    "teethUpper": ("upper teeth", "teeth"),
+    "teethLower": ("lower teeth", "teeth"),
+    "tongue": ("tongue", "mouth"),
+}
 
 
 def build(
-    head: Head, coefficients: Coefficients, texture: np.ndarray | None, name: str = "head", licence: str = ""
+    head: Head,
+    coefficients: Coefficients,
+    texture: np.ndarray | None,
+    name: str = "head",
+    licence: str = "",
+    packing: str = "compact",
 ) -> Gltf:
     """The neutral head of a face with ARKit's units as morph targets, and its photo's expression where there is one.
 
@@ -36,8 +45,9 @@ def build(
       head: `Head`.
       coefficients: `Coefficients` of this one face; its pose and light do not matter.
       texture: [S, S, 3] float in [0, 1] or uint8, of the face, in its texture coordinates; None for the albedo alone.
-      name: of the file's root node.
+      name: of the node of the face.
       licence: goes to `asset.copyright`.
+      packing: one of `gltf.PACKINGS`.
 
     Returns:
       `Gltf`, for `gltf.write_glb`.
@@ -55,31 +65,48 @@ def build(
         normals=geometry.vertex_normals(neutral, whole.triangles, whole.vertex_corners)[0],
         colors=np.clip(albedo, 0, 1) if texture is None else continued(head, albedo, texture),
     )
+    morphs = gltf.morphs(mesh, targets)
     textured = np.arange(len(whole.triangles)) < len(whole.uv_triangles)
-    eyes = head.parts["eyes"]
-    skin = textured & ~eyes
-    shown = mesh._replace(
-        triangles=whole.triangles[skin], uv=whole.uv, uv_triangles=whole.uv_triangles[skin[textured]], texture=texture
-    )
-    file = gltf.build(shown, *_moving(shown, targets), name, licence)
-    outside = np.any([head.parts[part] for part in PAINTED], axis=0) & ~textured
-    for node, chosen in {"skin": outside, **{node: head.parts[part] for node, part in NODES.items()}}.items():
-        part = mesh._replace(triangles=whole.triangles[chosen])
-        gltf.add_mesh(file, part, *_moving(part, targets), node)
+
+    def part(chosen: np.ndarray) -> Mesh:
+        return mesh._replace(triangles=whole.triangles[chosen])
+
+    def painted(chosen: np.ndarray) -> Mesh:
+        own = whole.uv_triangles[chosen[textured]]
+        return part(chosen)._replace(uv=whole.uv, uv_triangles=own, texture=texture)
+
+    file = gltf.start(name, licence, packing)
+
+    def add(node: str, parts: dict[str, Mesh], origin: np.ndarray | None = None) -> None:
+        moving = _moving(np.concatenate([each.triangles for each in parts.values()]), morphs)
+        weights = {PHOTO_EXPRESSION: 1.0} if PHOTO_EXPRESSION in moving else {}
+        gltf.add_mesh(file, parts, moving, weights, node, np.zeros(3) if origin is None else origin)
+
+    eyes, throat = head.parts["eyes"], head.parts["throat"]
+    skin = np.any([head.parts[name] for name in SKIN], axis=0) & ~textured
+    add(name, {"skin": painted(textured & ~eyes & ~throat), "mouth": painted(textured & throat)})
+    add("skin", {"skin": part(skin), "mouth": part(throat & ~textured)})
+    for node, (name_of_part, material) in NODES.items():
+        add(node, {material: part(head.parts[name_of_part])})
     uv, uv_triangles = _eye_texture(head)
     for bone in head.bones:
         if bone.name.startswith("eye"):
             own = eyes & np.isin(whole.triangles, bone.vertices).all(1)
-            part = shown._replace(triangles=whole.triangles[own], uv=uv, uv_triangles=uv_triangles[own[eyes]])
-            gltf.add_mesh(file, part, *_moving(part, targets), bone.name, material=FACE)
+            eye = part(own)._replace(uv=uv, uv_triangles=uv_triangles[own[eyes]], texture=texture)
+            add(bone.name, {"eyes": eye}, neutral[0][bone.pivot].mean(0))
     return file
 
 
 def write_head(
-    folder: Path, name: str, head: Head, coefficients: Coefficients, texture: np.ndarray | None = None
+    folder: Path,
+    name: str,
+    head: Head,
+    coefficients: Coefficients,
+    texture: np.ndarray | None = None,
+    packing: str = "compact",
 ) -> None:
     """Writes head.glb of a face into a folder; the other arguments are those of `build`."""
-    gltf.write_glb(folder / "head.glb", build(head, coefficients, texture, name, head.whole.licence))
+    gltf.write_glb(folder / "head.glb", build(head, coefficients, texture, name, head.whole.licence, packing))
 
 
 def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray:
@@ -116,15 +143,14 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
     return np.clip(np.exp(np.log(np.clip(albedo, 0, 1) + DARKEST) + offset) - DARKEST, 0, 1)
 
 
-def _moving(mesh: Mesh, targets: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """The morph targets that move the mesh, and the weights that it is shown with."""
-    used = np.unique(mesh.triangles)
-    own = {
-        name: moved
-        for name, moved in targets.items()
-        if np.linalg.norm(moved[used], axis=1).max() >= gltf.SMALLEST_DISPLACEMENT
+def _moving(triangles: np.ndarray, morphs: dict[str, Morph]) -> dict[str, Morph]:
+    """The morph targets that move what `triangles` [T, 3] cover."""
+    used = np.unique(triangles)
+    return {
+        name: morph
+        for name, morph in morphs.items()
+        if np.linalg.norm(morph.displacements[used], axis=1).max() >= gltf.SMALLEST_DISPLACEMENT
     }
-    return own, {PHOTO_EXPRESSION: 1.0} if PHOTO_EXPRESSION in own else {}
 
 
 def _eye_texture(head: Head) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ PNG_LEVEL = 4  # half the time of zlib's default 6, for a tenth more bytes
 IMAGE_FORMATS = {"png": "image/png", "jpeg": "image/jpeg"}  # of textures -> MIME type
 UNIT = "unit: millimetre; axes: +y up, the face looks along +z"  # of OBJ and PLY, said in a comment
 
-_SAVING: dict[str, dict[str, Any]] = {"png": {"compress_level": PNG_LEVEL}, "jpeg": {"quality": 95, "subsampling": 0}}
+_SAVING: dict[str, dict[str, Any]] = {"png": {"compress_level": PNG_LEVEL}, "jpeg": {"quality": 90, "subsampling": 0}}
 
 
 class Mesh(NamedTuple):

@@ -8,6 +8,8 @@ from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.io.files import writing
 from tf_deep3d.mesh.mesh import UNIT, Mesh, checked, one_line
 
+BLENDER = "Blender takes z for up in PLY unless it is told: Import, Forward -Z, Up Y"  # said in a comment
+
 
 def write_ply(
     path: str | os.PathLike[str], mesh: Mesh, name: str = "face", licence: str = "", overwrite: bool = False
@@ -31,6 +33,7 @@ def write_ply(
     if mesh.colors is not None:
         fields |= {color: ("uchar", "u1", mesh.colors[:, i]) for i, color in enumerate(("red", "green", "blue"))}
     header = ["ply", "format binary_little_endian 1.0", f"comment {one_line(name)}; {UNIT}"]
+    header += [f"comment {BLENDER}"]
     header += [f"comment licence: {one_line(licence)}"] if licence else []
     header += [f"element vertex {len(mesh.vertices)}"] + [f"property {kind} {n}" for n, (kind, _, _) in fields.items()]
     header += [f"element face {len(mesh.triangles)}", "property list uchar int vertex_indices", "end_header"]

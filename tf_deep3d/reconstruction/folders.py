@@ -62,7 +62,7 @@ def write_faces(
             try:
                 if not isinstance(face, Reconstruction):
                     raise face
-                face.write(folder, overwrite)
+                face.write(folder, overwrite, reconstructor.options.packing)
             except (InputError, OSError) as error:
                 failed += 1
                 bar.write(readable(f"{path}: {error}"), file=sys.stderr)

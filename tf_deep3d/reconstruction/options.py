@@ -1,16 +1,18 @@
 """What the commands that reconstruct have in common: how faces are found and shown, said on a command line."""
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tf_deep3d import command_line
+from tf_deep3d.mesh.gltf import PACKING_HELP, PACKINGS
 
 if TYPE_CHECKING:
     from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --method, --weights, --model, --level and --no-view."""
+    """Adds --method, --weights, --model, --level, --no-view and --glb."""
     parser.add_argument(
         "--method",
         choices=["rnet", "fit"],
@@ -26,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     text = "leave out view.html, a page to look at the result in a browser"
     parser.add_argument("--no-view", dest="view", action="store_false", help=text)
+    parser.add_argument("--glb", dest="packing", choices=list(PACKINGS), default="compact", help=PACKING_HELP)
 
 
 def load_reconstructor(
@@ -50,4 +53,5 @@ def load_reconstructor(
         "head": head,
         "view": options.view,
     }
-    return FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})
+    loaded = FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})
+    return replace(loaded, options=replace(loaded.options, packing=options.packing))

@@ -53,6 +53,7 @@ class Options:
       settings: of the fit.
       head: load the whole head, too.
       view: write a page to look at each result, too.
+      packing: of written GLB files, one of `gltf.PACKINGS`.
 
     Raises:
       InputError: if `refine` is negative.
@@ -66,6 +67,7 @@ class Options:
     settings: descent.FitSettings = field(default_factory=descent.FitSettings)
     head: bool = False
     view: bool = True
+    packing: str = "compact"
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""

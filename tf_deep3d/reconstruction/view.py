@@ -1,6 +1,6 @@
 """view.html of a result, and index.html over many: pages to look at, without a viewer, a server or a connection.
 
-The mesh of a page is smaller than the written one: it has a coarser level of detail, and its texture is a JPEG.
+The mesh of a page is smaller than the written one: it has a coarser level of detail.
 """
 
 import html
@@ -18,7 +18,7 @@ from tf_deep3d.face.head import Head
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io.files import writing
 from tf_deep3d.mesh import face_files, gltf, head_files
-from tf_deep3d.mesh.gltf import Gltf
+from tf_deep3d.mesh.accessors import Gltf
 from tf_deep3d.reconstructed import Reconstruction
 from tf_deep3d.reconstruction import viewer
 
@@ -69,7 +69,7 @@ def still(
     """The glTF of a page: a face, or its head where there is one; arguments as of `face_files.build`."""
     if head is not None:
         return head_files.build(head, coefficients, texture, title, model.licence)
-    return face_files.build(model, coefficients, texture, title, image_format="jpeg")
+    return face_files.build(model, coefficients, texture, title)
 
 
 def page(

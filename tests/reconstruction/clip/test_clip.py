@@ -14,6 +14,7 @@ from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting import motion
 from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import curves
+from tf_deep3d.reconstruction.clip.people import KEPT
 from tf_deep3d.reconstruction.portraits import NoFaceError
 
 FRAMES = 20
@@ -59,7 +60,7 @@ def test_track_follows_the_photo(track, places):
 
 def test_key_frames_are_few_and_spread(track):
     indices, portraits = track.key_frames
-    assert 8 <= len(indices) <= clips.KEY_FRAMES
+    assert 8 <= len(indices) <= KEPT
     assert indices[0] == 0
     assert indices[-1] >= FRAMES - 3
     portrait = portraits[-1]

@@ -64,3 +64,9 @@ def test_jitter_is_the_second_difference():
     assert curves.jitter(landmarks, everywhere) == pytest.approx(np.sqrt((9 + 36 + 9) / 3))
     assert curves.jitter(np.arange(5.0)[:, None, None] * [1.0, 2.0], everywhere) == 0.0
     assert curves.jitter(landmarks, np.array([1, 1, 0, 1, 1], bool)) == 0.0
+
+
+def test_a_held_value_is_the_last_one_before():
+    present = np.array([False, True, False, False, True, False])
+    values = np.arange(6.0)[:, None]
+    np.testing.assert_array_equal(curves.hold(present, values)[:, 0], [1, 1, 1, 1, 4, 4])

@@ -165,3 +165,55 @@ def test_a_pipe_is_not_opened(tmp_path):
         list(video.read_frames(tmp_path / "pipe.mp4"))
     with pytest.raises(FileNotFoundError, match=r"must be a regular file.*pipe\.mp4"):
         video.frame_count(tmp_path / "pipe.mp4")
+
+
+def _write_with_sound(path, codec, seconds=1.0, rate=48_000):
+    """A second of pictures and a tone of 440 Hz."""
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("mpeg4", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream(codec, rate=rate, layout="mono")
+        for _ in range(round(25 * seconds)):
+            container.mux(pictures.encode(av.VideoFrame.from_ndarray(_gradient(48, 64), format="rgb24")))
+        wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+        kind = {"aac": ("fltp", np.float32(wave)[None]), "pcm_s16le": ("s16", np.int16(wave * 32767)[None])}[codec]
+        samples = av.AudioFrame.from_ndarray(kind[1], format=kind[0], layout="mono")
+        samples.sample_rate = rate
+        container.mux(sound.encode(samples))
+        for stream in (pictures, sound):
+            container.mux(stream.encode(None))
+
+
+def _heard(path):
+    """(name of the codec, samples [N], samples a second) of a file's sound."""
+    with av.open(str(path)) as container:
+        (track,) = container.streams.audio
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(track)])
+        return track.codec_context.name, samples, track.codec_context.sample_rate
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "aac"), ("a.mov", "pcm_s16le")])
+def test_sound_is_copied_up_to_the_last_frame(tmp_path, name, codec):
+    _write_with_sound(tmp_path / name, codec)
+    frames = list(video.read_frames(tmp_path / name))[:13]
+    with video.writing_video(tmp_path / "b.mp4", 64, 48, sound=tmp_path / name) as write:
+        for frame in frames:
+            write(frame)
+    heard, samples, rate = _heard(tmp_path / "b.mp4")
+    assert heard == "aac"
+    assert len(samples) / rate == pytest.approx(12 / 25, abs=0.07)
+    middle = samples[len(samples) // 4 : 3 * len(samples) // 4]
+    tone = np.argmax(np.abs(np.fft.rfft(middle))) * rate / len(middle)
+    assert tone == pytest.approx(440, abs=5)
+    original = _heard(tmp_path / name)[1]
+    loudness = np.abs(original).max() / (32768 if original.dtype == np.int16 else 1)
+    assert np.abs(middle).max() == pytest.approx(loudness, rel=0.1)
+    assert len(list(video.read_frames(tmp_path / "b.mp4"))) == 13
+
+
+def test_a_video_without_sound_gives_none(tmp_path):
+    _write(tmp_path / "a.mp4", [0.0, 0.04])
+    with video.writing_video(tmp_path / "b.mp4", 64, 48, sound=tmp_path / "a.mp4") as write:
+        write(Frame(0.0, _gradient(48, 64)))
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert not container.streams.audio

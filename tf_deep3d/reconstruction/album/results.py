@@ -155,9 +155,10 @@ def write_album(
         views = _photo_by_photo(temporary / OVERLAYS, album, models, records, on_progress)
         skin = merging.merge(views, faces.albedo(model, coefficients.albedo)[0], models.atlas)
         skin = merging.expose(skin, album.coefficients.illumination, importance(album))
-        face_files.write_meshes(temporary, name, model, coefficients, skin.image)
+        packing = fused.options.packing
+        face_files.write_meshes(temporary, name, model, coefficients, skin.image, packing=packing)
         if models.head is not None:
-            head_files.write_head(temporary, name, models.head, coefficients, skin.image)
+            head_files.write_head(temporary, name, models.head, coefficients, skin.image, packing)
         portraits = album_pictures.turned_views(model, coefficients.identity[0], skin.image)
         picture = album_pictures.confidence_picture(name, _lines(album), portraits, _rows(album))
         write_picture(temporary / "confidence.png", picture)

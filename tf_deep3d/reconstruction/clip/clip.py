@@ -13,10 +13,13 @@ Letters: N frames, M key frames, Ki, Ke, Kt identity, expression and albedo mode
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
+import keras
 import numpy as np
+from keras import ops
 
 from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
@@ -27,14 +30,16 @@ from tf_deep3d.face.camera import FOCAL, Camera
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import motion
+from tf_deep3d.models.recognition import describe
 from tf_deep3d.reconstruction.clip import curves, video
+from tf_deep3d.reconstruction.clip.people import People, spread
 from tf_deep3d.reconstruction.photo import Models, Options, solve
 from tf_deep3d.reconstruction.portraits import NoFaceError, Portrait, observe
 
-KEY_FRAMES = 16  # at most, reconstructed at once
 MAX_FRAMES = 3000
 SMOOTH = 0.06  # s, standard deviation of the smoothing in time
 GAP = 0.5  # s without a face that are filled
+MISSING = ("blend", "hold")  # what the face does meanwhile, see `ClipSettings`
 WINDOW = 0.35  # share of the face box's side kept of the photo around it, for the texture
 
 Progress: TypeAlias = Callable[[str, int, int | None], object]  # of (name of the stage, steps done, steps in all)
@@ -48,6 +53,7 @@ class ClipSettings:
       frame_rate: of a folder of frames, None for 25.
       max_frames: the clip ends after so many.
       smooth: s, standard deviation of the smoothing in time; 0 for none.
+      missing: what the face does where it is not seen: "blend" from the last pose to the next, or "hold" the last.
 
     Raises:
       InputError: for values out of range.
@@ -56,6 +62,7 @@ class ClipSettings:
     frame_rate: float | None = None
     max_frames: int = MAX_FRAMES
     smooth: float = SMOOTH
+    missing: str = MISSING[0]
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
@@ -63,6 +70,8 @@ class ClipSettings:
             raise InputError(f"max_frames must be at least 1. Received: {self.max_frames}")
         if not 0 <= self.smooth <= 10:
             raise InputError(f"smooth must lie in [0, 10] seconds. Received: {self.smooth}")
+        if self.missing not in MISSING:
+            raise InputError(f"missing must be one of {MISSING}. Received: {self.missing!r}")
 
 
 class Track(NamedTuple):
@@ -71,7 +80,8 @@ class Track(NamedTuple):
     Attributes:
       times: [N] s.
       size: (width, height) of the frames, px.
-      present: [N] bool, frames with a face.
+      present: [N] bool, frames with the face that is followed.
+      others: [N] bool, frames with somebody else's instead.
       landmarks: [N, 546, 2], 68 and 478 landmarks, px of the frame; NaN without a face.
       scales: [N], px of the aligned crop over px of the frame; NaN without a face.
       key_frames: indices [M] of frames and their `Portrait`s.
@@ -81,6 +91,7 @@ class Track(NamedTuple):
     times: np.ndarray
     size: tuple[int, int]
     present: np.ndarray
+    others: np.ndarray
     landmarks: np.ndarray
     scales: np.ndarray
     key_frames: tuple[np.ndarray, tuple[Portrait, ...]]
@@ -106,17 +117,37 @@ class Appearance(NamedTuple):
 
 
 def follow_clip(
-    path: str | Path, settings: ClipSettings, model: MorphableModel, on_progress: Progress | None = None
+    path: str | Path,
+    settings: ClipSettings,
+    model: MorphableModel,
+    on_progress: Progress | None = None,
+    recognition: keras.Model | None = None,
 ) -> Track:
-    """First pass: `Track` of a clip; `model` is a `MorphableModel`, for its five alignment points."""
+    """First pass: `Track` of a clip, of the person who is seen most.
+
+    Args:
+      path: video file or folder of frames.
+      settings: `ClipSettings`.
+      model: `MorphableModel`, for its five alignment points.
+      on_progress: see `reconstruct_clip`.
+      recognition: network that tells people apart; without it whoever is seen is the same.
+    """
     points = faces.at_landmarks(model.landmarks["alignment5"], model.mean_shape[None])[0]
     progress = on_progress or (lambda stage, done, total: None)
     total = video.frame_count(path)
     total = min(total, settings.max_frames) if total else None
-    times, landmarks, scales, kept, stride, size, cut = [], [], [], [], 1, (0, 0), False
+    times, landmarks, scales, size, cut = [], [], [], (0, 0), False
     frames = video.read_frames(path, settings.max_frames + 1, settings.frame_rate)
-    seen = 0
-    for frame, found in tracking.track(frames):
+
+    def look(image: np.ndarray, found: Detection) -> np.ndarray:
+        if recognition is None:
+            return np.ones(1)
+        crop = alignment.align(image, found.points5, points).image
+        seen = np.asarray(ops.convert_to_numpy(describe(recognition, crop[None])))[0]
+        return seen / max(np.linalg.norm(seen), 1e-9)
+
+    people = People(look)
+    for frame, found in tracking.track(frames, people.prefer):
         if len(times) == settings.max_frames:
             cut = True
             break
@@ -124,21 +155,30 @@ def follow_clip(
         times.append(frame.time)
         landmarks.append(np.full((546, 2), np.nan))
         scales.append(np.nan)
-        if found is not None:
+        person = people.whose(frame.time, frame.image, found)
+        if found is not None and person is not None:
             landmarks[-1] = np.concatenate([found.landmarks68, found.landmarks478[:, :2]])
             scales[-1] = alignment.alignment_transform(found.points5, points)[0].scale
-            if seen % stride == 0:
-                kept.append((len(times) - 1, _portrait(Path(path), frame.image, found, points)))
-            seen += 1
-            if len(kept) > KEY_FRAMES:  # keep them evenly spread
-                kept, stride = kept[::2], stride * 2
+            person.add(len(times) - 1, partial(_portrait, Path(path), frame.image, found, points))
         progress("tracking", len(times), total)
-    if not kept:
+    if not people.seen:
         raise NoFaceError(f"no face found in {counted(len(times), 'frame')} of {size[0]} x {size[1]} px")
-    scales = np.array(scales)
-    indices, portraits = zip(*kept, strict=True)
-    key_frames = (np.array(indices), portraits)
-    return Track(np.array(times), size, np.isfinite(scales), np.stack(landmarks), scales, key_frames, cut)
+    followed = people.followed()
+    present = np.zeros(len(times), bool)
+    present[[number for person in followed for number in person.frames]] = True
+    others = np.isfinite(scales) & ~present
+    found_landmarks = np.where(others[:, None, None], np.nan, np.stack(landmarks))
+    indices, portraits = zip(*spread(followed), strict=True)
+    return Track(
+        times=np.array(times),
+        size=size,
+        present=present,
+        others=others,
+        landmarks=found_landmarks,
+        scales=np.where(others, np.nan, scales),
+        key_frames=(np.array(indices), portraits),
+        cut=cut,
+    )
 
 
 def clip_camera(track: Track) -> tuple[Camera, Similarity]:
@@ -186,7 +226,12 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def find_motion(
-    track: Track, known: motion.Person, camera: Camera, transform: Similarity, on_progress: Progress | None = None
+    track: Track,
+    known: motion.Person,
+    camera: Camera,
+    transform: Similarity,
+    on_progress: Progress | None = None,
+    missing: str = MISSING[0],
 ) -> tuple[motion.Motion, np.ndarray]:
     """`Motion` of the frames of a `Track`, short gaps filled, and the stretches [N] of `curves.fill_gaps`.
 
@@ -195,9 +240,10 @@ def find_motion(
       known: `motion.Person`.
       camera, transform: of `clip_camera`.
       on_progress: see `reconstruct_clip`.
+      missing: of `ClipSettings`, how frames without the face are filled.
 
     Returns:
-      `Motion`, and [N] int; values of frames in stretch -1 mean nothing.
+      `Motion`, and [N] int.
     """
     pixels = transform.apply(track.landmarks[:, : len(known.points)])
     rows = np.zeros((len(track.times), 6 + len(known.modes)))
@@ -207,6 +253,8 @@ def find_motion(
             on_progress("motion", int(index) + 1, len(rows))
     rows[track.present, :3] = motion.continuous(rows[track.present, :3])
     stretches = curves.fill_gaps(track.times, track.present, GAP)
+    if missing == "hold":
+        return _motion(curves.hold(track.present, rows)), stretches
     return _motion(curves.interpolate(track.times, track.present, rows)), stretches
 
 

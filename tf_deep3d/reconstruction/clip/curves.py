@@ -45,6 +45,12 @@ def interpolate(times: np.ndarray, present: np.ndarray, values: np.ndarray) -> n
     return np.stack([np.interp(times, times[known], column) for column in values[known].T], axis=-1)
 
 
+def hold(present: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`values` [N, D] of the frames `present` [N] bool, for the others those of the last before, or of the first."""
+    before = np.maximum.accumulate(np.where(present, np.arange(len(present)), -1))
+    return values[np.where(before < 0, np.argmax(present), before)]
+
+
 def smooth(times: np.ndarray, stretches: np.ndarray, values: np.ndarray, seconds: float) -> np.ndarray:
     """Smooths without delay: local quadratic regression under a Gaussian kernel (Savitzky and Golay 1964 for uneven
     times; Cleveland 1979). A parabola passes unchanged, also at the ends.

@@ -23,7 +23,8 @@ from tf_deep3d.face.geometry import Similarity, vertex_normals
 from tf_deep3d.face.landmarks import eye_distance, mean_distance
 from tf_deep3d.fitting import motion
 from tf_deep3d.io.files import refuse_existing
-from tf_deep3d.mesh import gltf
+from tf_deep3d.mesh import face_files, gltf
+from tf_deep3d.mesh.accessors import Gltf
 from tf_deep3d.mesh.animation import Animation, animate
 from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh, to_uint8
 from tf_deep3d.reconstruction import view
@@ -51,6 +52,7 @@ class ClipOutcome:
       folder: of the results.
       frames: number of frames read.
       seen: with a face that was found.
+      others: with somebody else's face.
       filled: in short gaps.
       cut: whether the clip goes on after `max_frames`.
       landmark_error: mean distance of the 51 inner landmarks over that of the outer eye corners, after smoothing.
@@ -61,17 +63,24 @@ class ClipOutcome:
     folder: Path
     frames: int
     seen: int
+    others: int
     filled: int
     cut: bool
     landmark_error: float
     jitter: tuple[float, float]
     blendshape_residual: float | None
 
+    def told(self) -> str:
+        """How many frames do not show the face."""
+        missing = self.frames - self.seen - self.filled
+        others = f", {self.others} show somebody else" if self.others else ""
+        return f"{self.filled} filled in, {missing} without the face{others}"
+
     def facts(self) -> dict[str, str]:
         """What the page says in numbers, name -> text."""
         rest = self.blendshape_residual
         return {
-            "frames": f"{self.frames}, {self.filled} filled in, {self.frames - self.seen - self.filled} without a face",
+            "frames": f"{self.frames}, {self.told()}",
             "landmarks": f"{100 * self.landmark_error:.1f} % of the eye distance from those detected",
             "jitter": f"{self.jitter[0]:.2f} px found, {self.jitter[1]:.2f} px smoothed",
             "blendshapes": "" if rest is None else f"{100 * rest:.2f} mm of the expression left",
@@ -86,6 +95,7 @@ class Scene(NamedTuple):
       camera, transform: of `clips.clip_camera`.
       appearance: `clips.Appearance`.
       stretches: [N] int, -1 for frames without a face.
+      held: whether the face keeps its last pose in these.
       motion: `motion.Motion`, smoothed.
       targets: name -> (displacements [V, 3] dm, weights [N]).
       residual: [N] dm, what the targets leave of the expression; None where they are the expression modes.
@@ -96,6 +106,7 @@ class Scene(NamedTuple):
     transform: Similarity
     appearance: clips.Appearance
     stretches: np.ndarray
+    held: bool
     motion: motion.Motion
     targets: Targets
     residual: np.ndarray | None
@@ -134,23 +145,25 @@ def reconstruct_clip(
     names = [name for name in FILES if models.shown is not None or name != view.VIEW]
     if not overwrite:
         refuse_existing(*(out / name for name in names))
-    track = clips.follow_clip(path, settings, models.levels[-1], progress)
+    track = clips.follow_clip(path, settings, models.levels[-1], progress, models.recognition)
     camera, transform = clips.clip_camera(track)
     looks = clips.appearance(track, options, models, progress)
     known = motion.person(models.levels[-1], looks.identity)
-    found, stretches = clips.find_motion(track, known, camera, transform, progress)
+    found, stretches = clips.find_motion(track, known, camera, transform, progress, settings.missing)
     moves = clips.smoothed(found, track.times, stretches, settings.smooth)
-    scene = Scene(track, camera, transform, looks, stretches, moves, *shown_targets(models, moves))
+    scene = Scene(
+        track, camera, transform, looks, stretches, settings.missing == "hold", moves, *shown_targets(models, moves)
+    )
     with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as folder:
         temporary = Path(folder)
         image = _texture(scene, models)
         Image.fromarray(to_uint8(image)).save(temporary / "texture.png", compress_level=PNG_LEVEL)
-        gltf.write_glb(temporary / "face.glb", _animated(scene, image, models.written))
+        gltf.write_glb(temporary / "face.glb", _animated(scene, image, models.written, options.packing))
         still = _write_overlay(temporary / "overlay.mp4", path, scene, settings, models, progress)
         outcome, record = _summary(path, out, scene, known, models, options.method, settings)
         if models.shown is not None:
             coarse = scene._replace(targets=shown_targets(models._replace(written=models.shown), moves)[0])
-            file = _animated(coarse, image, models.shown, "jpeg")
+            file = _animated(coarse, image, models.shown)
             text = view.page(file, path.stem, models.shown, outcome.facts(), still)
             (temporary / view.VIEW).write_text(text, encoding="utf-8")
         text = json.dumps(record, ensure_ascii=False, allow_nan=False)
@@ -208,17 +221,18 @@ def shown_targets(models: Models, moves: motion.Motion) -> tuple[Targets, np.nda
     return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None
 
 
-def _animated(
-    scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel, image_format: str = "png"
-) -> gltf.Gltf:
+def _animated(scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel, packing: str = "compact") -> Gltf:
     """The animated glTF of a `Scene` with the texture `image` [S, S, 3], on the level of detail of its targets."""
     neutral = faces.neutral_shape(model, scene.appearance.identity[None])
     normals = vertex_normals(neutral, model.triangles, model.vertex_corners)[0]
     mesh = Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
     targets = scene.targets
     shown = scene.stretches >= 0
+    if scene.held:  # until just before the face is back
+        ends = ~shown & np.append(shown[1:], False)
+        shown = shown | (ends & (np.arange(len(shown)) > np.argmax(shown)))
     moving = {name: moved for name, (moved, _) in targets.items()}
-    document = gltf.build(mesh, moving, licence=model.licence, image_format=image_format)
+    document = gltf.build(face_files.parts(model, mesh), moving, licence=model.licence, packing=packing)
     animation = Animation(
         times=scene.track.times[shown],
         weights={name: weights[shown] for name, (_, weights) in targets.items()},
@@ -240,7 +254,8 @@ def _write_overlay(
     turned = np.linalg.norm(scene.motion.angles[:, :2], axis=1)
     frontal = int(np.where(scene.stretches >= 0, turned, np.inf).argmin())
     still = np.zeros((0, 0, 3), np.uint8)
-    with video.writing_video(path, *scene.track.size, rate) as write:
+    sound = clip if clip.is_file() else None
+    with video.writing_video(path, *scene.track.size, rate, sound) as write:
         for index, frame in enumerate(frames):
             if scene.stretches[index] >= 0:
                 face = faces.reconstruct(model, _coefficients(scene, index), scene.camera)
@@ -274,6 +289,7 @@ def _summary(
         folder=out,
         frames=len(track.times),
         seen=int(track.present.sum()),
+        others=int(track.others.sum()),
         filled=int((shown & ~track.present).sum()),
         cut=track.cut,
         landmark_error=float(np.mean(inner / np.maximum(eyes, 1e-6))),
@@ -292,7 +308,10 @@ def _summary(
             "detected_landmarks68_frame_px": _numbers(detected[index]) if track.present[index] else None,
         }
         if shown[index]
-        else {"time_s": round(float(track.times[index]), 6), "source": "no face"}
+        else {
+            "time_s": round(float(track.times[index]), 6),
+            "source": "somebody else" if track.others[index] else "no face",
+        }
         for index in range(len(track.times))
     ]
     return outcome, {

@@ -3,12 +3,12 @@ its content, within limits.
 
 Frames come upright (rotation of the display matrix) and with square pixels; times are those of the file, so that
 variable frame rates stay what they are. Only containers that hold their pictures themselves are opened: a playlist
-cannot make the reader fetch other files or addresses. Sound is ignored.
+cannot make the reader fetch other files or addresses. Sound is copied from one video to another.
 """
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy as np
 
 from tf_deep3d.errors import InputError, extra
 from tf_deep3d.io import photos
+from tf_deep3d.reconstruction.clip import sound as sounds
 
 with extra("video"):
     import av
@@ -104,7 +105,7 @@ def frame_count(path: str | Path) -> int | None:
 
 @contextmanager
 def writing_video(
-    path: str | Path, width: int, height: int, frame_rate: float = FRAME_RATE
+    path: str | Path, width: int, height: int, frame_rate: float = FRAME_RATE, sound: Path | None = None
 ) -> Iterator[Callable[[Frame], None]]:
     """Writes an MP4: H.264 where this build of FFmpeg has an encoder, else MPEG-4 part 2.
 
@@ -112,6 +113,7 @@ def writing_video(
       path: file to write; half a file is left if the block raises.
       width, height: of the frames, px; an odd side loses its last line, as the format demands.
       frame_rate: nominal; each frame has its own time.
+      sound: video whose first track of sound is copied, up to the last frame; it may have none.
 
     Yields:
       A function that takes `Frame`s, times rising.
@@ -122,7 +124,11 @@ def writing_video(
     width, height = width // 2 * 2, height // 2 * 2
     if min(width, height) < 2:
         raise InputError(f"a video needs at least 2 x 2 px. Received: {width} x {height}")
-    with av.open(str(path), "w", format="mp4", container_options={"movflags": "+faststart"}) as container:
+    with (
+        av.open(str(path), "w", format="mp4", container_options={"movflags": "+faststart"}) as container,
+        _opened(sound) if sound else nullcontext() as source,
+        sounds.copying(source, container) as play,
+    ):
         rate = Fraction(_believable(frame_rate)).limit_denominator(1001)
         stream = cast(VideoStream, container.add_stream(writing_codec(), rate=rate))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -142,6 +148,7 @@ def writing_video(
             picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
             picture.pts, picture.time_base = round(frame.time * ticks), Fraction(1, ticks)
             container.mux(stream.encode(picture))
+            play(frame.time)
 
         yield write
         container.mux(stream.encode(None))
