@@ -3,6 +3,6 @@
 from setuptools import find_packages, setup
 
 setup(
-    packages=[*find_packages(include=["tf_deep3d*", "export"]), "tf_deep3d.configs"],
+    packages=[*find_packages(include=["tf_deep3d*", "export*"]), "tf_deep3d.configs"],
     package_dir={"tf_deep3d.configs": "configs"},
 )

@@ -1,4 +1,5 @@
-"""What leaves the building: `python -m export [RUN] OUT` writes a bundle for servers and phones."""
+"""What leaves the building: `python -m export [RUN] OUT` writes a bundle for servers and phones, and
+`python -m export web [BUNDLE] OUT` a page for browsers (`web`)."""
 
 import argparse
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.variants import QUANTIZATIONS, variants
+from export.web import command as web
 from tf_deep3d import command_line
 from tf_deep3d.io.files import refuse_existing, refuse_foreign
 
@@ -20,6 +22,7 @@ examples:
   python -m export runs/rnet_mobilenet bundle               a training's
   python -m export bundle --quantize int8 --calibration photos/ --overwrite
   python -m export runs/bfm bundle --model bfm2009.npz
+  python -m export web bundle page                          a page in the browser; see `python -m export web --help`
 
 Every file is compared with Keras on faces that chose no range of int8. One that differs by more than its bound
 (export/parity.py) is refused, and nothing is written; --force writes it all the same.
@@ -30,6 +33,9 @@ exit status: 0 if the bundle was written, 1 if not, 2 for a wrong command line.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == [web.NAME]:
+        return web.main(arguments[1:])
     return command_line.run(
         _run, _parser().parse_intermixed_args(arguments), interrupted="Interrupted; nothing was written."
     )

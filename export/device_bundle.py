@@ -50,9 +50,9 @@ def open_bundle(
     bundle = Path(bundle)
     manifest = read_manifest(bundle)
     try:
-        chosen = _choose(manifest["networks"], quantization, confidence)
-        network, face = _inside(bundle, chosen["file"]), _inside(bundle, manifest["face"]["file"])
-        detector = _inside(bundle, manifest["detector"]["files"][0]).parent
+        chosen = choose(manifest["networks"], quantization, confidence)
+        network, face = inside(bundle, chosen["file"]), inside(bundle, manifest["face"]["file"])
+        detector = inside(bundle, manifest["detector"]["files"][0]).parent
         lighting = manifest["lighting"]
         known = lighting in LIGHTINGS
     except BundleError:
@@ -86,7 +86,7 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
     return entries
 
 
-def _choose(listed: list[dict[str, str]], quantization: str | None, confidence: bool) -> dict[str, str]:
+def choose(listed: list[dict[str, str]], quantization: str | None, confidence: bool) -> dict[str, str]:
     """The manifest's entry of the network to run."""
     fit = [entry for entry in listed if quantization in (None, entry["quantization"])]
     if not fit:
@@ -96,7 +96,7 @@ def _choose(listed: list[dict[str, str]], quantization: str | None, confidence: 
     return min(fit, key=lambda entry: (entry["network"] != wanted, entry["quantization"] != QUANTIZATION))
 
 
-def _inside(bundle: Path, name: str) -> Path:
+def inside(bundle: Path, name: str) -> Path:
     """Path of a file that the manifest names; never one outside the bundle."""
     path = (bundle / name).resolve()
     if not path.is_relative_to(bundle.resolve()):

@@ -1,0 +1,85 @@
+// A photo becomes a face in the browser: the steps of export/device.py with LiteRT.js.
+
+import { align } from "./alignment.js";
+import * as detection from "./detection.js";
+import { readModel } from "./face.js";
+import { loadAndCompile, loadLiteRt, Tensor } from "./vendor/litert.min.js";
+
+const HERE = new URL(".", import.meta.url);
+const LITERT = "vendor/litert_wasm_compat_internal";
+const CONFIDENCE = "confidence";
+const GZIP = [0x1f, 0x8b];
+
+// Loads everything: { model, find, follow, regress, run }. `report` is told a share in [0, 1] of what is loaded.
+export async function openRuntime(report = () => {}) {
+  const bytes = new Map();
+  let done = 0;
+  const get = async (name) => {
+    bytes.set(name, await fetchBytes(name));
+    report(++done / (files.length + 1));
+  };
+  const description = JSON.parse(new TextDecoder().decode(await fetchBytes("data/face.json")));
+  const networks = [description.network, ...detection.FILES].map((file) => `data/${file}`);
+  const files = ["data/face.bin.gz", `${LITERT}.wasm.gz`, ...networks];
+  await Promise.all(files.map(get));
+  const model = readModel(description, bytes.get("data/face.bin.gz"));
+  globalThis.Module = { wasmBinary: bytes.get(`${LITERT}.wasm.gz`) };
+  await loadLiteRt(new URL(`${LITERT}.js`, HERE).href);
+
+  const compiled = new Map();  // file -> promise of the network; those that are seldom needed wait
+  const open = (file) => {
+    if (!compiled.has(file)) compiled.set(file, loadAndCompile(bytes.get(`data/${file}`), { accelerator: "wasm" }));
+    return compiled.get(file);
+  };
+  const run = async (file, values) => largestFirst(Object.values(await execute(await open(file), values)));
+  const regress = async (image) => {
+    const { [CONFIDENCE]: confidence = null, ...coefficients } = await execute(await open(description.network), image);
+    return { coefficients, confidence };
+  };
+  const reconstruct = async (photo, found) => {
+    const { image, transform } = align(photo, found.points5, model.input);
+    return { found, transform, size: [photo.width, photo.height], ...(await regress(image)) };
+  };
+  await Promise.all([open(description.network), open(detection.FILES[0]), open(detection.FILES[3])]);
+  report(1);
+  return {
+    model, run, regress,
+    find: async (photo) => {
+      const found = await detection.nearest(photo, run);
+      return found && reconstruct(photo, found);
+    },
+    follow: async (photo, last) => {
+      const found = await detection.follow(photo, last, run);
+      return found && reconstruct(photo, found);
+    },
+  };
+}
+
+// The bytes of a file of the page, unpacked. Some servers unpack .gz themselves: then it does not begin like one.
+async function fetchBytes(name) {
+  const response = await fetch(new URL(name, HERE));
+  if (!response.ok) throw new Error(`${name}: ${response.status}`);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (GZIP.some((byte, k) => bytes[k] !== byte)) return bytes;
+  const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(unpacked).arrayBuffer());
+}
+
+// Runs a network of one input; name -> Float32Array of each output.
+async function execute(network, values) {
+  const [{ shape }] = network.getInputDetails();
+  const input = new Tensor(values, Array.from(shape, (length) => Math.max(length, 1)));  // -1: any batch
+  try {
+    const outputs = await network.run([input]);
+    const details = network.getOutputDetails(), answers = {};
+    for (let k = 0; k < outputs.length; k++) {
+      answers[details[k].name] = Float32Array.from(await outputs[k].data());
+      outputs[k].delete();
+    }
+    return answers;
+  } finally {
+    input.delete();
+  }
+}
+
+const largestFirst = (arrays) => arrays.sort((a, b) => b.length - a.length);
