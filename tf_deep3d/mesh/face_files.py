@@ -4,6 +4,7 @@ Letters: V vertices.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def write_meshes(
     coefficients: Coefficients,
     texture: np.ndarray | None = None,
     colors: np.ndarray | None = None,
+    arkit: Mapping[str, float] | None = None,
 ) -> None:
     """Writes face.obj, face.ply and face.glb of a face, facing the viewer.
 
@@ -74,6 +76,7 @@ def write_meshes(
       coefficients: `Coefficients` of this one face; its pose and light do not matter.
       texture: [S, S, 3] in the model's texture coordinates, or None.
       colors: [V, 3] in [0, 1] of the OBJ without a texture; by default the albedo, as in PLY and GLB.
+      arkit: see `build`.
     """
     expressive = meshes(model, coefficients, texture)[0]
     reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
@@ -82,7 +85,7 @@ def write_meshes(
         expressive = bare if colors is None else bare._replace(colors=colors)
     write_obj(folder / "face.obj", expressive, name, model.licence, texture_name="texture.png")
     write_ply(folder / "face.ply", bare, name, model.licence)
-    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name))
+    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name, arkit=arkit))
 
 
 def build(
@@ -91,12 +94,15 @@ def build(
     texture: np.ndarray | None = None,
     name: str = "face",
     image_format: str = "png",
+    arkit: Mapping[str, float] | None = None,
 ) -> Gltf:
     """The neutral face with the model's blendshapes as morph targets, and its photo's expression where there is one.
 
     Args:
       model, coefficients, texture, name: as of `write_meshes`.
       image_format: of the texture, see `gltf.add_mesh`.
+      arkit: weights of ARKit's units in the photo, which the mesh carries as `extras.arkit`: its expression is already
+        shown by that of the photo.
 
     Returns:
       `Gltf`, for `gltf.write_glb`.
@@ -109,7 +115,10 @@ def build(
     if not np.any(coefficients.expression):
         targets.pop(PHOTO_EXPRESSION)
         weights = {}
-    return gltf.build(still, targets, weights, name, model.licence, image_format=image_format)
+    document = gltf.build(still, targets, weights, name, model.licence, image_format=image_format)
+    if arkit:
+        document.tree["meshes"][0].setdefault("extras", {})["arkit"] = dict(arkit)
+    return document
 
 
 def write_json(path: Path, record: Any) -> None:
