@@ -12,7 +12,8 @@ from tf_deep3d import face as faces
 from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import readable
-from tf_deep3d.face import blendshapes
+from tf_deep3d.face import blendshapes, expression
+from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity, rotation_matrix
 from tf_deep3d.face.landmarks import JAW
@@ -21,6 +22,7 @@ from tf_deep3d.io.photos import photo_name
 from tf_deep3d.reconstructed import Appearance, Reconstruction, is_finished
 
 PHOTO_TO_CROP = Similarity(0.5, 0.3, (7.0, -4.0))
+DENSE = np.random.default_rng(1).uniform(40, 180, (478, 2))  # px of the crop; on no face
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +36,14 @@ def face(tiny_model):
     coefficients = Coefficients(identity, expression, albedo, angles, light, translation)
     built = faces.reconstruct(tiny_model, coefficients)
     detected = PHOTO_TO_CROP.inverse().apply(built.landmarks[0]) + np.array([2, 0])
+    dense = np.pad(PHOTO_TO_CROP.inverse().apply(DENSE), ((0, 0), (0, 1)))
     box = np.array([1, 2, 3, 4.0])
     return Reconstruction(
         photo="me.jpg",
         model=tiny_model,
         coefficients=coefficients,
         face=built,
-        detected=Detection(0.9, box, np.zeros((478, 3)), detected, np.zeros((5, 2)), np.zeros(51)),
+        detected=Detection(0.9, box, dense, detected, np.zeros((5, 2)), np.zeros(51)),
         crop=Crop(np.zeros((224, 224, 3), np.float32), PHOTO_TO_CROP, 0.25),
         units=blendshapes.units(tiny_model),
         report={"method": "rnet"},
@@ -92,8 +95,16 @@ def test_pose_and_units_have_names(face, tiny_model):
     assert face.crop_pose == pytest.approx(np.degrees([0.1, -0.4, 0.2]), rel=1e-5)
     assert face.pose == pytest.approx(np.degrees([0.1, -0.4, 0.2 + 0.3]), rel=1e-5)  # the crop was turned by .3
     assert list(face.arkit) == list(tiny_model.blendshape_names)
+    frame = expression.Frame(DENSE, face.coefficients.angles[0], face.coefficients.translation[0])
+    actor = expression.actor(tiny_model, face.coefficients.identity[0])
+    np.testing.assert_allclose(list(face.arkit.values()), expression.solve(actor, frame, Camera()).weights, atol=1e-6)
+
+
+def test_units_follow_the_coefficients_of_a_model_without_dense_landmarks(face, tiny_model):
+    marks = {name: points for name, points in tiny_model.landmarks.items() if name != expression.LANDMARKS}
+    bare = replace(face, model=replace(tiny_model, landmarks=marks))
     expected = blendshapes.weights(face.units, face.coefficients.expression)[0][0]
-    np.testing.assert_array_equal(list(face.arkit.values()), expected)
+    np.testing.assert_array_equal(list(bare.arkit.values()), expected)
 
 
 def test_the_numbers_survive_json(face):

@@ -18,7 +18,7 @@ from PIL import Image
 from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import readable
-from tf_deep3d.face import blendshapes
+from tf_deep3d.face import blendshapes, expression
 from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import angles_of, rotation_matrix
@@ -115,10 +115,21 @@ class Reconstruction:
 
     @cached_property
     def arkit(self) -> dict[str, float]:
-        """Weights in [0, 1] of ARKit's units by name, such as "jawOpen"; empty for a model without named units."""
+        """Weights in [0, 1] of ARKit's units by name, such as "jawOpen"; empty for a model without named units.
+
+        They follow the detected landmarks (`face.expression`), or the expression's coefficients where the model does
+        not know where dense landmarks lie.
+        """
         if self.units is None:
             return {}
-        weights = blendshapes.weights(self.units, self.coefficients.expression)[0][0]
+        if expression.shows_units(self.model):
+            pixels = self.crop.transform.apply(self.detected.landmarks478[:, :2])
+            frame = expression.Frame(pixels, self.coefficients.angles[0], self.coefficients.translation[0])
+            weights = expression.solve(
+                expression.actor(self.model, self.coefficients.identity[0]), frame, Camera()
+            ).weights
+        else:
+            weights = blendshapes.weights(self.units, self.coefficients.expression)[0][0]
         return dict(zip(self.units.names, weights.tolist(), strict=True))
 
     @property
@@ -197,7 +208,10 @@ class Reconstruction:
         shaded = np.clip(self.face.colors[0], 0, 1)
         with writing_folder(folder, overwrite) as temporary:
             name = readable(Path(folder).name)
-            face_files.write_meshes(temporary, name, self.model, self.coefficients, self.texture, shaded, packing)
+            weights = self.numbers()["arkit"]
+            face_files.write_meshes(
+                temporary, name, self.model, self.coefficients, self.texture, shaded, packing, weights
+            )
             if self.head is not None:
                 head_files.write_head(temporary, name, self.head, self.coefficients, self.texture, packing)
             for file_name, picture in self.appearance.pictures.items():

@@ -17,7 +17,8 @@ from export import device, device_bundle
 from tf_deep3d import face as faces
 from tf_deep3d.detection import alignment, detector, networks
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import aggregation, blendshapes, morphable_model
+from tf_deep3d.face import aggregation, expression, morphable_model
+from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import GROUPS
 from tf_deep3d.io import archive
 
@@ -133,9 +134,11 @@ def test_a_photo_becomes_the_face_that_keras_builds(runtime, photo):
         np.testing.assert_allclose(here, ops.convert_to_numpy(there), atol=tolerance)
     in_photo = crop.transform.inverse().apply(ops.convert_to_numpy(face.landmarks)[0])
     np.testing.assert_allclose(found.landmarks, in_photo, atol=2e-3 / crop.transform.scale)
-    weights, _ = blendshapes.weights(blendshapes.units(runtime.model), coefficients.expression)
+    pixels = crop.transform.apply(detected.landmarks478[:, :2])
+    frame = expression.Frame(pixels, coefficients.angles[0], coefficients.translation[0])
+    weights = expression.solve(expression.actor(runtime.model, coefficients.identity[0]), frame, Camera()).weights
     assert list(found.arkit) == list(runtime.model.blendshape_names)
-    np.testing.assert_allclose(list(found.arkit.values()), weights[0], atol=1e-3)
+    np.testing.assert_allclose(list(found.arkit.values()), weights, atol=1e-3)
 
 
 def test_results_move_with_the_photo(runtime, photo):

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tf_deep3d.face.camera import Camera, to_pixels, to_world
+from tf_deep3d.face.camera import Camera, projection_jacobian, to_pixels, to_world
 
 
 def test_the_optical_axis_meets_the_centre_of_the_picture():
@@ -29,3 +29,14 @@ def test_another_size_sees_the_same():
 def test_world_undoes_pixels():
     points = np.random.default_rng(1).normal(size=(2, 9, 3))
     np.testing.assert_allclose(to_world(Camera(), *to_pixels(Camera(), points)), points, atol=1e-12)
+
+
+def test_projection_jacobian_is_the_derivative():
+    camera = Camera(400, 300, center=(200.0, 150.0))
+    points = np.array([[0.3, -0.5, 1.0], [-1.0, 0.2, -0.4]])
+    analytic = projection_jacobian(points, camera.distance - points[:, 2], camera)
+    for axis in range(3):
+        step = np.zeros(3)
+        step[axis] = 1e-5
+        difference = to_pixels(camera, (points + step)[None])[0][0] - to_pixels(camera, (points - step)[None])[0][0]
+        np.testing.assert_allclose(analytic[:, :, axis], difference / 2e-5, rtol=1e-6, atol=1e-4)

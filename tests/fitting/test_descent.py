@@ -6,7 +6,7 @@ from keras import ops
 
 from tf_deep3d import face
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import morphable_model
+from tf_deep3d.face import morphable_model, uncertainty
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.landmarks import IRISES
 from tf_deep3d.fitting import descent, pose
@@ -96,8 +96,8 @@ def test_landmarks_that_face_away_count_little(tiny_model, truth):
     share = weights[:, counted] / plain[counted]
     np.testing.assert_allclose([share.min(), share.max()], [0.25, 1.0], rtol=1e-5)
     cosine = pose.facing(model, "fit", start)[:, counted]
-    np.testing.assert_allclose(share[cosine < pose.COSINES[0]], 0.25, rtol=1e-5)
-    np.testing.assert_allclose(share[cosine > pose.COSINES[1]], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(share[cosine < uncertainty.COSINES[0]], 0.25, rtol=1e-5)
+    np.testing.assert_allclose(share[cosine > uncertainty.COSINES[1]], 1.0, rtol=1e-5)
 
 
 def test_landmarks_are_weighed_by_how_far_the_detector_strays(tiny_model, truth):

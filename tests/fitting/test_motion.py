@@ -60,16 +60,6 @@ def test_prior_holds_noise_back_and_outliers_hardly_pull(known, truth):
     assert error.mean() < 1.0
 
 
-def test_projection_jacobian_is_the_derivative():
-    points = np.array([[0.3, -0.5, 1.0], [-1.0, 0.2, -0.4]])
-    analytic = motion._projection_jacobian(points, CAMERA.distance - points[:, 2], CAMERA)
-    for axis in range(3):
-        step = np.zeros(3)
-        step[axis] = 1e-5
-        difference = to_pixels(CAMERA, (points + step)[None])[0][0] - to_pixels(CAMERA, (points - step)[None])[0][0]
-        np.testing.assert_allclose(analytic[:, :, axis], difference / 2e-5, rtol=1e-6, atol=1e-4)
-
-
 def test_angles_go_on_over_half_a_turn():
     angles = np.array([[0, 0, 3.1], [0, 0, -3.1], [0, 0, -3.0]])
     unwrapped = motion.continuous(angles)

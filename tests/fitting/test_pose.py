@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tf_deep3d import face
-from tf_deep3d.face import geometry
+from tf_deep3d.face import geometry, uncertainty
 from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.fitting import pose
 
@@ -65,8 +65,8 @@ def test_a_turned_head_shows_the_side_that_it_turns_to_us(tiny_model):
     assert np.corrcoef(across, right)[0, 1] < -0.5
     assert np.corrcoef(across, left)[0, 1] > 0.5
     for cosines in (right, left):
-        weights = pose.trust(cosines)
-        assert weights.min() == pytest.approx(pose.HIDDEN)
+        weights = uncertainty.trust(cosines)
+        assert weights.min() == pytest.approx(uncertainty.HIDDEN)
         assert weights.max() == pytest.approx(1.0)
 
 
@@ -81,6 +81,6 @@ def test_facing_is_the_cosine_between_normal_and_viewing_direction(tiny_model):
 
 
 def test_trust_falls_to_that_of_hidden_landmarks():
-    low, high = pose.COSINES
-    found = pose.trust(np.array([-1.0, low, (low + high) / 2, high, 1.0]), hidden=0.2)
+    low, high = uncertainty.COSINES
+    found = uncertainty.trust(np.array([-1.0, low, (low + high) / 2, high, 1.0]), hidden=0.2)
     np.testing.assert_allclose(found, [0.2, 0.2, 0.6, 1.0, 1.0])

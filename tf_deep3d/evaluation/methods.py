@@ -21,6 +21,7 @@ from tf_deep3d.evaluation.bending import bend
 from tf_deep3d.evaluation.measuring import ICP_POINTS, Prediction, Truth
 from tf_deep3d.evaluation.mesh_files import ANCHORS, read_landmarks, read_mesh
 from tf_deep3d.face import camera as cameras
+from tf_deep3d.face import expression as expressions
 from tf_deep3d.face.aggregation import STRATEGIES, aggregate
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.coefficients import Coefficients
@@ -233,7 +234,7 @@ def prediction(
     calm = faces.unposed_shape(model, mean.identity, 0 * mean.expression)
     shape = calm if neutral else faces.unposed_shape(model, mean.identity, mean.expression)
     points = faces.at_landmarks(model.landmarks["ibug68"], shape)[0]
-    landmarks = jaw_line = angles = None
+    landmarks = jaw_line = angles = arkit = None
     first = portraits[int(np.flatnonzero(finite)[0])]
     if len(portraits) == 1:
         crop = first.crop.transform
@@ -247,6 +248,13 @@ def prediction(
         landmarks = in_photo("ibug68")
         jaw_line = in_photo("jaw17") if "jaw17" in model.landmarks else None
         angles = np.degrees(mean.angles[0] + np.array([0, 0, crop.rotation]))
+
+        def arkit() -> dict[str, float]:
+            frame = expressions.Frame(
+                crop.apply(first.detected.landmarks478[:, :2]), mean.angles[0], mean.translation[0]
+            )
+            weights = expressions.solve(expressions.actor(model, person[0]), frame, cameras.Camera()).weights
+            return dict(zip(model.blendshape_names, weights.tolist(), strict=True))
 
     def likeness() -> tuple[np.ndarray, np.ndarray]:
         one = Coefficients(*(group[:1] for group in rows))._replace(identity=person)
@@ -266,6 +274,7 @@ def prediction(
         calm[0] * MILLIMETRES,
         likeness,
         jaw_line=jaw_line,
+        arkit=arkit,
     )
 
 

@@ -51,6 +51,7 @@ def usual(benchmark: str, networks: Networks = SHIPPED) -> list[str]:
         "consistency": set_methods(networks),
         "robustness": ["mean", "rnet"],
         "fairness": ["mean", "rnet"],
+        "expressions": ["mean", "rnet"],
         "scans": [FLOOR, "mean", "rnet"],
     }
     return usual.get(benchmark, ["mean", "fit", "rnet"])

@@ -18,6 +18,10 @@ BENCHMARKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "fairness": ("errors by sex and skin tone of rendered people", ("members",)),
     "confidence": ("C-Net's confidence by yaw, blur, occluders, darkness", ("members", "photos_used")),
     "tones": ("the albedo's skin beside that of evenly lit photos, by tone", ()),
+    "expressions": (
+        "ARKit's units on rendered people who show known ones, and on photos of eyes and smiles",
+        (),
+    ),
     "consistency": ("one half of a person's photos against the other half, real photos", ("list", "held_out")),
     "micc": (
         "MICC Florence: videos of people with a scan; or its scans rendered",
@@ -37,11 +41,13 @@ BENCHMARKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "csv": ("your own photos and scans, from a .csv: photos,scan,landmarks,group,section", ("neutral", "unit")),
 }
 WITHOUT_DATA = ("open", "sets", "robustness", "fairness")
+OPTIONAL_DATA = ("confidence", "expressions")
 DATA = {  # of the others: name for the help, and what it is; by default the folder of the data set
     "csv": ("FILE", "the list"),
     "scans": ("FOLDER", "NAME.obj or .ply, or folders with them; photos of NAME in NAME/photos"),
     "consistency": ("DATA", "folder of people"),
     "tones": ("PHOTOS", "evenly lit photos"),
+    "expressions": ("PHOTOS", "photos whose paths say closed, open or smile (default: rendered people alone)"),
     "confidence": ("PHOTOS", "photos (default: rendered)"),
 }
 
@@ -135,7 +141,7 @@ def parser(program: str, examples: str, foreign: Sequence[ForeignMethods]) -> ar
         sub = benchmarks.add_parser(name, help=text, description=text, epilog=examples)
         if name not in WITHOUT_DATA:
             label, what = DATA.get(name, ("DATA", "folder of the data set, as published"))
-            count = "?" if name == "confidence" else None
+            count = "?" if name in OPTIONAL_DATA else None
             sub.add_argument("data", type=Path, nargs=count, metavar=label, help=what)
         _add_options(sub, foreign)
         for option in own:

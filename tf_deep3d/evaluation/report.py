@@ -54,6 +54,12 @@ MEASURES = {
     "albedo_dark": ("albedo MAE, dark skin", "of 255", 255.0, 1),
     "lighter": ("albedo's skin lighter than the photo's", "of 255", 255.0, 1),
     "skin": ("albedo's skin", "of 255", 255.0, 0),
+    "named": ("strongest unit is named", "%", 100.0, 1),
+    "within": ("within its bound", "%", 100.0, 1),
+    "unit_weight": ("weight of the strongest unit, MAE", "of 1", 1.0, 2),
+    "most": ("largest weight of a neutral face", "of 1", 1.0, 2),
+    "blink": ("eyeBlink in photos", "of 1", 1.0, 2),
+    "smile": ("mouthSmile in photos", "of 1", 1.0, 2),
     "recognition": ("identity, 1 - cosine", "FaceRes", 1.0, 3),
     "same_person": ("to the person's other half", "mm", 1.0, 2),
     "other_people": ("to other people", "mm", 1.0, 2),
@@ -65,7 +71,10 @@ MEASURES = {
     "coverage": ("covered", "%", 100.0, 1),
     "seconds": ("time a picture", "s", 1.0, 2),
 }
-MORE = ("skin", "other_people", "recognized", "confidence", "confidence_change", "coverage")
+MORE = (
+    *("skin", "named", "within", "blink", "smile", "other_people", "recognized", "confidence", "confidence_change"),
+    "coverage",
+)
 SIGNED = ("lighter", *(name for name in MEASURES if name.endswith("_signed")))
 ROOM = 5  # methods whose intervals fit into one table
 YAW_BINS = ((0, 15), (15, 45), (45, 75), (75, 91))  # degrees

@@ -93,10 +93,15 @@ def weights(known: Units, expressions: np.ndarray) -> tuple[np.ndarray, np.ndarr
     """
     expressions = np.asarray(expressions, np.float64)
     found = np.stack([bounded_least_squares(known.gram, known.response @ one) for one in expressions])
+    return found, unexplained(known, expressions, found)
+
+
+def unexplained(known: Units, expressions: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """What weights `found` [N, J] leave of `expressions` [N, Ke]: [N], root mean square over the vertices, dm."""
     plain = known.gram - known.ridge * np.eye(len(known.gram))
     rest = _squares(expressions, known.modes, expressions) + _squares(found, plain, found)
     rest = rest - 2 * _squares(found, known.response, expressions)
-    return found, np.sqrt(np.maximum(rest, 0.0) / known.vertices)
+    return np.sqrt(np.maximum(rest, 0.0) / known.vertices)
 
 
 def bounded_least_squares(gram: np.ndarray, target: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:

@@ -66,6 +66,14 @@ def to_pixels(camera: Camera, points: Array, xp: Namespace = np) -> tuple[Array,
     return xp.stack([u, v], axis=-1), depth
 
 
+def projection_jacobian(points: np.ndarray, depth: np.ndarray, camera: Camera) -> np.ndarray:
+    """Derivative [N, 2, 3] of `to_pixels` by the points [N, 3] at `depth` [N]."""
+    x, y, _ = points.T
+    zero = np.zeros_like(x)
+    rows = [[depth, zero, x], [zero, -depth, -y]]
+    return np.stack([np.stack(row, -1) for row in rows], -2) * (camera.focal / depth**2)[:, None, None]
+
+
 def to_world(camera: Camera, pixels: Array, depth: Array, xp: Namespace = np) -> Array:
     """Inverse of `to_pixels`: [B, N, 3] in dm from pixels [B, N, 2] and depth [B, N]."""
     x = (pixels[..., 0] - camera.center[0]) * depth / camera.focal

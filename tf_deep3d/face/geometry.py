@@ -56,6 +56,13 @@ def angles_of(rotation: np.ndarray) -> np.ndarray:
     return np.stack([pitch, yaw, roll], axis=-1)
 
 
+def cross_matrices(vectors: np.ndarray) -> np.ndarray:
+    """[N, 3, 3] M with M w = v x w for `vectors` v [N, 3]."""
+    x, y, z = vectors.T
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
+
+
 def quaternions(angles: np.ndarray) -> np.ndarray:
     """The unit quaternions [B, 4], x, y, z, w, that turn as `rotation_matrix` of `angles` [B, 3] does.
 

@@ -15,6 +15,8 @@ from tf_deep3d.arrays import Array, Namespace
 
 YAW, PITCH = math.radians(80), math.radians(24)  # the grid goes from minus to plus these; beyond, its border counts
 MOMENTS = 3  # xx, xy, yy
+HIDDEN = 0.1  # factor of the weight of a landmark on the side turned away, where a detector can only guess
+COSINES = (-0.1, 0.2)  # of the angle to the viewing direction, between which a landmark turns from hidden to seen
 
 
 def shares(angles: Array, yaws: int, pitches: int, xp: Namespace = np) -> Array:
@@ -49,6 +51,12 @@ def precision(moments: Array, angles: Array, xp: Namespace = np) -> Array:
     turn = xp.stack([xp.stack([cosine, sine], -1), xp.stack([-sine, cosine], -1)], 1)  # as seen, with y down
     turn = xp.expand_dims(turn, 1)
     return xp.matmul(xp.matmul(turn, upright), xp.swapaxes(turn, 2, 3))
+
+
+def trust(cosine: np.ndarray, hidden: float = HIDDEN) -> np.ndarray:
+    """Factor in [`hidden`, 1] of a landmark's weight, by the cosine of its normal's angle to the viewing direction."""
+    seen = np.clip((cosine - COSINES[0]) / (COSINES[1] - COSINES[0]), 0.0, 1.0)
+    return hidden + (1.0 - hidden) * seen
 
 
 def _inverse(moments: Array, xp: Namespace) -> Array:

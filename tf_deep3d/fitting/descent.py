@@ -18,7 +18,7 @@ from keras import ops
 from tf_deep3d import face as faces
 from tf_deep3d.arrays import Array
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import morphable_model
+from tf_deep3d.face import morphable_model, uncertainty
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients
 from tf_deep3d.face.landmarks import IRISES
@@ -80,7 +80,7 @@ class FitSettings:
     emphasis: float = pose.EMPHASIS
     jaw: float = pose.JAW
     dense: float = pose.DENSE
-    hidden: float = pose.HIDDEN
+    hidden: float = uncertainty.HIDDEN
     strays: bool = False
     shared: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
@@ -272,5 +272,5 @@ def _landmark_targets(
         targets, dense = np.concatenate([targets, observation.dense], axis=1), settings.dense
     joint, weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, dense)
     model = replace(model, landmarks={"fit": joint})
-    trust = pose.trust(pose.facing(model, "fit", start), settings.hidden)
+    trust = uncertainty.trust(pose.facing(model, "fit", start), settings.hidden)
     return model, targets.astype(np.float32), trust * weights / weights.mean()

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from tf_deep3d import face as faces
-from tf_deep3d.face import geometry
-from tf_deep3d.face.camera import Camera, to_pixels
+from tf_deep3d.face import geometry, uncertainty
+from tf_deep3d.face.camera import Camera, projection_jacobian, to_pixels
 from tf_deep3d.face.landmarks import COUNT
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import pose
@@ -85,7 +85,7 @@ def solve(
     start = pose.landmark_pose(known.points[:COUNT], pixels[:COUNT], known.weights[:COUNT], camera)
     rotation = geometry.rotation_matrix(start[None, :3])[0]
     translation, expression = start[3:], np.zeros(len(known.modes))
-    weights = known.weights * pose.trust(_facing(known, rotation, translation, camera))
+    weights = known.weights * uncertainty.trust(_facing(known, rotation, translation, camera))
     weights = weights / weights.sum()
     prior = np.concatenate([np.full(6, 1e-9), np.full(len(expression), PRIOR)])
     modes = known.modes.transpose(1, 2, 0)  # [L, 3, Ke]
@@ -94,9 +94,9 @@ def solve(
         projected, depth = to_pixels(camera, (turned + translation)[None])
         residual = pixels - projected[0]
         columns = np.concatenate(
-            [-_cross_matrices(turned), np.tile(np.eye(3), (len(turned), 1, 1)), rotation @ modes], 2
+            [-geometry.cross_matrices(turned), np.tile(np.eye(3), (len(turned), 1, 1)), rotation @ modes], 2
         )
-        jacobian = _projection_jacobian(turned + translation, depth[0], camera) @ columns  # [L, 2, 6 + Ke]
+        jacobian = projection_jacobian(turned + translation, depth[0], camera) @ columns  # [L, 2, 6 + Ke]
         distance = np.linalg.norm(residual, axis=-1)
         trust = weights * np.minimum(1.0, OUTLIER / np.maximum(distance, 1e-9))
         pulled = (jacobian * trust[:, None, None]).reshape(-1, jacobian.shape[-1])
@@ -124,18 +124,3 @@ def _facing(known: Person, rotation: np.ndarray, translation: np.ndarray, camera
     """Cosines [L] of the angles between the landmarks' normals and the viewing directions."""
     toward = geometry.normalize(np.array([0, 0, camera.distance]) - known.points @ rotation.T - translation)
     return np.sum(known.normals @ rotation.T * toward, axis=-1)
-
-
-def _cross_matrices(vectors: np.ndarray) -> np.ndarray:
-    """[L, 3, 3] M with M w = v x w for `vectors` v [L, 3]."""
-    x, y, z = vectors.T
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(-1, 3, 3)
-
-
-def _projection_jacobian(points: np.ndarray, depth: np.ndarray, camera: Camera) -> np.ndarray:
-    """Derivative [L, 2, 3] of `to_pixels` by the points [L, 3] at `depth` [L]."""
-    x, y, _ = points.T
-    zero = np.zeros_like(x)
-    rows = [[depth, zero, x], [zero, -depth, -y]]
-    return np.stack([np.stack(row, -1) for row in rows], -2) * (camera.focal / depth**2)[:, None, None]

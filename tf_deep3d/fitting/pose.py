@@ -13,10 +13,8 @@ from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.losses import hybrid
 
-# Weights of landmarks: of nose and inner lips and of the contour among the 68, of each of the 478 dense ones, and a
-# factor for those on the side turned away, where a detector can only guess.
-EMPHASIS, JAW, DENSE, HIDDEN = 3.0, 0.2, 0.3, 0.1
-COSINES = (-0.1, 0.2)  # of the angle to the viewing direction, between which a landmark turns from hidden to seen
+# Weights of landmarks: of nose and inner lips and of the contour among the 68, and of each of the 478 dense ones.
+EMPHASIS, JAW, DENSE = 3.0, 0.2, 0.3
 
 
 def initial_coefficients(model: MorphableModel, landmarks: np.ndarray, lighting: str, jaw: float = JAW) -> Coefficients:
@@ -68,12 +66,6 @@ def landmark_pose(
         return ((to_pixels(camera, posed)[0][0] - pixels) * root).reshape(-1)
 
     return least_squares(residual, start, loss="soft_l1", f_scale=4.0).x
-
-
-def trust(cosine: np.ndarray, hidden: float = HIDDEN) -> np.ndarray:
-    """Factor in [`hidden`, 1] of a landmark's weight, by the cosine of its normal's angle to the viewing direction."""
-    seen = np.clip((cosine - COSINES[0]) / (COSINES[1] - COSINES[0]), 0.0, 1.0)
-    return hidden + (1.0 - hidden) * seen
 
 
 def facing(model: MorphableModel, name: str, pose: Coefficients) -> np.ndarray:

@@ -4,6 +4,7 @@ Letters: V vertices.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def write_meshes(
     texture: np.ndarray | None = None,
     colors: np.ndarray | None = None,
     packing: str = "compact",
+    arkit: Mapping[str, float] | None = None,
 ) -> None:
     """Writes face.obj, face.ply and face.glb of a face, facing the viewer.
 
@@ -76,6 +78,7 @@ def write_meshes(
       texture: [S, S, 3] in the model's texture coordinates, or None.
       colors: [V, 3] in [0, 1] of the OBJ without a texture; by default the albedo, as in PLY and GLB.
       packing: of the GLB, one of `gltf.PACKINGS`.
+      arkit: see `build`.
     """
     expressive = meshes(model, coefficients, texture)[0]
     reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
@@ -84,7 +87,7 @@ def write_meshes(
         expressive = bare if colors is None else bare._replace(colors=colors)
     write_obj(folder / "face.obj", expressive, name, model.licence, texture_name="texture.png")
     write_ply(folder / "face.ply", bare, name, model.licence)
-    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name, packing))
+    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name, packing, arkit))
 
 
 def build(
@@ -93,11 +96,14 @@ def build(
     texture: np.ndarray | None = None,
     name: str = "face",
     packing: str = "compact",
+    arkit: Mapping[str, float] | None = None,
 ) -> Gltf:
     """The neutral face with the model's blendshapes as morph targets, and its photo's expression where there is one.
 
     Args:
       model, coefficients, texture, name, packing: as of `write_meshes`.
+      arkit: weights of ARKit's units in the photo, which the mesh carries as `extras.arkit`: its expression is already
+        shown by that of the photo.
 
     Returns:
       `Gltf`, for `gltf.write_glb`.
@@ -110,7 +116,10 @@ def build(
     if not np.any(coefficients.expression):
         targets.pop(PHOTO_EXPRESSION)
         weights = {}
-    return gltf.build(parts(model, still), targets, weights, name, model.licence, packing)
+    document = gltf.build(parts(model, still), targets, weights, name, model.licence, packing)
+    if arkit:
+        document.tree["meshes"][0].setdefault("extras", {})["arkit"] = dict(arkit)
+    return document
 
 
 def parts(model: MorphableModel, mesh: Mesh) -> dict[str, Mesh]:

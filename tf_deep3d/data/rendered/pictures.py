@@ -159,7 +159,9 @@ def head_surface(head: Head) -> Surface:
     return _surfaces[key]
 
 
-def pose_head(head: Head, person: Coefficients, worn: Dress, surface: Surface, lit: Light) -> Face:
+def pose_head(
+    head: Head, person: Coefficients, worn: Dress, surface: Surface, lit: Light, shape: np.ndarray | None = None
+) -> Face:
     """The posed and lit head [1, V, ...] of one person: `Face` in the record's camera. Its colours have a fourth
     channel, the share of each place that nothing covers.
 
@@ -169,10 +171,12 @@ def pose_head(head: Head, person: Coefficients, worn: Dress, surface: Surface, l
       worn: `Dress`.
       surface: `head_surface` of the head.
       lit: `Light`.
+      shape: [1, V, 3] dm, unposed, of the head without its dress, by default that of the coefficients.
     """
     person, rest = _batched(person), head.face
-    shape = heads.unposed_shape(head.anatomy, person.identity, person.expression)
-    shape[:, rest:] += worn.bulge
+    if shape is None:
+        shape = heads.unposed_shape(head.anatomy, person.identity, person.expression)
+    shape = np.concatenate([shape[:, :rest], shape[:, rest:] + worn.bulge], 1)
     face = faces.reconstruct(head.whole, person, camera(), shape=shape)
     shown = face.albedo[0] + worn.cover * (worn.paint - face.albedo[0])
     rotation = geometry.rotation_matrix(person.angles)[0]

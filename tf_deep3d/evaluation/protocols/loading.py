@@ -14,6 +14,7 @@ from tf_deep3d.evaluation.protocols import (
     Protocol,
     confidence,
     consistency,
+    expressions,
     fairness,
     landmarks,
     now,
@@ -93,6 +94,8 @@ def _made(name: str, data: Path | None, model: MorphableModel, frame: np.ndarray
         return RENDERED[name](**given)
     if name == "confidence":
         return confidence.confidence(model, data, **given)
+    if name == "expressions":
+        return expressions.expressions(data)
     if data is None:
         raise InputError(f"the benchmark {name} needs the data set. Received: none")
     if name == "tones":

@@ -2,8 +2,9 @@
 
 Once through the clip, the face is followed, its landmarks are kept, and the crops of some frames, spread evenly.
 These key frames are reconstructed like photos; identity and albedo are their weighted medians and hold for the whole
-clip. Then pose and expression of every frame come from its landmarks (`motion`), short gaps are filled, and the
-curves are smoothed.
+clip. Then pose and expression of every frame come from its landmarks (`motion`), and so do the weights of ARKit's
+units (`face.expression`), about the neutral face that the calmest frames show. Short gaps are filled, and the curves
+are smoothed.
 
 One camera sees the whole clip: that of an aligned crop, at the clip's median scale, its axis through the middle of
 the picture. A head that moves through the picture moves in this camera's space.
@@ -11,7 +12,7 @@ the picture. A head that moves through the picture moves in this camera's space.
 Letters: N frames, M key frames, Ki, Ke, Kt identity, expression and albedo modes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,10 @@ from tf_deep3d.command_line import counted
 from tf_deep3d.detection import alignment, tracking
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import InputError
+from tf_deep3d.face import expression
 from tf_deep3d.face.camera import FOCAL, Camera
 from tf_deep3d.face.geometry import Similarity
+from tf_deep3d.face.landmarks import COUNT
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import motion
 from tf_deep3d.models.recognition import describe
@@ -40,6 +43,8 @@ MAX_FRAMES = 3000
 SMOOTH = 0.06  # s, standard deviation of the smoothing in time
 GAP = 0.5  # s without a face that are filled
 MISSING = ("blend", "hold")  # what the face does meanwhile, see `ClipSettings`
+QUICK = 1 / 3  # of the smoothing, for the units of the eyes: a blink lasts three to six frames
+RESTING_FRAMES = (20, 40)  # of a clip at least, for its calmest to be taken for the neutral face; looked at, at most
 WINDOW = 0.35  # share of the face box's side kept of the photo around it, for the texture
 
 Progress: TypeAlias = Callable[[str, int, int | None], object]  # of (name of the stage, steps done, steps in all)
@@ -253,14 +258,64 @@ def find_motion(
             on_progress("motion", int(index) + 1, len(rows))
     rows[track.present, :3] = motion.continuous(rows[track.present, :3])
     stretches = curves.fill_gaps(track.times, track.present, GAP)
-    if missing == "hold":
-        return _motion(curves.hold(track.present, rows)), stretches
-    return _motion(curves.interpolate(track.times, track.present, rows)), stretches
+    return _motion(_filled(track, rows, missing)), stretches
+
+
+def find_units(
+    track: Track,
+    known: expression.Actor,
+    found: motion.Motion,
+    camera: Camera,
+    transform: Similarity,
+    on_progress: Progress | None = None,
+    missing: str = MISSING[0],
+) -> np.ndarray:
+    """Weights [N, J] in [0, 1] of the units in the frames of a `Track`, those without a face from their neighbours.
+
+    Args:
+      track: `Track`.
+      known: `expression.Actor` of the person.
+      found: `motion.Motion` of the frames, not smoothed.
+      camera, transform: of `clip_camera`.
+      on_progress: see `reconstruct_clip`.
+      missing: of `ClipSettings`, how frames without the face are filled.
+    """
+    pixels = transform.apply(track.landmarks[:, COUNT:])
+    present = np.flatnonzero(track.present)
+    frames = [expression.Frame(pixels[i], found.angles[i], found.translation[i]) for i in present]
+    least, most = RESTING_FRAMES
+    if len(frames) >= least:
+        chosen = np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)
+        known = expression.at_rest(known, [frames[i] for i in chosen], camera)
+    rows = np.zeros((len(track.times), len(known.names)))
+    for index, frame in zip(present, frames, strict=True):
+        rows[index] = expression.solve(known, frame, camera).weights
+        if on_progress:
+            on_progress("units", int(index) + 1, len(rows))
+    return _filled(track, rows, missing)
+
+
+def smoothed_units(
+    names: Sequence[str], weights: np.ndarray, times: np.ndarray, stretches: np.ndarray, seconds: float
+) -> np.ndarray:
+    """Weights [N, J] of units smoothed in time as by `curves.smooth`, those of the eyes over `QUICK` of the time."""
+    eyes = np.array([name.startswith("eye") for name in names])
+    result = np.empty_like(weights)
+    for chosen, span in ((eyes, QUICK * seconds), (~eyes, seconds)):
+        result[:, chosen] = curves.smooth(times, stretches, weights[:, chosen], span)
+    return np.clip(result, 0.0, 1.0)
 
 
 def smoothed(found: motion.Motion, times: np.ndarray, stretches: np.ndarray, seconds: float) -> motion.Motion:
     """A `Motion` smoothed in time, see `curves.smooth`."""
     return _motion(curves.smooth(times, stretches, np.concatenate(found, axis=-1), seconds))
+
+
+def _filled(track: Track, rows: np.ndarray, missing: str) -> np.ndarray:
+    """Rows [N, D] of the frames of a `Track`, those without a face after `missing` of `ClipSettings`."""
+    if missing == "hold":
+        return curves.hold(track.present, rows)
+    return curves.interpolate(track.times, track.present, rows)
 
 
 def _motion(rows: np.ndarray) -> motion.Motion:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tf_deep3d import face as faces
 from tf_deep3d.errors import readable
-from tf_deep3d.face import blendshapes, morphable_model
+from tf_deep3d.face import blendshapes, expression, morphable_model
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity, vertex_normals
@@ -151,9 +151,13 @@ def reconstruct_clip(
     known = motion.person(models.levels[-1], looks.identity)
     found, stretches = clips.find_motion(track, known, camera, transform, progress, settings.missing)
     moves = clips.smoothed(found, track.times, stretches, settings.smooth)
-    scene = Scene(
-        track, camera, transform, looks, stretches, settings.missing == "hold", moves, *shown_targets(models, moves)
-    )
+    weights = None
+    if models.units is not None and expression.shows_units(models.levels[-1]):
+        known_units = expression.actor(models.levels[-1], looks.identity)
+        weights = clips.find_units(track, known_units, found, camera, transform, progress, settings.missing)
+        weights = clips.smoothed_units(known_units.names, weights, track.times, stretches, settings.smooth)
+    targets = shown_targets(models, moves, weights)
+    scene = Scene(track, camera, transform, looks, stretches, settings.missing == "hold", moves, *targets)
     with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as folder:
         temporary = Path(folder)
         image = _texture(scene, models)
@@ -162,7 +166,7 @@ def reconstruct_clip(
         still = _write_overlay(temporary / "overlay.mp4", path, scene, settings, models, progress)
         outcome, record = _summary(path, out, scene, known, models, options.method, settings)
         if models.shown is not None:
-            coarse = scene._replace(targets=shown_targets(models._replace(written=models.shown), moves)[0])
+            coarse = scene._replace(targets=shown_targets(models._replace(written=models.shown), moves, weights)[0])
             file = _animated(coarse, image, models.shown)
             text = view.page(file, path.stem, models.shown, outcome.facts(), still)
             (temporary / view.VIEW).write_text(text, encoding="utf-8")
@@ -211,11 +215,19 @@ def _texture(scene: Scene, models: Models) -> np.ndarray:
     return texture.complete(views, albedo, models.atlas).image
 
 
-def shown_targets(models: Models, moves: motion.Motion) -> tuple[Targets, np.ndarray | None]:
-    """`targets` and `residual` of a `Scene`: the named blendshapes, or else all expression modes."""
+def shown_targets(
+    models: Models, moves: motion.Motion, weights: np.ndarray | None = None
+) -> tuple[Targets, np.ndarray | None]:
+    """`targets` and `residual` of a `Scene`: the named blendshapes, or else all expression modes.
+
+    The `weights` [N, J] of the blendshapes are by default those that come nearest to the expression.
+    """
     model = models.written
     if models.units is not None:
-        weights, rest = blendshapes.weights(models.units, moves.expression)
+        if weights is None:
+            weights, rest = blendshapes.weights(models.units, moves.expression)
+        else:
+            rest = blendshapes.unexplained(models.units, moves.expression, weights)
         return dict(zip(model.blendshape_names, zip(model.blendshapes, weights.T, strict=True), strict=True)), rest
     names = (f"expression{index}" for index in range(len(model.expression_basis)))
     return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None
