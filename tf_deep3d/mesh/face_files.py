@@ -20,6 +20,7 @@ from tf_deep3d.mesh.mesh import Mesh
 from tf_deep3d.mesh.obj import write_obj
 from tf_deep3d.mesh.ply import write_ply
 
+TEXTURES = {"photo": "texture.png", "albedo": "albedo.png"}  # in the photo's light, and without it -> file
 PHOTO_EXPRESSION = "photoExpression"  # the morph target that turns the neutral mesh into the photo's expression
 
 
@@ -61,6 +62,7 @@ def write_meshes(
     coefficients: Coefficients,
     texture: np.ndarray | None = None,
     colors: np.ndarray | None = None,
+    kind: str = "photo",
 ) -> None:
     """Writes face.obj, face.ply and face.glb of a face, facing the viewer.
 
@@ -68,21 +70,22 @@ def write_meshes(
     morph targets. Without a texture OBJ and GLB have colours of the vertices, as the PLY always has.
 
     Args:
-      folder: to write into; a texture becomes texture.png beside the OBJ.
+      folder: to write into; a texture becomes a PNG beside the OBJ.
       name: of the face.
       model: `MorphableModel`.
       coefficients: `Coefficients` of this one face; its pose and light do not matter.
       texture: [S, S, 3] in the model's texture coordinates, or None.
       colors: [V, 3] in [0, 1] of the OBJ without a texture; by default the albedo, as in PLY and GLB.
+      kind: of the texture, one of `TEXTURES`: names its file, and the GLB says it (`asset.extras.texture`).
     """
     expressive = meshes(model, coefficients, texture)[0]
     reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
     bare = expressive._replace(texture=None, uv=None, uv_triangles=None, colors=reflectance)
     if texture is None:
         expressive = bare if colors is None else bare._replace(colors=colors)
-    write_obj(folder / "face.obj", expressive, name, model.licence, texture_name="texture.png")
+    write_obj(folder / "face.obj", expressive, name, model.licence, texture_name=TEXTURES[kind])
     write_ply(folder / "face.ply", bare, name, model.licence)
-    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name))
+    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name, kind=kind))
 
 
 def build(
@@ -91,11 +94,12 @@ def build(
     texture: np.ndarray | None = None,
     name: str = "face",
     image_format: str = "png",
+    kind: str = "photo",
 ) -> Gltf:
     """The neutral face with the model's blendshapes as morph targets, and its photo's expression where there is one.
 
     Args:
-      model, coefficients, texture, name: as of `write_meshes`.
+      model, coefficients, texture, name, kind: as of `write_meshes`.
       image_format: of the texture, see `gltf.add_mesh`.
 
     Returns:
@@ -109,7 +113,8 @@ def build(
     if not np.any(coefficients.expression):
         targets.pop(PHOTO_EXPRESSION)
         weights = {}
-    return gltf.build(still, targets, weights, name, model.licence, image_format=image_format)
+    extras = None if texture is None else {"texture": kind}
+    return gltf.build(still, targets, weights, name, model.licence, extras, image_format)
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -28,7 +28,12 @@ NODES = {"teethUpper": "upper teeth", "teethLower": "lower teeth", "tongue": "to
 
 
 def build(
-    head: Head, coefficients: Coefficients, texture: np.ndarray | None, name: str = "head", licence: str = ""
+    head: Head,
+    coefficients: Coefficients,
+    texture: np.ndarray | None,
+    name: str = "head",
+    licence: str = "",
+    kind: str = "photo",
 ) -> Gltf:
     """The neutral head of a face with ARKit's units as morph targets, and its photo's expression where there is one.
 
@@ -38,6 +43,7 @@ def build(
       texture: [S, S, 3] float in [0, 1] or uint8, of the face, in its texture coordinates; None for the albedo alone.
       name: of the file's root node.
       licence: goes to `asset.copyright`.
+      kind: of the texture, as of `face_files.write_meshes`.
 
     Returns:
       `Gltf`, for `gltf.write_glb`.
@@ -61,7 +67,8 @@ def build(
     shown = mesh._replace(
         triangles=whole.triangles[skin], uv=whole.uv, uv_triangles=whole.uv_triangles[skin[textured]], texture=texture
     )
-    file = gltf.build(shown, *_moving(shown, targets), name, licence)
+    extras = None if texture is None else {"texture": kind}
+    file = gltf.build(shown, *_moving(shown, targets), name, licence, extras)
     outside = np.any([head.parts[part] for part in PAINTED], axis=0) & ~textured
     for node, chosen in {"skin": outside, **{node: head.parts[part] for node, part in NODES.items()}}.items():
         part = mesh._replace(triangles=whole.triangles[chosen])
@@ -76,10 +83,15 @@ def build(
 
 
 def write_head(
-    folder: Path, name: str, head: Head, coefficients: Coefficients, texture: np.ndarray | None = None
+    folder: Path,
+    name: str,
+    head: Head,
+    coefficients: Coefficients,
+    texture: np.ndarray | None = None,
+    kind: str = "photo",
 ) -> None:
     """Writes head.glb of a face into a folder; the other arguments are those of `build`."""
-    gltf.write_glb(folder / "head.glb", build(head, coefficients, texture, name, head.whole.licence))
+    gltf.write_glb(folder / "head.glb", build(head, coefficients, texture, name, head.whole.licence, kind))
 
 
 def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray:
