@@ -20,7 +20,8 @@ YAWS = (-0.5, -0.2, 0.0, 0.3, 0.5)
 def synthetic_models(model_file, size=128):
     """`photo.Models` of the synthetic face model, without networks; `size` of the texture in px."""
     levels = morphable_model.load_levels(model_file)
-    return photo.Models(levels, levels[-1], unwrap(levels[-1], size), None, shown=levels[-1])
+    atlas = unwrap(levels[-1], size)
+    return photo.Models(levels, levels[-1], lambda _: atlas, None, shown=levels[-1])
 
 
 def synthetic_truth(model, yaws=YAWS, seed=0):

@@ -20,7 +20,17 @@ from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.io import archive
 from tf_deep3d.mesh import face_files
 
-FILES = ["coefficients.json", "face.glb", "face.mtl", "face.obj", "face.ply", "overlay.png", "texture.png", "view.html"]
+FILES = [
+    "albedo.png",
+    "coefficients.json",
+    "face.glb",
+    "face.mtl",
+    "face.obj",
+    "face.ply",
+    "overlay.png",
+    "texture.png",
+    "view.html",
+]
 
 
 @pytest.fixture

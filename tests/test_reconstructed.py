@@ -5,8 +5,10 @@ import os
 from dataclasses import replace
 
 import numpy as np
+import pygltflib
 import pytest
 import trimesh
+from PIL import Image
 
 from tf_deep3d import face as faces
 from tf_deep3d.detection.alignment import Crop
@@ -141,7 +143,7 @@ def test_the_texture_is_painted_once_and_only_when_asked_for(face, tmp_path):
 
     def paint(found):
         asked.append(found)
-        return Appearance(np.full((8, 8, 3), 0.5), {"overlay.png": np.zeros((4, 6, 3), np.uint8)})
+        return Appearance({"photo": np.full((8, 8, 3), 0.5)}, "photo", {"overlay.png": np.zeros((4, 6, 3), np.uint8)})
 
     painted = replace(face, paint=paint)
     assert painted.mesh.vertices.shape == face.mesh.vertices.shape
@@ -150,6 +152,22 @@ def test_the_texture_is_painted_once_and_only_when_asked_for(face, tmp_path):
     assert painted.texture.shape == (8, 8, 3)
     assert asked == [painted]
     assert {"face.mtl", "texture.png", "overlay.png"} <= {path.name for path in (tmp_path / "me").iterdir()}
+
+
+@pytest.mark.parametrize(("shown", "other", "grey"), [("photo", "albedo.png", 64), ("albedo", "texture.png", 191)])
+def test_both_textures_are_written_and_the_meshes_say_which_they_show(face, tmp_path, shown, other, grey):
+    textures = {"photo": np.full((8, 8, 3), 0.25), "albedo": np.full((8, 8, 3), 0.75)}
+    report = {"meshes_show": shown, "size_px": 8}
+    replace(face, paint=lambda found: Appearance(textures, shown, report=report)).write(tmp_path / "me")
+    for kind, value in (("texture.png", 64), ("albedo.png", 191)):
+        with Image.open(tmp_path / "me" / kind) as picture:
+            assert np.asarray(picture).mean() == pytest.approx(value, abs=1)
+    assert other not in (tmp_path / "me" / "face.mtl").read_text(encoding="utf-8")
+    file = pygltflib.GLTF2().load(str(tmp_path / "me" / "face.glb"))
+    assert file.asset.extras == {"texture": shown}
+    image = trimesh.load(tmp_path / "me" / "face.glb", process=False).to_geometry().visual.material.baseColorTexture
+    assert np.asarray(image)[..., :3].mean() == pytest.approx(grey, abs=1)
+    assert json.loads((tmp_path / "me" / "coefficients.json").read_text(encoding="utf-8"))["texture"] == report
 
 
 def test_an_existing_folder_is_kept_unless_told(face, tmp_path):

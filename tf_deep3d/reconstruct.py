@@ -69,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strategy", choices=list(aggregation.STRATEGIES), help=text)
     text = "with --set: fuse photos that look like another person, too"
     parser.add_argument("--keep-outliers", action="store_true", help=text)
+    text = "texture that the meshes show: in the photo's light, or albedo without it (default: photo; both are written)"
+    parser.add_argument("--texture", choices=["photo", "albedo"], default="photo", help=text)
+    text = "take all that the photo shows into the texture: glasses, hair, masks, too"
+    parser.add_argument("--keep-everything", action="store_true", help=text)
     parser.add_argument("--overwrite", action="store_true", help="replace existing results")
     return parser
 
@@ -85,7 +89,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
     return write_faces(
         paths,
         options.out,
-        lambda: load_reconstructor(options, options.refine, options.head),
+        lambda: load_reconstructor(options, options.refine, options.head, **_looks(options)),
         options.all_faces,
         options.overwrite,
     )
@@ -99,7 +103,7 @@ def _album(paths: list[Path], options: argparse.Namespace) -> int:
     folder = options.out / album_name(options.set)
     if not options.overwrite:
         refuse_existing(folder)
-    reconstructor = load_reconstructor(options, head=options.head)
+    reconstructor = load_reconstructor(options, head=options.head, **_looks(options))
     with command_line.stages() as show:
         fused = reconstructor.fuse(paths, options.strategy, options.keep_outliers, options.refine or 0, show)
         outcome = fused.write(folder, options.overwrite, show)
@@ -107,6 +111,11 @@ def _album(paths: list[Path], options: argparse.Namespace) -> int:
         print(readable(f"{photo}: {reason}"), file=sys.stderr)
     print(outcome.summary())
     return 0
+
+
+def _looks(options: argparse.Namespace) -> dict[str, str | bool]:
+    """What the texture shows."""
+    return {"texture": options.texture, "keep_everything": options.keep_everything}
 
 
 def _demo_photo(folder: Path) -> Path:

@@ -28,7 +28,7 @@ from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.face.reconstruction import Face, at_landmarks
 from tf_deep3d.io.files import writing_folder
 from tf_deep3d.mesh import face_files, head_files
-from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh
+from tf_deep3d.mesh.mesh import PNG_LEVEL, Mesh, to_uint8
 
 NUMBERS = "coefficients.json"  # the file by which a folder of a finished face is known
 
@@ -51,14 +51,18 @@ class Appearance(NamedTuple):
     """What needs a renderer.
 
     Attributes:
-      texture: [S, S, 3] RGB in [0, 1], in the model's texture coordinates, or None.
+      textures: name in `face_files.TEXTURES` -> [S, S, 3] RGB in [0, 1], in the model's texture coordinates.
+      shown: name of the texture that the meshes show.
       pictures: file name -> [H, W, 3] uint8, to judge the face by.
       pages: file name -> HTML, to look at the face.
+      report: of the textures, as data for JSON.
     """
 
-    texture: np.ndarray | None = None
+    textures: Mapping[str, np.ndarray] = {}
+    shown: str = "photo"
     pictures: Mapping[str, np.ndarray] = {}
     pages: Mapping[str, str] = {}
+    report: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,8 +164,9 @@ class Reconstruction:
 
     @property
     def texture(self) -> np.ndarray | None:
-        """The texture [S, S, 3] RGB in [0, 1], in the model's texture coordinates; None on the device."""
-        return self.appearance.texture
+        """The texture [S, S, 3] RGB in [0, 1] that the meshes show, in the model's texture coordinates; None on the
+        device."""
+        return self.appearance.textures.get(self.appearance.shown)
 
     def numbers(self) -> dict[str, Any]:
         """The face in numbers that JSON can hold: angles in degrees say so, lengths are px of the photo or dm."""
@@ -192,7 +197,8 @@ class Reconstruction:
         """Writes the face into `folder`, which appears whole or not at all: what the commands write.
 
         OBJ and PLY have the photo's expression, GLB is the neutral face with the model's blendshapes and the photo's
-        expression as morph targets, coefficients.json has the `numbers`. OBJ and GLB have a texture where there is one;
+        expression as morph targets, coefficients.json has the `numbers`. OBJ and GLB have a texture where there is one,
+        and the other textures lie beside it;
         else the vertices have colours: shaded ones in the OBJ, the albedo in the GLB and always in the PLY. With a
         `head`, head.glb is the same neutral person as a closed head.
 
@@ -208,17 +214,25 @@ class Reconstruction:
         shaded = np.clip(self.face.colors[0], 0, 1)
         with writing_folder(folder, overwrite) as temporary:
             name = readable(Path(folder).name)
-            weights = self.numbers()["arkit"]
-            face_files.write_meshes(
-                temporary, name, self.model, self.coefficients, self.texture, shaded, packing, weights
-            )
+            kind = self.appearance.shown
+            style = face_files.Style(packing, kind, self.numbers()["arkit"])
+            face_files.write_meshes(temporary, name, self.model, self.coefficients, self.texture, shaded, style)
+            write_other_textures(temporary, self.appearance.textures, kind)
             if self.head is not None:
-                head_files.write_head(temporary, name, self.head, self.coefficients, self.texture, packing)
+                head_files.write_head(temporary, name, self.head, self.coefficients, self.texture, style)
             for file_name, picture in self.appearance.pictures.items():
                 write_picture(temporary / file_name, picture)
             for file_name, page in self.appearance.pages.items():
                 (temporary / file_name).write_text(page, encoding="utf-8")
-            face_files.write_json(temporary / NUMBERS, self.numbers())
+            painted = {"texture": dict(self.appearance.report)} if self.appearance.report else {}
+            face_files.write_json(temporary / NUMBERS, self.numbers() | painted)
+
+
+def write_other_textures(folder: Path, textures: Mapping[str, np.ndarray], shown: str) -> None:
+    """Writes the `Appearance.textures` beside that which the meshes show."""
+    for kind, image in textures.items():
+        if kind != shown:
+            write_picture(folder / face_files.TEXTURES[kind], to_uint8(image))
 
 
 def write_picture(path: Path, picture: np.ndarray) -> None:

@@ -42,7 +42,7 @@ def on_texels(atlas, values):
     return np.einsum("nk,nkc->nc", atlas.weights, values[atlas.corners])
 
 
-def texture_of(photo, model, face, atlas, transform=TRANSFORM, mirror=True):
-    """The complete texture of a face from one photo."""
-    view = extract_view(photo, model, face, CAMERA, transform, atlas)
-    return texture.complete([view], face.albedo[0], atlas, mirror)
+def texture_of(photo, model, face, atlas, transform=TRANSFORM, mirror=True, keep_everything=True):
+    """The complete texture of a face from one photo, which may show anything."""
+    view = extract_view(photo, model, face, CAMERA, transform, atlas, keep_everything)
+    return texture.complete([view], face.albedo[0], atlas, mirror=mirror)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.texture.photos import SIZE, on_texels
-from tf_deep3d.texture.atlas import at_texels, on_texture, unwrap
+from tf_deep3d.texture.atlas import COARSE, at_texels, on_texture, refined, unwrap
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +42,15 @@ def test_values_go_to_their_texels_and_vertices_are_interpolated(tiny_model):
     assert not np.delete(picture.reshape(-1, 2), atlas.texels, axis=0).any()
     uv = at_texels(atlas, tiny_model.mean_shape)
     np.testing.assert_allclose(uv, on_texels(atlas, tiny_model.mean_shape), atol=1e-6)
+
+
+def test_the_coarse_atlas_is_the_same_surface(tiny_model):
+    fine = unwrap(tiny_model, 2 * COARSE)
+    assert fine.coarse.size == COARSE
+    assert unwrap(tiny_model, COARSE).own_coarse is None
+    points = at_texels(fine.coarse, tiny_model.mean_shape)
+    np.testing.assert_allclose(refined(fine, points), at_texels(fine, tiny_model.mean_shape), atol=4e-3)
+    chosen = np.array([5, 700])
+    np.testing.assert_array_equal(refined(fine, points, chosen), refined(fine, points)[chosen])
+    with pytest.raises(ValueError, match=r"power of two\. Received: 600"):
+        unwrap(tiny_model, 600)

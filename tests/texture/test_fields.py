@@ -47,3 +47,29 @@ def test_shrink_leaves_out_what_has_no_weight():
     weight[:, 128:] = 0.0
     filled = fields.spread(value, weight)
     np.testing.assert_allclose(filled, 1.0, atol=1e-6)
+
+
+def test_a_membrane_is_harmonic_between_what_is_known():
+    """Between two sides it is linear; what is known stays; where nothing is known it is finite."""
+    columns = np.tile(np.arange(128, dtype=np.float32), (128, 1))
+    truth = np.stack([columns / 127, 3.0 - columns / 127], -1)
+    weight = np.zeros((128, 128, 1), np.float32)
+    weight[:, :20] = weight[:, 100:] = 1
+    field = fields.membrane(np.where(weight > 0, truth, 55.0).astype(np.float32), weight)
+    np.testing.assert_allclose(field, truth, atol=0.02)
+    assert np.isfinite(fields.membrane(truth.astype(np.float32), np.zeros_like(weight))).all()
+
+
+def test_blurring_leaves_out_what_has_no_weight():
+    value = np.ones((256, 256, 1), np.float32)
+    value[:, 128:] = 77.0
+    weight = np.ones((256, 256, 1), np.float32)
+    weight[:, 128:] = 0.0
+    np.testing.assert_allclose(fields.blurred(value, weight, 8.0), 1.0, atol=1e-4)
+
+
+def test_resizing_interpolates_between_centres():
+    image = np.arange(4, dtype=np.float32).reshape(1, 4, 1)
+    np.testing.assert_allclose(
+        fields.resized(image, 2, 8)[0, :, 0], [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3], atol=1e-6
+    )

@@ -35,7 +35,7 @@ def shown(model, atlas, albedo, yaw, illumination, spoil=None):
     colors = lighting.shade(albedo[None], face.normals, illumination)[0]
     photo = take_photo(model, face, colors)
     photo = photo if spoil is None else spoil(photo, TRANSFORM.inverse().apply(face.pixels[0]))
-    view = extract_view(photo, model, face, CAMERA, TRANSFORM, atlas)
+    view = extract_view(photo, model, face, CAMERA, TRANSFORM, atlas, keep_everything=True)
     return merging.reflectance(view, face, illumination[0], atlas)
 
 
@@ -70,7 +70,7 @@ def test_deep_shade_says_nothing(tiny_model, atlas, albedo):
 def test_two_sides_become_a_whole_face_without_a_seam(tiny_model, atlas, albedo, sides):
     truth = on_texels(atlas, albedo).reshape(SIZE, SIZE, 3)
     for views in (sides, [s._replace(colors=s.colors * f) for s, f in zip(sides, (1.15, 0.9), strict=True)]):
-        whole = merging.merge([(view, 1.0) for view in views], tiny_model.mean_albedo, atlas, mirror=False)
+        whole = merging.merge([merging.Shot(view, 1.0) for view in views], tiny_model.mean_albedo, atlas, mirror=False)
         inside = whole.weight > 0.5
         assert inside.mean() > 0.8
         assert all((view.weight > 0.5).mean() < 0.7 for view in views)
@@ -82,7 +82,7 @@ def test_two_sides_become_a_whole_face_without_a_seam(tiny_model, atlas, albedo,
 
 def test_freckles_survive(tiny_model, atlas, albedo, sides):
     """The fine band is not blurred by the mean of photos."""
-    whole = merging.merge([(view, 1.0) for view in sides], tiny_model.mean_albedo, atlas)
+    whole = merging.merge([merging.Shot(view, 1.0) for view in sides], tiny_model.mean_albedo, atlas)
     smooth = np.log(on_texels(atlas, tiny_model.mean_albedo)).reshape(SIZE, SIZE, 3)
     found, truth = (np.log(a.reshape(SIZE, SIZE, 3)) - smooth for a in (whole.image, on_texels(atlas, albedo)))
     inside = whole.weight > 0.99
@@ -92,7 +92,7 @@ def test_freckles_survive(tiny_model, atlas, albedo, sides):
 
 
 def test_the_order_of_photos_does_not_matter(tiny_model, atlas, sides):
-    pairs = list(zip(sides, (1.0, 0.6), strict=True))
+    pairs = [merging.Shot(*each) for each in zip(sides, (1.0, 0.6), strict=True)]
     one, two = (merging.merge(views, tiny_model.mean_albedo, atlas) for views in (pairs, pairs[::-1]))
     np.testing.assert_allclose(one.image, two.image, atol=1e-5)
 
@@ -105,9 +105,9 @@ def test_a_hand_in_one_photo_is_outvoted(tiny_model, atlas, albedo):
 
     fine = [shown(tiny_model, atlas, albedo, yaw, light(0, 0, 0, 0)) for yaw in (0.1, -0.1)]
     covered = shown(tiny_model, atlas, albedo, 0.0, light(0, 0, 0, 0), cover)
-    clean = merging.merge([(view, 1.0) for view in fine], tiny_model.mean_albedo, atlas).image
-    whole = merging.merge([(view, 1.0) for view in (*fine, covered)], tiny_model.mean_albedo, atlas).image
-    alone = merging.merge([(covered, 1.0)], tiny_model.mean_albedo, atlas).image
+    clean = merging.merge([merging.Shot(view, 1.0) for view in fine], tiny_model.mean_albedo, atlas).image
+    whole = merging.merge([merging.Shot(view, 1.0) for view in (*fine, covered)], tiny_model.mean_albedo, atlas).image
+    alone = merging.merge([merging.Shot(covered, 1.0)], tiny_model.mean_albedo, atlas).image
     hand = abs(alone - clean).max(-1) > 0.2
     assert hand.mean() > 0.02
     assert abs(whole - clean)[hand].mean() < 0.3 * abs(alone - clean)[hand].mean()
@@ -117,7 +117,7 @@ def test_details_come_from_the_important_photo(tiny_model, atlas, albedo):
     sharp = shown(tiny_model, atlas, albedo, 0.0, light(0, 0, 0, 0))
     blurred = shown(tiny_model, atlas, tiny_model.mean_albedo, 0.0, light(0, 0, 0, 0))
     merged = [
-        merging.merge([(sharp, a), (blurred, b)], tiny_model.mean_albedo, atlas).image
+        merging.merge([merging.Shot(sharp, a), merging.Shot(blurred, b)], tiny_model.mean_albedo, atlas).image
         for a, b in ((1.0, 0.4), (0.4, 1.0))
     ]
     freckled, plain = (on_texels(atlas, a).reshape(SIZE, SIZE, 3) for a in (albedo, tiny_model.mean_albedo))
@@ -129,7 +129,7 @@ def test_details_come_from_the_important_photo(tiny_model, atlas, albedo):
 def test_an_eye_that_one_photo_hides_comes_from_another(tiny_model, atlas, albedo):
     """Profiles from both sides: neither shows both eyes, and what it does not show is not black."""
     views = [shown(tiny_model, atlas, albedo, yaw, light(0, 0, 0, 0)) for yaw in (1.2, -1.2)]
-    whole = merging.merge([(view, 1.0) for view in views], tiny_model.mean_albedo, atlas)
+    whole = merging.merge([merging.Shot(view, 1.0) for view in views], tiny_model.mean_albedo, atlas)
     best = np.maximum(*(view.weight for view in views))
     seen = atlas.eyes & (best > 0.9)
     for view in views:
@@ -141,7 +141,7 @@ def test_an_eye_that_one_photo_hides_comes_from_another(tiny_model, atlas, albed
 
 def test_photos_that_show_nothing_leave_the_albedo(tiny_model, atlas, sides):
     nothing = sides[0]._replace(weight=np.zeros_like(sides[0].weight), facing=np.zeros_like(sides[0].facing))
-    whole = merging.merge([(nothing, 1.0)], tiny_model.mean_albedo, atlas)
+    whole = merging.merge([merging.Shot(nothing, 1.0)], tiny_model.mean_albedo, atlas)
     assert whole.weight.max() == 0
     np.testing.assert_allclose(whole.image.reshape(-1, 3), on_texels(atlas, tiny_model.mean_albedo), atol=1e-4)
 
@@ -159,7 +159,7 @@ def test_agreement_follows_the_majority_and_keeps_a_lonely_photo():
 
 
 def test_exposure_is_that_of_the_photos(atlas, sides):
-    skin = texture.Texture(np.full((4, 4, 3), 0.4), np.ones((4, 4)))
+    skin = texture.Texture(np.full((4, 4, 3), 0.4), np.full((4, 4, 3), 0.4), np.ones((4, 4)))
     dim, bright = light(-0.4, 0, 0, 0), light(0.0, 0, 0, 0)
     both = merging.expose(skin, np.concatenate([dim, bright]), [1.0, 1.0]).image
     np.testing.assert_allclose(
@@ -167,3 +167,43 @@ def test_exposure_is_that_of_the_photos(atlas, sides):
     )
     strength = lighting.irradiance(np.float32([[[0, 0, 1]]]), bright)[0, 0]
     np.testing.assert_allclose(merging.expose(skin, bright, [3.0]).image, np.full((4, 4, 3), 0.4 * strength), rtol=1e-5)
+
+
+def test_eyes_and_mouth_come_from_one_photo_each(tiny_model, atlas):
+    """Of two photos that look elsewhere and smile otherwise, the texture has the told one's, and never a mean."""
+    parts = atlas.zones.parts
+    painted = []
+    for eyes, mouth in (((0.1, 0.2, 0.6), (0.7, 0.2, 0.3)), ((0.6, 0.5, 0.1), (0.3, 0.1, 0.5))):
+        stripes = 1.0 + 0.2 * np.sin(60 * tiny_model.mean_shape[:, :1])  # something sharp
+        colors = np.where(parts["eyes"][:, None], np.multiply(eyes, stripes), tiny_model.mean_albedo)
+        painted.append(np.where(parts["mouth"][:, None], np.multiply(mouth, stripes), colors))
+    views = [shown(tiny_model, atlas, colors, 0.0, light(0, 0, 0, 0)) for colors in painted]
+    zones = {name: on_texels(atlas, parts[name][:, None].astype(float))[:, 0] > 0.99 for name in merging.PARTS}
+    zones["eyes"] = atlas.eyes & zones["eyes"]
+    for first in ({"eyes": 1.0, "mouth": 0.1}, {"eyes": 0.1, "mouth": 1.0}):
+        second = {name: 1.1 - value for name, value in first.items()}
+        shots = [merging.Shot(view, 1.0, told) for view, told in zip(views, (first, second), strict=True)]
+        image = merging.merge(shots, tiny_model.mean_albedo, atlas).image.reshape(-1, 3)[atlas.texels]
+        for name, zone in zones.items():
+            seen = zone & (np.minimum(views[0].weight, views[1].weight) > 0.95)
+            assert seen.sum() > 50
+            mine, others = painted if first[name] == 1.0 else painted[::-1]
+            error = [abs(image - on_texels(atlas, colors))[seen].mean() for colors in (mine, others)]
+            assert error[0] < 0.3 * error[1]
+
+
+def test_goggles_in_one_of_three_photos_do_not_show(tiny_model, atlas, albedo):
+    def goggles(photo, places):
+        x, y = np.median(places, axis=0).astype(int)
+        photo[y - 110 : y - 60, x - 90 : x + 90] = (250, 120, 20)
+        return photo
+
+    fine = [shown(tiny_model, atlas, albedo, yaw, light(0, 0, 0, 0)) for yaw in (0.15, -0.15)]
+    worn = shown(tiny_model, atlas, albedo, 0.0, light(0, 0, 0, 0), goggles)
+    clean, alone, whole = (
+        merging.merge([merging.Shot(view, 1.0) for view in views], tiny_model.mean_albedo, atlas).image
+        for views in (fine, [worn], [*fine, worn])
+    )
+    covered = abs(alone - clean).max(-1) > 0.2
+    assert covered.mean() > 0.03
+    assert abs(whole - clean)[covered].mean() < 0.03

@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.texture.people import PHOTO, face_of, open_face, person, take_portrait
 from tests.texture.photos import CAMERA, SIZE, TRANSFORM, on_texels, posed, take_photo, texture_of
 from tf_deep3d.face import geometry
 from tf_deep3d.texture import texture
-from tf_deep3d.texture.atlas import unwrap
+from tf_deep3d.texture.atlas import at_texels, unwrap
 from tf_deep3d.texture.views import extract_view
 
 
@@ -57,7 +58,7 @@ def test_photos_complete_each_other(tiny_model, atlas):
     albedo = sides[0].albedo[0]
     photos = [take_photo(tiny_model, face, gain * albedo) for face, gain in zip(sides, (0.9, 0.5), strict=True)]
     views = [
-        extract_view(photo, tiny_model, face, CAMERA, TRANSFORM, atlas)
+        extract_view(photo, tiny_model, face, CAMERA, TRANSFORM, atlas, keep_everything=True)
         for photo, face in zip(photos, sides, strict=True)
     ]
     whole = texture.complete(views, albedo, atlas, mirror=False)
@@ -98,11 +99,11 @@ def test_what_lies_beside_a_face_fitted_too_wide_is_left_out(tiny_model, atlas):
     facing = face.normals[0] @ [0, 0, 1]
     collar = facing < 0.42
     photo = take_photo(tiny_model, face, np.where(collar[:, None], 1.0, albedo))
-    face = face._replace(albedo=albedo[None])
-    whole = texture_of(photo, tiny_model, face, atlas, mirror=False)
+    face = face._replace(albedo=albedo[None], colors=albedo[None])
+    whole = texture_of(photo, tiny_model, face, atlas, mirror=False, keep_everything=False)
     covered = on_texels(atlas, collar[:, None].astype(float))[:, 0]
     image = whole.image.reshape(-1, 3)
-    view = extract_view(photo, tiny_model, face, CAMERA, TRANSFORM, atlas)
+    view = extract_view(photo, tiny_model, face, CAMERA, TRANSFORM, atlas, keep_everything=True)
     assert ((covered > 0.99) & (view.weight > 0.1)).mean() > 0.02
     error = abs(image[covered > 0.99] - 0.4)
     assert np.quantile(error, 0.98) < 0.06
@@ -115,3 +116,62 @@ def test_a_face_that_no_photo_shows_is_the_albedo(tiny_model, atlas):
     whole = texture_of(np.zeros((50, 50, 3), np.uint8), tiny_model, face, atlas, away)
     assert whole.weight.max() == 0
     np.testing.assert_allclose(whole.image.reshape(-1, 3), on_texels(atlas, face.albedo[0]), atol=1e-5)
+
+
+def test_what_no_photo_shows_lies_in_the_photos_light():
+    """A three-quarter view under a light from its side: the hidden side of the texture is in the shade of the fit."""
+    model, atlas = open_face()
+    coefficients = person(5, 0.7)
+    coefficients.illumination[0, :, 3] = 0.3
+    face = face_of(coefficients)
+    view = extract_view(take_portrait(face), model, face, CAMERA, PHOTO, atlas)
+    light = texture.light_on(face, coefficients.illumination[0])
+    truth = at_texels(atlas, face.colors[0])
+    hidden = (view.weight == 0) & (at_texels(atlas, light).min(axis=1) > 0.45) & ~atlas.eyes
+    hidden &= at_texels(atlas, model.regions["skin"][:, None])[:, 0] > 0.5
+    assert hidden.mean() > 0.01
+    errors = [
+        abs(texture.complete([view], face.albedo[0], atlas, on_it).image.reshape(-1, 3)[atlas.texels] - truth)[hidden]
+        for on_it in (light, None)
+    ]
+    assert errors[0].mean() < 0.03
+    assert errors[0].mean() < 0.7 * errors[1].mean()
+
+
+def test_the_albedo_has_no_light():
+    """Of a photo in a strong light from one side, the albedo is that of the person on both sides."""
+    model, atlas = open_face()
+    coefficients = person(6)
+    coefficients.illumination[0, :, 3] = 0.35
+    face = face_of(coefficients)
+    view = extract_view(take_portrait(face), model, face, CAMERA, PHOTO, atlas)
+    whole = texture.complete([view], face.albedo[0], atlas, texture.light_on(face, coefficients.illumination[0]))
+    skin = (at_texels(atlas, model.regions["skin"][:, None])[:, 0] > 0.9) & (view.weight > 0.9)
+    truth = at_texels(atlas, face.albedo[0])[skin]
+    lit, bare = (picture.reshape(-1, 3)[atlas.texels][skin] for picture in (whole.image, whole.albedo))
+    assert abs(lit - truth).mean() > 0.08
+    assert abs(bare - truth).mean() < 0.02
+
+
+def test_teeth_are_the_photos_where_it_shows_them_and_else_the_models():
+    model, atlas = open_face()
+    inner = at_texels(atlas, model.regions["inner_mouth"][:, None])[:, 0] > 0.99
+    teeth = np.array([0.9, 0.88, 0.8])
+    found = []
+    for weight in (0.0, 1.0):
+        unit = model.blendshapes[model.blendshape_names.index("jawOpen")]
+        expression = np.linalg.lstsq(
+            model.expression_basis.reshape(len(model.expression_basis), -1).T, weight * unit.reshape(-1), rcond=None
+        )[0]
+        coefficients = person(7, expression=expression[None].astype(np.float32))
+        face = face_of(coefficients)
+        colors = np.where(model.regions["inner_mouth"][:, None], teeth, face.colors[0])
+        view = extract_view(take_portrait(face, colors), model, face, CAMERA, PHOTO, atlas)
+        light = texture.light_on(face, coefficients.illumination[0])
+        image = texture.complete([view], face.albedo[0], atlas, light).image.reshape(-1, 3)[atlas.texels]
+        found.append((image[inner], view.weight[inner], at_texels(atlas, face.colors[0])[inner]))
+    (closed, unseen, own), (opened, seen, _) = found
+    assert unseen.mean() < 0.01
+    assert abs(closed - own)[unseen == 0].mean() < 0.12
+    assert (seen > 0.9).mean() > 0.1
+    assert abs(opened[seen > 0.9] - teeth).mean() < 0.06

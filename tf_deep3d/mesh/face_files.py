@@ -6,7 +6,7 @@ Letters: V vertices.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +21,26 @@ from tf_deep3d.mesh.mesh import Mesh
 from tf_deep3d.mesh.obj import write_obj
 from tf_deep3d.mesh.ply import write_ply
 
+TEXTURES = {"photo": "texture.png", "albedo": "albedo.png"}  # in the photo's light, and without it -> file
 PHOTO_EXPRESSION = "photoExpression"  # the morph target that turns the neutral mesh into the photo's expression
+
+
+class Style(NamedTuple):
+    """How the files of a face are written, and what they say of it.
+
+    Attributes:
+      packing: of the GLB, one of `gltf.PACKINGS`.
+      texture: kind of the texture, one of `TEXTURES`: names its file, and the GLB says it (`asset.extras.texture`).
+      arkit: weights of ARKit's units in the photo, which the GLB's mesh carries (`extras.arkit`): its expression is
+        already shown by that of the photo.
+    """
+
+    packing: str = "compact"
+    texture: str = "photo"
+    arkit: Mapping[str, float] | None = None
+
+
+USUAL = Style()
 
 
 def meshes(
@@ -62,8 +81,7 @@ def write_meshes(
     coefficients: Coefficients,
     texture: np.ndarray | None = None,
     colors: np.ndarray | None = None,
-    packing: str = "compact",
-    arkit: Mapping[str, float] | None = None,
+    style: Style = USUAL,
 ) -> None:
     """Writes face.obj, face.ply and face.glb of a face, facing the viewer.
 
@@ -71,23 +89,22 @@ def write_meshes(
     morph targets. Without a texture OBJ and GLB have colours of the vertices, as the PLY always has.
 
     Args:
-      folder: to write into; a texture becomes texture.png beside the OBJ.
+      folder: to write into; a texture becomes a PNG beside the OBJ.
       name: of the face.
       model: `MorphableModel`.
       coefficients: `Coefficients` of this one face; its pose and light do not matter.
       texture: [S, S, 3] in the model's texture coordinates, or None.
       colors: [V, 3] in [0, 1] of the OBJ without a texture; by default the albedo, as in PLY and GLB.
-      packing: of the GLB, one of `gltf.PACKINGS`.
-      arkit: see `build`.
+      style: see there.
     """
     expressive = meshes(model, coefficients, texture)[0]
     reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
     bare = expressive._replace(texture=None, uv=None, uv_triangles=None, colors=reflectance)
     if texture is None:
         expressive = bare if colors is None else bare._replace(colors=colors)
-    write_obj(folder / "face.obj", expressive, name, model.licence, texture_name="texture.png")
+    write_obj(folder / "face.obj", expressive, name, model.licence, texture_name=TEXTURES[style.texture])
     write_ply(folder / "face.ply", bare, name, model.licence)
-    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name, packing, arkit))
+    gltf.write_glb(folder / "face.glb", build(model, coefficients, texture, name, style))
 
 
 def build(
@@ -95,15 +112,12 @@ def build(
     coefficients: Coefficients,
     texture: np.ndarray | None = None,
     name: str = "face",
-    packing: str = "compact",
-    arkit: Mapping[str, float] | None = None,
+    style: Style = USUAL,
 ) -> Gltf:
     """The neutral face with the model's blendshapes as morph targets, and its photo's expression where there is one.
 
     Args:
-      model, coefficients, texture, name, packing: as of `write_meshes`.
-      arkit: weights of ARKit's units in the photo, which the mesh carries as `extras.arkit`: its expression is already
-        shown by that of the photo.
+      model, coefficients, texture, name, style: as of `write_meshes`.
 
     Returns:
       `Gltf`, for `gltf.write_glb`.
@@ -116,9 +130,16 @@ def build(
     if not np.any(coefficients.expression):
         targets.pop(PHOTO_EXPRESSION)
         weights = {}
-    document = gltf.build(parts(model, still), targets, weights, name, model.licence, packing)
-    if arkit:
-        document.tree["meshes"][0].setdefault("extras", {})["arkit"] = dict(arkit)
+    document = gltf.build(parts(model, still), targets, weights, name, model.licence, style.packing)
+    return say(document, style, texture is not None)
+
+
+def say(document: Gltf, style: Style, textured: bool) -> Gltf:
+    """A `Gltf` of a face that says, in the `extras` of the asset and of its first mesh, what its `Style` knows."""
+    if textured:
+        document.tree["asset"]["extras"]["texture"] = style.texture
+    if style.arkit:
+        document.tree["meshes"][0].setdefault("extras", {})["arkit"] = dict(style.arkit)
     return document
 
 

@@ -17,7 +17,7 @@ from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.head import Head
 from tf_deep3d.mesh import gltf
 from tf_deep3d.mesh.accessors import Gltf
-from tf_deep3d.mesh.face_files import PHOTO_EXPRESSION
+from tf_deep3d.mesh.face_files import PHOTO_EXPRESSION, USUAL, Style, say
 from tf_deep3d.mesh.gltf import Morph
 from tf_deep3d.mesh.mesh import Mesh
 
@@ -37,7 +37,7 @@ def build(
     texture: np.ndarray | None,
     name: str = "head",
     licence: str = "",
-    packing: str = "compact",
+    style: Style = USUAL,
 ) -> Gltf:
     """The neutral head of a face with ARKit's units as morph targets, and its photo's expression where there is one.
 
@@ -47,7 +47,7 @@ def build(
       texture: [S, S, 3] float in [0, 1] or uint8, of the face, in its texture coordinates; None for the albedo alone.
       name: of the node of the face.
       licence: goes to `asset.copyright`.
-      packing: one of `gltf.PACKINGS`.
+      style: see there.
 
     Returns:
       `Gltf`, for `gltf.write_glb`.
@@ -75,7 +75,7 @@ def build(
         own = whole.uv_triangles[chosen[textured]]
         return part(chosen)._replace(uv=whole.uv, uv_triangles=own, texture=texture)
 
-    file = gltf.start(name, licence, packing)
+    file = gltf.start(name, licence, style.packing)
 
     def add(node: str, parts: dict[str, Mesh], origin: np.ndarray | None = None) -> None:
         moving = _moving(np.concatenate([each.triangles for each in parts.values()]), morphs)
@@ -94,7 +94,7 @@ def build(
             own = eyes & np.isin(whole.triangles, bone.vertices).all(1)
             eye = part(own)._replace(uv=uv, uv_triangles=uv_triangles[own[eyes]], texture=texture)
             add(bone.name, {"eyes": eye}, neutral[0][bone.pivot].mean(0))
-    return file
+    return say(file, style, texture is not None)
 
 
 def write_head(
@@ -103,10 +103,10 @@ def write_head(
     head: Head,
     coefficients: Coefficients,
     texture: np.ndarray | None = None,
-    packing: str = "compact",
+    style: Style = USUAL,
 ) -> None:
     """Writes head.glb of a face into a folder; the other arguments are those of `build`."""
-    gltf.write_glb(folder / "head.glb", build(head, coefficients, texture, name, head.whole.licence, packing))
+    gltf.write_glb(folder / "head.glb", build(head, coefficients, texture, name, head.whole.licence, style))
 
 
 def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray:

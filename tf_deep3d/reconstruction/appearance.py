@@ -1,5 +1,6 @@
 """What a photo shows of a reconstructed face: its texture, pictures to judge it by, and a page to look at it."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import keras
@@ -15,24 +16,50 @@ from tf_deep3d.reconstruction.portraits import Portrait
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
 from tf_deep3d.texture.atlas import Atlas
-from tf_deep3d.texture.views import View, extract_view
+from tf_deep3d.texture.texture import Texture
+from tf_deep3d.texture.views import View, extract_view, texture_size
 
 OVERLAY = "overlay.png"
 
 
-def paint(portrait: Portrait, atlas: Atlas, shown: MorphableModel | None, found: Reconstruction) -> Appearance:
+def paint(
+    portrait: Portrait,
+    atlases: Callable[[int], Atlas],
+    shown: MorphableModel | None,
+    kind: str,
+    keep_everything: bool,
+    found: Reconstruction,
+) -> Appearance:
     """The `Appearance` of a face.
 
     Args:
       portrait: of the photo.
-      atlas: `atlas.unwrap` of the reconstruction's model.
+      atlases: `atlas.unwrap` of the reconstruction's model, a function of the size.
       shown: the model at the level of detail of the page, or None for no page.
+      kind: the texture that meshes and page show, one of `face_files.TEXTURES`.
+      keep_everything: take what lies before the face into the texture, too.
       found: the face.
     """
-    skin = texture.complete([photograph(portrait, atlas, found)], found.face.albedo[0], atlas)
+    atlas = atlases(texture_size(found.model, found.face, portrait.crop.transform.scale))
+    seen = photograph(portrait, atlas, found, keep_everything)
+    light = texture.light_on(found.face, found.coefficients.illumination[0])
+    skin = texture.complete([seen], found.face.albedo[0], atlas, light)
+    textures = textures_of(skin)
     strip = overlay(portrait, found.face, found.model.triangles)
-    pages = {} if shown is None else {view.VIEW: view.face_page(found, shown, skin.image, strip)}
-    return Appearance(skin.image, {OVERLAY: strip}, pages)
+    pages = {} if shown is None else {view.VIEW: view.face_page(found, shown, textures[kind], strip)}
+    report = texture_report(skin, atlas, kind) | {"left_out": seen.left_out}
+    return Appearance(textures, kind, {OVERLAY: strip}, pages, report)
+
+
+def textures_of(skin: Texture) -> dict[str, np.ndarray]:
+    """The textures of `face_files.TEXTURES`."""
+    return {"photo": skin.image, "albedo": skin.albedo}
+
+
+def texture_report(skin: Texture, atlas: Atlas, kind: str) -> dict[str, object]:
+    """What JSON tells of a texture that meshes show as `kind`."""
+    shown = float(skin.weight.reshape(-1)[atlas.texels].mean())
+    return {"meshes_show": kind, "size_px": atlas.size, "share_from_photo": round(shown, 4)}
 
 
 def overlay(portrait: Portrait, face: Face, triangles: np.ndarray, scale: int = 2) -> np.ndarray:
@@ -47,11 +74,11 @@ def overlay(portrait: Portrait, face: Face, triangles: np.ndarray, scale: int = 
     return pictures.overlay_strip(portrait.crop.image, face, triangles, scale, portrait.landmarks())
 
 
-def photograph(portrait: Portrait, atlas: Atlas, found: Reconstruction) -> View:
+def photograph(portrait: Portrait, atlas: Atlas, found: Reconstruction, keep_everything: bool = False) -> View:
     """What the photo of a `Portrait` shows of its face; arguments as of `paint`."""
     transform = portrait.crop.transform
     from_window = replace(transform, translation=tuple(transform.apply(np.array(portrait.corner, np.float64))))
-    return extract_view(portrait.window, found.model, found.face, Camera(), from_window, atlas)
+    return extract_view(portrait.window, found.model, found.face, Camera(), from_window, atlas, keep_everything)
 
 
 def versions() -> dict[str, str]:

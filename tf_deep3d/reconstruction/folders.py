@@ -79,8 +79,12 @@ def write_faces(
 
 
 def _summary(path: Path, folder: Path, face: Reconstruction) -> str:
-    losses = face.report["losses"]
+    from tf_deep3d.texture.occlusion import told
+
+    losses, painted = face.report["losses"], face.appearance.report
+    left_out = told(painted["left_out"])
     return readable(
         f"{path.name} -> {folder}: landmarks {100 * face.landmark_error:.1f} % of the eye distance, "
-        f"colours {losses['photometric']:.3f}, likeness {1 - losses['perceptual']:.2f}"
+        f"colours {losses['photometric']:.3f}, likeness {1 - losses['perceptual']:.2f}, "
+        f"texture of {painted['size_px']} px{f', without {left_out} (--keep-everything takes all)' if left_out else ''}"
     )

@@ -5,7 +5,7 @@ Faces are fitted in batches; one bad photo spoils no other.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from tf_deep3d.face import head as heads
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.fitting import descent
 from tf_deep3d.io.photos import Photo, photo_name
+from tf_deep3d.mesh.face_files import TEXTURES
 from tf_deep3d.models import presets
 from tf_deep3d.models.cnet import WEIGHTS as CNET_WEIGHTS
 from tf_deep3d.models.cnet import CNet
@@ -36,6 +37,7 @@ from tf_deep3d.reconstruction.portraits import (
 from tf_deep3d.reconstruction.view import shown_level
 from tf_deep3d.texture.atlas import unwrap
 
+ATLASES = 2  # sizes of texture that are kept
 REFINE = 20  # steps of the fit after R-Net
 REFINEMENT = descent.Stage(level=1, steps=REFINE, learning_rate=0.02, perceptual=False)
 
@@ -54,9 +56,11 @@ class Options:
       head: load the whole head, too.
       view: write a page to look at each result, too.
       packing: of written GLB files, one of `gltf.PACKINGS`.
+      texture: which texture the meshes show, "photo" in the photo's light or "albedo" without it; both are written.
+      keep_everything: take what lies before the face, glasses or hair, into the texture, too.
 
     Raises:
-      InputError: if `refine` is negative.
+      InputError: if `refine` is negative, or there is no such texture.
     """
 
     preset: str | Path = presets.DEFAULT
@@ -68,11 +72,15 @@ class Options:
     head: bool = False
     view: bool = True
     packing: str = "compact"
+    texture: str = "photo"
+    keep_everything: bool = False
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
         if self.refine < 0:
             raise InputError(f"refine must not be negative. Received: {self.refine}")
+        if self.texture not in TEXTURES:
+            raise InputError(f"texture must be one of {', '.join(TEXTURES)}. Received: {self.texture!r}")
 
     def descent(self) -> descent.FitSettings:
         """The `descent.FitSettings` of the chosen method."""
@@ -87,7 +95,7 @@ class Models(NamedTuple):
     Attributes:
       levels: the face model's levels of detail, the coarsest first.
       written: the level of detail of the meshes.
-      atlas: `Atlas` of `written`; None where no texture is made.
+      atlas: function of a size in px that gives the `Atlas` of `written`; None where no texture is made.
       recognition: the perceptual network; None where no fit asks for it.
       rnet: `RNet`, or None to fit from the mean face.
       cnet: `CNet` of that R-Net, or None.
@@ -126,7 +134,8 @@ def load_models(options: Options) -> Models:
     units = blendshapes.units(levels[0]) if len(levels[0].blendshapes) else None
     head = heads.load(levels[min(heads.LEVEL, len(levels) - 1)]) if options.head else None
     shown = shown_level(levels, options.level) if options.view else None
-    return Models(levels, written, unwrap(written), build_recognition(), network, judge, units, head, shown)
+    atlas = lru_cache(ATLASES)(partial(unwrap, written))
+    return Models(levels, written, atlas, build_recognition(), network, judge, units, head, shown)
 
 
 def _load_cnet(preset: str | Path, network: RNet) -> CNet | None:
@@ -266,7 +275,7 @@ def reconstruct_portraits(
         losses = {name: float(values[index]) for name, values in fit.terms.items()}
         report = {"losses": losses, "method": options.method, "versions": versions()}
         trust = None if confidence is None else confidence[index]
-        found.append(reconstruction_of(portrait, mine, models, trust, report))
+        found.append(reconstruction_of(portrait, mine, models, options, trust, report))
     return found
 
 
@@ -274,6 +283,7 @@ def reconstruction_of(
     portrait: Portrait,
     coefficients: Coefficients,
     models: Models,
+    options: Options,
     confidence: np.ndarray | None = None,
     report: dict[str, object] | None = None,
 ) -> Reconstruction:
@@ -288,6 +298,6 @@ def reconstruction_of(
         confidence=confidence,
         units=models.units,
         report=report or {},
-        paint=partial(paint, portrait, models.atlas, models.shown),
+        paint=partial(paint, portrait, models.atlas, models.shown, options.texture, options.keep_everything),
         head=models.head,
     )

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class FaceReconstructor:
         refine: int = photo.REFINE,
         head: bool = False,
         view: bool = True,
+        **looks: Any,
     ) -> "FaceReconstructor":
         """Loads networks and a face model that belong together.
 
@@ -54,6 +56,8 @@ class FaceReconstructor:
           refine: steps of gradient descent after R-Net, 0 for R-Net alone.
           head: load the whole head, which is then written with each face.
           view: write view.html with each face, a page to look at it.
+          **looks: `texture`, "photo" or "albedo", which the meshes show; `keep_everything`, also what lies before the
+            face, such as glasses, in the texture.
 
         Raises:
           FileNotFoundError: if there is no such preset or file.
@@ -61,7 +65,7 @@ class FaceReconstructor:
             range.
         """
         options = photo.Options(
-            preset=preset, model=model, level=level, method=method, refine=refine, head=head, view=view
+            preset=preset, model=model, level=level, method=method, refine=refine, head=head, view=view, **looks
         )
         return cls(options, photo.load_models(options))
 

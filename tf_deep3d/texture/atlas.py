@@ -11,7 +11,11 @@ from scipy import spatial
 
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.rendering import renderer
+from tf_deep3d.texture import fields, occlusion
+from tf_deep3d.texture.occlusion import Zones
 
+SIZE = 1024  # texels, side where nothing else is asked for
+COARSE = 256  # texels, side of the atlas on which is decided what a photo shows
 MIRROR_TOLERANCE = 0.01  # dm; mirrored vertices farther than this from a vertex have no counterpart
 
 
@@ -26,6 +30,8 @@ class Atlas(NamedTuple):
       mirror: [N, 2] float32, where in the texture the mirrored point of the surface lies, x right and y down in
         texels with centres at 0.5; NaN where there is none.
       eyes: [N] bool, on an eyeball.
+      zones: `Zones` of the model.
+      own_coarse: the same surface on `COARSE` texels; None where the atlas itself is no finer.
     """
 
     size: int
@@ -34,10 +40,30 @@ class Atlas(NamedTuple):
     weights: np.ndarray
     mirror: np.ndarray
     eyes: np.ndarray
+    zones: Zones
+    own_coarse: "Atlas | None" = None
+
+    @property
+    def coarse(self) -> "Atlas":
+        """The atlas on which is decided what a photo shows."""
+        return self.own_coarse or self
 
 
-def unwrap(model: MorphableModel, size: int = 1024) -> Atlas:
-    """Rasterises the UV map of a `MorphableModel` on `size` x `size` texels: `Atlas`."""
+def unwrap(model: MorphableModel, size: int = SIZE) -> Atlas:
+    """Rasterises the UV map of a `MorphableModel` on `size` x `size` texels: `Atlas`.
+
+    Raises:
+      ValueError: for a size above `COARSE` that is not `COARSE` times a power of two.
+    """
+    doublings = np.log2(max(size / COARSE, 1))
+    if doublings % 1:
+        raise ValueError(f"size must be at most {COARSE}, or that times a power of two. Received: {size}")
+    zones = occlusion.zones_of(model)
+    coarse = _unwrap(model, COARSE, zones) if doublings else None
+    return _unwrap(model, size, zones)._replace(own_coarse=coarse)
+
+
+def _unwrap(model: MorphableModel, size: int, zones: Zones) -> Atlas:
     points = np.stack([model.uv[:, 0], 1.0 - model.uv[:, 1]], axis=-1).astype(np.float32) * size
     fragments = renderer.rasterize(points[None], np.ones((1, len(points))), model.uv_triangles, size, size, cull=False)
     triangle = ops.convert_to_numpy(fragments.triangle).reshape(-1)
@@ -46,14 +72,25 @@ def unwrap(model: MorphableModel, size: int = 1024) -> Atlas:
     weights = ops.convert_to_numpy(fragments.barycentrics).reshape(-1, 3)[texels]
     mirror = np.einsum("nk,nkc->nc", weights, _mirrored_corners(model, points)[triangle])
     corners = model.triangles[triangle]
-    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]])
+    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]], zones)
 
 
-def at_texels(atlas: Atlas, attributes: np.ndarray) -> np.ndarray:
-    """Vertex attributes [V, C] at the atlas' texels: [N, C] float32."""
+def at_texels(atlas: Atlas, attributes: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Vertex attributes [V, C] at the atlas' texels, or at those `chosen`: [N, C] float32."""
     attributes = np.asarray(attributes, np.float32)
-    first, second, third = (attributes[atlas.corners[:, i]] * atlas.weights[:, i, None] for i in range(3))
+    corners, weights = atlas.corners[chosen], atlas.weights[chosen]
+    first, second, third = (attributes[corners[:, i]] * weights[:, i, None] for i in range(3))
     return first + second + third
+
+
+def refined(atlas: Atlas, values: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Values [n, C] at the texels of `atlas.coarse`, at those of the atlas or those `chosen`: [N, C]."""
+    coarse = atlas.coarse
+    if coarse is atlas:
+        return values[chosen]
+    known = on_texture(coarse, np.ones(len(coarse.texels), np.float32))
+    picture = fields.pull_push(on_texture(coarse, values), known)
+    return fields.resized(picture, atlas.size, atlas.size).reshape(atlas.size**2, -1)[atlas.texels[chosen]]
 
 
 def on_texture(atlas: Atlas, values: np.ndarray) -> np.ndarray:

@@ -5,11 +5,16 @@ Unknown pixels are filled from their surroundings by pull-push (Gortler et al., 
 Letters: H, W size of a picture, C channels, N places.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+from PIL import Image
+from scipy import ndimage, sparse
+from scipy.sparse import linalg
 
+STIFFNESS = 30.0  # of a membrane: how known cells pull, over the tension
+MEMBRANE_SIZE = 64  # about this many cells on the longer side hold a membrane
 FIELD_SIZE = 128  # about this many cells on the longer side hold a field
 
 
@@ -50,7 +55,7 @@ def pull_push(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
     sums = sums[:, 0::2] + sums[:, 1::2]
     total = sums[..., -1:]
     coarse = pull_push(sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total, 1.0))
-    return value * weight + _twice(coarse)[:height, :width] * (1.0 - weight)
+    return value * weight + resized(coarse, *(2 * n for n in coarse.shape[:2]))[:height, :width] * (1.0 - weight)
 
 
 def spread(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -58,9 +63,44 @@ def spread(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return grow(pull_push(*shrink(value, weight)), *weight.shape[:2])
 
 
-def shrink(value: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def blurred(value: np.ndarray, weight: np.ndarray, deviation: float) -> np.ndarray:
+    """Means [H, W, C] of `value` [H, W, C] by `weight` [H, W, 1] and a Gaussian of `deviation` px, filled where there
+    is nothing."""
+    cells, known = shrink(value, weight)
+    scale = deviation * max(cells.shape) / max(value.shape)
+    sums = [ndimage.gaussian_filter(each, (scale, scale, 0)) for each in (cells * known, known)]
+    means = pull_push(sums[0] / np.maximum(sums[1], 1e-6), np.minimum(20.0 * sums[1], 1.0))
+    return grow(means, *weight.shape[:2])
+
+
+def membrane(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """A field [H, W, C] that is `value` where `weight` [H, W, 1] in [0, 1] is high, and a membrane between.
+
+    It minimises weight (field - value)^2 + |gradient|^2 over `MEMBRANE_SIZE` cells: where nothing is known it is
+    harmonic.
+    """
+    cells, known = shrink(value, weight, MEMBRANE_SIZE)
+    pull = STIFFNESS * known.reshape(-1, 1) + 1e-6
+    system = _laplacian(*known.shape[:2]) + sparse.diags_array(pull[:, 0])
+    usual = np.average(cells.reshape(len(pull), -1), axis=0, weights=known.reshape(-1) + 1e-12)
+    target = np.where(known > 0, cells, usual).reshape(len(pull), -1)
+    solved = linalg.spsolve(system.tocsc(), pull * target).reshape(cells.shape)
+    return grow(solved.astype(np.float32), *weight.shape[:2], MEMBRANE_SIZE)
+
+
+@functools.cache
+def _laplacian(height: int, width: int) -> sparse.csr_array:
+    """The positive Laplacian of a grid, whose borders reflect."""
+    along = [sparse.diags_array([-np.ones(n - 1), np.ones(n)], offsets=[-1, 0], shape=(n, n)) for n in (height, width)]
+    rows, columns = (step[1:] for step in (sparse.csr_array(a) for a in along))
+    return sparse.csr_array(
+        sparse.kron(rows.T @ rows, sparse.eye_array(width)) + sparse.kron(sparse.eye_array(height), columns.T @ columns)
+    )
+
+
+def shrink(value: np.ndarray, weight: np.ndarray, size: int = FIELD_SIZE) -> tuple[np.ndarray, np.ndarray]:
     """Weighted means [h, w, C] of `value` [H, W, C] over the cells of a field, and their mean weights [h, w, 1]."""
-    block = 2 ** _halvings(*weight.shape[:2])
+    block = 2 ** _halvings(*weight.shape[:2], size)
     sums = np.concatenate([value * weight, weight], axis=-1)
     sums = np.pad(sums, [(0, -side % block) for side in weight.shape[:2]] + [(0, 0)])
     rows, columns = (side // block for side in sums.shape[:2])
@@ -69,26 +109,18 @@ def shrink(value: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total / block**2, 1.0)
 
 
-def grow(field: np.ndarray, height: int, width: int) -> np.ndarray:
+def grow(field: np.ndarray, height: int, width: int, size: int = FIELD_SIZE) -> np.ndarray:
     """A field [h, w, C] of `shrink`, interpolated to [height, width, C]."""
-    for _ in range(_halvings(height, width)):
-        field = _twice(field)
-    return field[:height, :width]
+    block = 2 ** _halvings(height, width, size)
+    return resized(field, field.shape[0] * block, field.shape[1] * block)[:height, :width]
 
 
-def _halvings(height: int, width: int) -> int:
-    """How often a picture is halved to the size of a field."""
-    return max(0, round(np.log2(max(height, width) / FIELD_SIZE)))
+def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`image` [H, W, C] at a finer resolution, linearly interpolated: [height, width, C] float32."""
+    planes = [Image.fromarray(np.ascontiguousarray(image[..., i], np.float32)) for i in range(image.shape[-1])]
+    return np.stack([plane.resize((width, height), Image.Resampling.BILINEAR) for plane in planes], axis=-1)
 
 
-def _twice(image: np.ndarray) -> np.ndarray:
-    """`image` at twice the resolution."""
-    return _double(_double(image, 0), 1)
-
-
-def _double(image: np.ndarray, axis: int) -> np.ndarray:
-    """`image` at twice the resolution along `axis`, linearly interpolated."""
-    before = np.concatenate([image.take([0], axis), image.take(range(image.shape[axis] - 1), axis)], axis)
-    after = np.concatenate([image.take(range(1, image.shape[axis]), axis), image.take([-1], axis)], axis)
-    fine = np.stack([0.75 * image + 0.25 * before, 0.75 * image + 0.25 * after], axis=axis + 1)
-    return fine.reshape(*image.shape[:axis], -1, *image.shape[axis + 1 :])
+def _halvings(height: int, width: int, size: int) -> int:
+    """How often a picture is halved to about `size` cells on its longer side."""
+    return max(0, round(np.log2(max(height, width) / size)))

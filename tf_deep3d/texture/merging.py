@@ -3,14 +3,15 @@
 What a photo shows is divided by the light that was found for it, and compared with the model's albedo in the logarithm
 of the colours. That difference is taken apart in two bands (Burt and Adelson, "A Multiresolution Spline With
 Application to Image Mosaics", 1983). The coarse one, what is left of the photo's light and the person's complexion, is
-averaged over wide and smooth weights, so that no border of a photo shows in it; a photo that contradicts the others
-somewhere, by a hand or a collar, counts less there. The fine one, detail, comes from the photos that see a texel best,
-so that it stays sharp. The eyes come from one photo, because they look somewhere.
+averaged over wide and smooth weights, so that no border of a photo shows in it; a photo that contradicts the median of
+the photos somewhere, by a hand or a collar, is outvoted there. The fine one, detail, comes from the photos that see a
+texel best, so that it stays sharp. What moves, both eyes and the mouth, comes from one photo each, the sharpest of
+those that are told to show it well, and is set into the rest as a membrane.
 
-Letters: N photos, S side of the texture in px, h, w size of the coarse band.
+Letters: N photos, M texels, S side of the texture in px, s of its coarse atlas, h, w size of the coarse band.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,29 +19,49 @@ from scipy import ndimage
 
 from tf_deep3d.face import Face, lighting
 from tf_deep3d.texture import fields, texture
-from tf_deep3d.texture.atlas import Atlas, at_texels, on_texture
+from tf_deep3d.texture.atlas import Atlas, at_texels, on_texture, refined
 from tf_deep3d.texture.texture import Texture
 from tf_deep3d.texture.views import View
 
 SHARPNESS = 8  # power of the weights of the fine band: a photo that is trusted half as much counts 1/256
 REACH = 4.0  # cells of the coarse band, standard deviation of the smoothing of its weights
 SHADES = (0.15, 0.5)  # of the photo's median light, between which a texel rises from unusable to well lit
-DISAGREEMENT = 0.3  # of log colours from what the photos agree on, at which a photo counts half
+DISAGREEMENT = 0.3  # of log colours from what the photos agree on, at which a photo counts a quarter
 ROUNDS = 3  # in which they agree
+PARTS = ("eyes", "mouth")  # of `occlusion.Zones`, from one photo each
+BORDER = 3.0  # texels of the coarse atlas, over which a part goes over into the rest
+
+
+class Shot(NamedTuple):
+    """One photo of many.
+
+    Attributes:
+      view: `View` of `reflectance`.
+      importance: of the photo, in (0, 1].
+      parts: name of one of `PARTS` -> how well the photo shows it, 0 where it does not; 1 for those not named.
+    """
+
+    view: View
+    importance: float
+    parts: Mapping[str, float] = {}
 
 
 class _Layer(NamedTuple):
     """What one photo adds to the model's albedo, in logarithms.
 
     Attributes:
-      difference: [S, S, 3] float16.
-      weight: [S, S, 1] float16 in [0, 1], how well it shows each texel, without its importance.
+      difference: [M, 3] float16.
+      small: [s, s, 3], the same on the coarse atlas.
+      known: [s, s, 1] in [0, 1], where it is trusted.
+      weight: [s, s, 1] in [0, 1], how well it shows each texel, without its importance.
       coarse: [h, w, 3], the coarse band of the difference, filled where the photo shows nothing.
       reach: [h, w, 1], weight of the coarse band, with the photo's importance.
       importance: of the photo.
     """
 
     difference: np.ndarray
+    small: np.ndarray
+    known: np.ndarray
     weight: np.ndarray
     coarse: np.ndarray
     reach: np.ndarray
@@ -70,42 +91,78 @@ def reflectance(view: View, face: Face, illumination: np.ndarray, atlas: Atlas) 
     return view._replace(colors=view.colors / np.maximum(light, SHADES[0] * usual), weight=weight)
 
 
-def merge(views: Iterable[tuple[View, float]], albedo: np.ndarray, atlas: Atlas, mirror: bool = True) -> Texture:
+def merge(shots: Iterable[Shot], albedo: np.ndarray, atlas: Atlas, mirror: bool = True) -> Texture:
     """Merges what photos show and completes the rest.
 
     Args:
-      views: iterable of at least one (`View` of `reflectance`, importance of the photo in (0, 1]); read once,
-        and about 8 MB are kept of each.
+      shots: at least one `Shot`; read once, and about 8 MB are kept of each at 1024 texels.
       albedo: [V, 3] RGB in [0, 1], of the model's vertices.
       atlas: `Atlas`.
       mirror: complete what no photo shows from the other side of the face before the albedo.
 
     Returns:
-      `Texture`.
+      `Texture` of albedo.
     """
     canvas = texture.prepare_canvas(albedo, atlas)
-    seen, layers, eyes, best = np.zeros_like(canvas.covered), [], None, 0.0
-    for view, importance in views:
-        shown = on_texture(atlas, np.log(view.colors + texture.DARKEST))
-        known = texture.trust(shown, on_texture(atlas, view.weight), canvas)
-        seen = np.maximum(seen, known)
-        weight = known * on_texture(atlas, view.facing)
-        layers.append(_layer(shown - canvas.source, known, weight, importance))
-        score = importance * float(weight[canvas.eyes].sum())
-        if score > best:
-            eyes, best = (shown[canvas.eyes], known[canvas.eyes]), score
+    base = np.log(np.maximum(at_texels(atlas, albedo), 0.0) + texture.DARKEST)
+    zones = _zones(atlas)
+    layers: list[_Layer] = []
+    best: dict[str, tuple[float, int]] = {}
+    for number, (view, importance, parts) in enumerate(shots):
+        layer = _layer(np.log(view.colors + texture.DARKEST) - base, view, importance, canvas, atlas)
+        layers.append(layer)
+        for name in PARTS:
+            value = parts.get(name, 1.0) * importance * _clarity(layer, zones[name])
+            if value > best.get(name, (0.0, 0))[0]:
+                best[name] = value, number
     coarse, agreement = agree(np.stack([x.coarse for x in layers]), np.stack([x.reach for x in layers]))
-    value = canvas.source + fields.grow(coarse, *seen.shape[:2]) + _details(layers, agreement)
-    if eyes is not None:
-        looks, sure = eyes
-        value[canvas.eyes] += sure * (looks - value[canvas.eyes])
-    return texture.finish(value, seen, canvas, atlas, mirror)
+    size = canvas.covered.shape[:2]
+    value = base + _at_fine(fields.grow(coarse, *size), atlas) + _details(layers, agreement, atlas)
+    seen = np.maximum.reduce([layer.known for layer in layers])
+    for name, (_, number) in best.items():
+        value, seen = _set_in(value, seen, layers[number], base, zones[name], atlas)
+    return texture.finish(value, seen, canvas, albedo, atlas, mirror)
+
+
+def _zones(atlas: Atlas) -> dict[str, np.ndarray]:
+    """[s, s, 1] bool of each of `PARTS`."""
+    parts = {name: at_texels(atlas.coarse, atlas.zones.parts[name][:, None]) for name in PARTS}
+    return {name: on_texture(atlas.coarse, part) > 0.5 for name, part in parts.items()}
+
+
+def _clarity(layer: _Layer, zone: np.ndarray) -> float:
+    """How much of a zone [s, s, 1] a photo shows, times how sharp it is there."""
+    inside = zone * layer.weight
+    if not zone.any() or not inside.any():
+        return 0.0
+    light = layer.small.mean(axis=-1, keepdims=True)
+    edges = np.square(light - ndimage.gaussian_filter(light, (2.0, 2.0, 0)))
+    return float(inside.sum() / zone.sum()) * float(np.sqrt((edges * inside).sum() / inside.sum()))
+
+
+def _set_in(
+    value: np.ndarray, seen: np.ndarray, layer: _Layer, base: np.ndarray, zone: np.ndarray, atlas: Atlas
+) -> tuple[np.ndarray, np.ndarray]:
+    """`value` [M, 3], known with `seen` [s, s, 1], with what one photo shows of a zone [s, s, 1] and nobody else."""
+    coarse = texture.coarsened(atlas, value - base)
+    around = (1.0 - zone) * seen * layer.known
+    correction = fields.membrane(coarse - layer.small, around)
+    balls = on_texture(atlas.coarse, atlas.coarse.eyes)[..., 0] > 0
+    lids = zone[..., 0] & ~balls
+    if zone[balls].any() and lids.any():  # islands of their own
+        correction[balls] = correction[lids].mean(axis=0)
+    soft = np.clip(1.0 - ndimage.distance_transform_edt(~zone[..., 0]) / BORDER, 0.0, 1.0)[..., None]
+    soft = soft.astype(np.float32)
+    own = base + layer.difference + _at_fine(correction, atlas)
+    value = value + _at_fine(soft * layer.known, atlas) * (own - value)
+    return value, np.where(zone, layer.known, seen)
 
 
 def agree(coarse: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What photos agree on, and how far each of them does: a mean whose weights fall with the distance from it.
 
-    The first of `ROUNDS` starts from one colour for all, so that of two photos the one counts that looks like skin.
+    It starts from the median of three or more photos; elsewhere from one colour for all, so that of two photos the one
+    counts that looks like skin.
 
     Args:
       coarse: [N, h, w, 3], logarithms of colours over those expected.
@@ -114,39 +171,54 @@ def agree(coarse: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray
     Returns:
       [h, w, 3], and [N, h, w, 1] in (0, 1].
     """
-    common = np.sum(coarse * reach, axis=(0, 1, 2)) / max(float(reach.sum()), 1e-30)
+    usual = np.sum(coarse * reach, axis=(0, 1, 2)) / max(float(reach.sum()), 1e-30)
+    shown = reach > 0.1 * reach.max(axis=0)
+    count = shown.sum(axis=0)
+    ordered = np.sort(np.where(shown, coarse, np.inf), axis=0)
+    middle = [np.take_along_axis(ordered, np.maximum(count - k, 0)[None] // 2, axis=0)[0] for k in (1, 0)]
+    common = np.where(count > 2, np.where(count > 2, np.add(*middle), 0.0) / 2, usual)
     agreement = np.ones_like(reach)
     for _ in range(ROUNDS):
         distance = np.linalg.norm(coarse - common, axis=-1, keepdims=True)
-        agreement = 1.0 / (1.0 + np.square(distance / DISAGREEMENT))
+        agreement = 1.0 / np.square(1.0 + np.square(distance / DISAGREEMENT))
         weights = ndimage.gaussian_filter(agreement * reach, (0, REACH, REACH, 0))
         common = np.sum(coarse * weights, axis=0) / np.maximum(weights.sum(0), 1e-30)
     return common, agreement
 
 
-def _layer(difference: np.ndarray, known: np.ndarray, weight: np.ndarray, importance: float) -> _Layer:
-    """`_Layer` of a difference [S, S, 3] that is `known` [S, S, 1], and its weight [S, S, 1]."""
+def _layer(difference: np.ndarray, view: View, importance: float, canvas: texture.Canvas, atlas: Atlas) -> _Layer:
+    """`_Layer` of a difference [M, 3] from the albedo, in what a `View` shows."""
+    small = texture.coarsened(atlas, difference)
+    weight, facing = np.split(texture.coarsened(atlas, np.stack([view.weight, view.facing], axis=1)), 2, axis=-1)
+    known = texture.trust(small + canvas.source, weight, canvas)
+    weight = known * facing
+    coarse = fields.pull_push(*fields.shrink(small, known))
     reach = fields.shrink(weight, weight)
-    coarse = fields.pull_push(*fields.shrink(difference, known))
     return _Layer(
-        difference.astype(np.float16), weight.astype(np.float16), coarse, importance * reach[0] * reach[1], importance
+        difference.astype(np.float16), small, known, weight, coarse, importance * reach[0] * reach[1], importance
     )
 
 
-def _details(layers: list[_Layer], agreement: np.ndarray) -> np.ndarray:
-    """The fine band [S, S, 3], of the `_Layer`s that see a texel best and agree [N, h, w, 1] with the others."""
+def _details(layers: list[_Layer], agreement: np.ndarray, atlas: Atlas) -> np.ndarray:
+    """The fine band [M, 3], of the `_Layer`s that see a texel best and agree [N, h, w, 1] with the others."""
     size = layers[0].weight.shape[:2]
-    total, details = np.zeros((*size, 1), np.float32), np.zeros((*size, 3), np.float32)
+    total, details = np.float32(0.0), np.float32(0.0)
     for layer, agreed in zip(layers, agreement, strict=True):
-        weight = np.float32(layer.weight) * fields.grow(agreed, *size) * layer.importance
-        weight **= SHARPNESS
-        details += weight * (layer.difference - fields.grow(layer.coarse, *size))
-        total += weight
+        weight = layer.weight * fields.grow(agreed, *size) * layer.importance
+        fine = _at_fine(np.concatenate([weight, fields.grow(layer.coarse, *size)], axis=-1), atlas)
+        weight = fine[:, :1] ** SHARPNESS
+        details = details + weight * (layer.difference - fine[:, 1:])
+        total = total + weight
     return details / np.maximum(total, 1e-30)
 
 
+def _at_fine(picture: np.ndarray, atlas: Atlas) -> np.ndarray:
+    """A picture [s, s, C] on the coarse atlas at the texels [M, C] of the fine one."""
+    return refined(atlas, picture.reshape(-1, picture.shape[-1])[atlas.coarse.texels])
+
+
 def expose(skin: Texture, illumination: np.ndarray, importance: np.ndarray) -> Texture:
-    """A `Texture` of albedo as bright as the photos: an even light of their mean strength from the front.
+    """A `Texture` of albedo whose image is as bright as the photos: under an even light of their mean strength.
 
     Args:
       skin: `Texture`.

@@ -1,14 +1,15 @@
 """The texture of a face in the model's UV map, completed where no photo shows the face.
 
 What photos show (`views`) is completed in the logarithm of the colours, source after source (other photos, the mirrored
-other side of the face, the model's albedo): a source is corrected by its difference to what is known already, spread
-smoothly into the unknown (pull-push: Gortler et al., "The Lumigraph", 1996, section 3.4), so that it continues the
-shading and leaves no seam.
+other side of the face, the model's albedo): a source is put under the photo's light and corrected by its difference to
+what is known already, continued as a membrane (Perez et al., "Poisson Image Editing", 2003: the gradient is the
+source's, the border is the photo's), so that it continues the shading and leaves no seam.
 
-The photo's light stays in the texture; `merging` joins many photos under one light. Beyond the islands of the UV map
-colours go on smoothly, so that bilinear samples and mipmaps see no background.
+What is known and how sources are corrected is smooth, and found on the coarse atlas; only colours have all texels. The
+photo's light stays in the texture, and `Texture.albedo` is without it; `merging` joins many photos under one light.
+Beyond the islands of the UV map colours go on smoothly, so that bilinear samples and mipmaps see no background.
 
-Letters: S side of the texture, V vertices.
+Letters: S side of the texture, N its texels, n those of the coarse atlas, s the coarse side, V vertices.
 """
 
 from collections.abc import Iterable
@@ -16,27 +17,37 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tf_deep3d.face import Face, lighting
 from tf_deep3d.texture import fields
-from tf_deep3d.texture.atlas import Atlas, at_texels, on_texture
+from tf_deep3d.texture.atlas import Atlas, at_texels, on_texture, refined
 from tf_deep3d.texture.views import View
 
 DEVIATIONS = (0.3, 0.7)  # of log colours from what is expected, between which a slanted texel loses its weight
-FEATHER = 1 / 512  # share of S over which weights rise from the borders of what is seen
+FEATHER = 1 / 256  # share of S over which weights rise from the borders of what is seen
 DARKEST = 0.02  # added to colours before the logarithm
+SHADES = 0.7  # of log light from its median, at most: a fitted light says little about sides that no photo shows
+SHADOWS = 12.0  # coarse texels, standard deviation of the smoothing that takes shadows from what light leaves
+# Coarse texels, the same of the smoothing by which is known what continues, and how far, in log colours, from it a
+# texel may be to count half.
+PATCHES, STRAYING = 12.0, 0.15
 
 
 class Canvas(NamedTuple):
-    """What a texture is completed with.
+    """What a texture is completed with, on the coarse atlas.
 
     Attributes:
-      source: [S, S, 3] float32, logarithm of the model's albedo.
-      covered: [S, S, 1] float32, 1 on the islands of the UV map, else 0.
-      eyes: [S, S] bool, on an eyeball.
+      source: [s, s, 3] float32, logarithm of the model's albedo.
+      light: [s, s, 3] float32, logarithm of the light on it; 0 where none is known.
+      covered: [s, s, 1] float32, 1 on the islands of the UV map, else 0.
+      eyes: [s, s] bool, on an eyeball.
+      mouth: [s, s] bool, inside the mouth.
     """
 
     source: np.ndarray
+    light: np.ndarray
     covered: np.ndarray
     eyes: np.ndarray
+    mouth: np.ndarray
 
 
 class Texture(NamedTuple):
@@ -44,64 +55,115 @@ class Texture(NamedTuple):
 
     Attributes:
       image: [S, S, 3] float32 RGB in [0, 1]; the first row is at v = 1.
+      albedo: the same without the photo's light and soft shadows, as bright as the model's albedo.
       weight: [S, S] float32 in [0, 1], 1 where the texture is the photo, 0 where it was completed.
     """
 
     image: np.ndarray
+    albedo: np.ndarray
     weight: np.ndarray
 
 
-def complete(views: Iterable[View], albedo: np.ndarray, atlas: Atlas, mirror: bool = True) -> Texture:
+def light_on(face: Face, illumination: np.ndarray) -> np.ndarray:
+    """The fitted light [V, 3] on a face's vertices.
+
+    Args:
+      face: `Face` of NumPy arrays; its first face is taken.
+      illumination: [C, 9].
+    """
+    light = lighting.irradiance(np.asarray(face.normals)[:1], np.asarray(illumination)[None])[0]
+    return np.broadcast_to(light, (len(light), 3))
+
+
+def complete(
+    views: Iterable[View],
+    albedo: np.ndarray,
+    atlas: Atlas,
+    light: np.ndarray | None = None,
+    mirror: bool = True,
+) -> Texture:
     """Joins what photos show and completes the rest.
 
     Args:
       views: `View`s of the same atlas; where several show a texel the best seen face counts first.
       albedo: [V, 3] RGB in [0, 1], of the model's vertices: the last source.
       atlas: `Atlas`.
+      light: [V, 3] of the view that shows most, see `light_on`; None for an even one.
       mirror: use the mirrored other side of the face before the albedo.
 
     Returns:
       `Texture`; its light is that of the view that shows most.
     """
-    canvas = prepare_canvas(albedo, atlas)
-    value, weight = np.zeros_like(canvas.source), np.zeros_like(canvas.covered)
+    canvas = prepare_canvas(albedo, atlas, light)
+    value = np.zeros((len(atlas.texels), 3), np.float32)
+    weight = np.zeros_like(canvas.covered)
+    coarse = np.zeros_like(canvas.source)
     for view in sorted(views, key=lambda view: -float(view.weight.sum())):
-        shown = on_texture(atlas, np.log(view.colors + DARKEST))
-        known = trust(shown, on_texture(atlas, view.weight), canvas)
-        value, weight = _continue_with(shown, known, value, weight, canvas.eyes)
-    return finish(value, weight, canvas, atlas, mirror)
+        shown = np.log(view.colors + DARKEST)
+        small = coarsened(atlas, shown)
+        known = trust(small, coarsened(atlas, view.weight[:, None]), canvas)
+        if weight.any():
+            correction = offset(coarse, weight, small, known, canvas)
+            shown += refined(atlas, _cells(correction, atlas))
+            small += correction
+        seen, mine = (refined(atlas, _cells(each, atlas)) for each in (weight, known))
+        value, _ = _continued(value, seen, shown, mine)
+        coarse, weight = _continued(coarse, weight, small, known)
+    return finish(value, weight, canvas, albedo, atlas, mirror)
 
 
-def prepare_canvas(albedo: np.ndarray, atlas: Atlas) -> Canvas:
-    """`Canvas` of the albedo [V, 3] of the model's vertices."""
-    source = on_texture(atlas, np.log(np.maximum(at_texels(atlas, albedo), 0.0) + DARKEST))
-    covered = on_texture(atlas, np.ones(len(atlas.texels), np.float32))
-    return Canvas(source, covered, on_texture(atlas, atlas.eyes)[..., 0] > 0)
+def prepare_canvas(albedo: np.ndarray, atlas: Atlas, light: np.ndarray | None = None) -> Canvas:
+    """`Canvas` of the albedo [V, 3] of the model's vertices and the light [V, 3] on them."""
+    coarse = atlas.coarse
+    source = on_texture(coarse, _log(at_texels(coarse, albedo)))
+    covered = on_texture(coarse, np.ones(len(coarse.texels), np.float32))
+    shades = np.zeros_like(source)
+    if light is not None:
+        usual = np.maximum(np.median(light, axis=0), 1e-3)
+        shade = np.clip(np.log(np.maximum(light / usual, 1e-3)), -SHADES, SHADES) + np.log(usual)
+        shades = on_texture(coarse, at_texels(coarse, shade))
+    inside = at_texels(coarse, atlas.zones.inner_mouth[:, None]) > 0.5
+    return Canvas(source, shades, covered, *(on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside)))
 
 
-def finish(value: np.ndarray, weight: np.ndarray, canvas: Canvas, atlas: Atlas, mirror: bool = True) -> Texture:
+def finish(
+    value: np.ndarray, weight: np.ndarray, canvas: Canvas, albedo: np.ndarray, atlas: Atlas, mirror: bool = True
+) -> Texture:
     """Completes a texture that is known in part.
 
     Args:
-      value: [S, S, 3], logarithms of colours + `DARKEST`.
-      weight: [S, S, 1] in [0, 1], how well each texel is known.
+      value: [N, 3], logarithms of colours + `DARKEST`.
+      weight: [s, s, 1] in [0, 1], how well each texel is known.
       canvas: `Canvas`.
+      albedo: [V, 3] of the model's vertices.
       atlas: `Atlas`.
       mirror: use the mirrored other side of the face before the albedo.
 
     Returns:
       `Texture`.
     """
-    seen = weight
+    seen = refined(atlas, _cells(weight, atlas))
+    part = np.flatnonzero(seen[:, 0] < 1.0)
+    known, filled, coarse, total = seen[part], value[part], coarsened(atlas, value), weight
     if mirror:
-        value, weight = _continue_with(*_mirrored(atlas, value, weight), value, weight, canvas.eyes)
-    value, _ = _continue_with(canvas.source, canvas.covered, value, weight, canvas.eyes)
-    image = np.clip(np.exp(value) - DARKEST, 0.0, 1.0)
-    return Texture(fields.pull_push(image, canvas.covered), seen[..., 0])
+        picture, trusted = _mirrored(atlas.coarse, coarse - canvas.light, weight)
+        source = picture + canvas.light
+        correction = offset(coarse, total, source, trusted, canvas)
+        relit = correction + canvas.light - _mirrored(atlas.coarse, canvas.light, canvas.covered)[0]
+        values, usable = _mirrored(atlas, on_texture(atlas, value), on_texture(atlas, seen), part)
+        filled, known = _continued(filled, known, values + refined(atlas, _cells(relit, atlas), part), usable)
+        coarse, total = _continued(coarse, total, source + correction, trusted)
+    correction = offset(coarse, total, canvas.source + canvas.light, canvas.covered, canvas) + canvas.light
+    source = _log(at_texels(atlas, albedo, part)) + refined(atlas, _cells(correction, atlas), part)
+    value = value.copy()
+    value[part] = _continued(filled, known, source, np.ones_like(known))[0]
+    shade = refined(atlas, _cells(_shading(coarsened(atlas, value), canvas, atlas), atlas))
+    image, bare = (_picture(np.clip(np.exp(v) - DARKEST, 0.0, 1.0), atlas) for v in (value, value - shade))
+    return Texture(image, bare, on_texture(atlas, seen)[..., 0])
 
 
 def trust(value: np.ndarray, weight: np.ndarray, canvas: Canvas) -> np.ndarray:
-    """Weight [S, S, 1] of a view (`value` [S, S, 3], logarithms, and `weight` [S, S, 1]) for completion.
+    """Weight [s, s, 1] of a view (`value` [s, s, 3], logarithms, and `weight` [s, s, 1]) for completion.
 
     Feathered at its borders within the islands, and without slanted texels whose colour does not go on from what is
     seen from the front: hair, a collar or the background beside a face that was fitted too wide. Eyes may look aside.
@@ -109,38 +171,114 @@ def trust(value: np.ndarray, weight: np.ndarray, canvas: Canvas) -> np.ndarray:
     covered = canvas.covered
     side = 2 * round(FEATHER * len(weight)) + 1
     inner = fields.mean_around(weight + 1.0 - covered, side)
-    weight = np.minimum(weight, np.clip(2.0 * inner - 1.0, 0.0, 1.0))
+    narrow = canvas.mouth[..., None]  # seen through a slit
+    weight = np.where(narrow, weight, np.minimum(weight, np.clip(2.0 * inner - 1.0, 0.0, 1.0)))
     sure = fields.ramp(weight, (0.8, 1.0))
-    offset = value - canvas.source
-    deviation = np.abs(offset - fields.spread(offset, np.square(sure)))
+    difference = value - canvas.source - canvas.light
+    deviation = np.abs(difference - fields.spread(difference, np.square(sure)))
     deviation = np.maximum.reduce([deviation[..., i : i + 1] for i in range(3)]) * covered
-    deviation[canvas.eyes] = 0.0
+    deviation[canvas.eyes | canvas.mouth] = 0.0
     deviation = fields.mean_around(deviation, 4 * side) / np.maximum(fields.mean_around(covered, 4 * side), 1e-6)
     return weight * np.maximum(1.0 - fields.ramp(deviation, DEVIATIONS), sure)
 
 
-def _continue_with(
-    source: np.ndarray, trust: np.ndarray, value: np.ndarray, weight: np.ndarray, eyes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Continues `value` [S, S, 3], known with `weight` [S, S, 1], by `source`, known with `trust`; all logarithms."""
-    both = np.square(weight * trust)
-    offset = fields.spread(value - source, both)
+def offset(
+    value: np.ndarray, weight: np.ndarray, source: np.ndarray, trusted: np.ndarray, canvas: Canvas
+) -> np.ndarray:
+    """What [s, s, 3] to add to `source`, known with `trusted`, so that it continues `value`, known with `weight`.
+
+    Values are logarithms [s, s, 3], weights [s, s, 1].
+    """
+    both = weight * trusted
+    difference = value - source
+    skin = both * ~(canvas.eyes | canvas.mouth)[..., None]
+    if not skin.any():
+        return fields.membrane(difference, both)
+    # What is not skin at its border, brows or lashes, says nothing about the light beyond it.
+    usual = fields.blurred(difference, skin, PATCHES)
+    skin = skin / (1.0 + np.square(np.abs(difference - usual).max(axis=-1, keepdims=True) / STRAYING))
+    correction = fields.membrane(difference, skin)
+    correction[canvas.mouth] = np.average(correction.reshape(-1, 3), axis=0, weights=skin.reshape(-1))
     # The irises of two sources do not lie on each other: one offset for the eyes, from white to white.
-    seen = eyes & (both[..., 0] > 0.5)
+    seen = canvas.eyes & (both[..., 0] > 0.5)
     if seen.any():
-        offset[eyes] = np.percentile(value[seen], 90, axis=0) - np.percentile(source[seen], 90, axis=0)
-    rest = (1.0 - weight) * trust
-    total = weight + rest
-    return (value * weight + (source + offset) * rest) / np.maximum(total, 1e-6), total
+        correction[canvas.eyes] = np.percentile(value[seen], 90, axis=0) - np.percentile(source[seen], 90, axis=0)
+    return correction
 
 
-def _mirrored(atlas: Atlas, value: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`value` [S, S, 3] and `weight` [S, S, 1] at the mirrored places of the texels that are not fully known."""
-    usable = np.isfinite(atlas.mirror[:, 0]) & (weight.reshape(-1)[atlas.texels] < 1.0)
-    usable = np.flatnonzero(usable & ~atlas.eyes)  # both eyes look the same way
-    places = atlas.mirror[usable]
-    mirrored = fields.bilinear(np.concatenate([value * weight, weight], axis=-1), places)
-    found = np.zeros((len(atlas.texels), 4), np.float32)
-    found[usable, :3] = mirrored[:, :3] / np.maximum(mirrored[:, 3:], 1e-6)
-    found[usable, 3] = mirrored[:, 3]
-    return on_texture(atlas, found[:, :3]), on_texture(atlas, found[:, 3])
+def coarsened(atlas: Atlas, values: np.ndarray) -> np.ndarray:
+    """Values [N, C] of the texels as a picture [s, s, C] of means on the coarse atlas, 0 beside the islands."""
+    block = atlas.size // atlas.coarse.size
+    if block == 1:
+        return on_texture(atlas, values)
+    count = _blocks(on_texture(atlas, np.ones(len(atlas.texels), np.float32)), block)
+    means = _blocks(on_texture(atlas, values), block) / np.maximum(count, 1.0)
+    filled = fields.pull_push(means, np.minimum(count, 1.0))  # a cell whose centre alone is on an island
+    return on_texture(atlas.coarse, _cells(filled, atlas))
+
+
+def _blocks(picture: np.ndarray, block: int) -> np.ndarray:
+    """Sums [S / block, S / block, C] of a picture [S, S, C] over squares."""
+    size = len(picture) // block
+    rows = picture.reshape(size, block, -1).sum(axis=1)
+    return rows.reshape(size, size, block, -1).sum(axis=2)
+
+
+def _cells(picture: np.ndarray, atlas: Atlas) -> np.ndarray:
+    """Values [n, C] of a picture [s, s, C] at the texels of the coarse atlas."""
+    return picture.reshape(-1, picture.shape[-1])[atlas.coarse.texels]
+
+
+def _log(albedo: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(albedo, 0.0) + DARKEST)
+
+
+def _continued(
+    value: np.ndarray, weight: np.ndarray, source: np.ndarray, trusted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`value` [.., 3], known with `weight` [.., 1], and where it is not `source`, known with `trusted`; and how well
+    both are known."""
+    total = weight + (1.0 - weight) * trusted
+    share = (total - weight) / np.maximum(total, 1e-6)
+    return value + share * (source - value), total
+
+
+def _mirrored(
+    atlas: Atlas, value: np.ndarray, weight: np.ndarray, chosen: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """`value` [S, S, 3] and `weight` [S, S, 1] at the mirrored places: pictures, or of texels `chosen` the values."""
+    texels = np.arange(len(atlas.texels)) if chosen is None else chosen
+    usable = np.isfinite(atlas.mirror[texels, 0]) & ~atlas.eyes[texels]  # both eyes look the same way
+    found = np.zeros((len(texels), 4), np.float32)
+    known = np.concatenate([value * weight, weight], axis=-1)
+    found[usable] = fields.bilinear(known, atlas.mirror[texels[usable]])
+    values, weights = found[:, :3] / np.maximum(found[:, 3:], 1e-6), found[:, 3:]
+    return (values, weights) if chosen is not None else (on_texture(atlas, values), on_texture(atlas, weights))
+
+
+def _shading(value: np.ndarray, canvas: Canvas, atlas: Atlas) -> np.ndarray:
+    """Light and soft shadows [s, s, 3] in a complete picture `value` [s, s, 3] on the coarse atlas.
+
+    What the light leaves is compared with the model's albedo; where it varies slowly, in luminance, it is shadow. A
+    beard is not: over it the shadow of the skin around goes on.
+    """
+    left = (value - canvas.light - canvas.source).mean(axis=-1, keepdims=True)
+    bare = on_texture(atlas.coarse, at_texels(atlas.coarse, ~atlas.zones.parts["beard"][:, None]))
+    weight = canvas.covered * (bare > 0.5) * ~(canvas.eyes | canvas.mouth)[..., None]
+    smooth = fields.blurred(left, weight, SHADOWS)
+    if weight.any():
+        smooth -= np.median(smooth[weight > 0])
+    return canvas.light + np.clip(smooth, -SHADES, SHADES) * ~canvas.eyes[..., None]
+
+
+def _picture(colors: np.ndarray, atlas: Atlas) -> np.ndarray:
+    """Colours [N, 3] as a picture [S, S, 3], which goes on smoothly beyond the islands."""
+    picture = on_texture(atlas, colors).reshape(-1, 3)
+    beside = np.ones(len(picture), bool)
+    beside[atlas.texels] = False
+    beside = np.flatnonzero(beside)
+    coarse = coarsened(atlas, colors)
+    coarse = fields.pull_push(coarse, on_texture(atlas.coarse, np.ones(len(atlas.coarse.texels), np.float32)))
+    places = np.stack([beside % atlas.size, beside // atlas.size], axis=1) + 0.5
+    picture[beside] = fields.bilinear(coarse, places * (atlas.coarse.size / atlas.size))
+    return picture.reshape(atlas.size, atlas.size, 3)

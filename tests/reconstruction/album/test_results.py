@@ -103,7 +103,7 @@ def test_the_texture_is_the_persons(written, album, models):
     outcome, _ = written
     with Image.open(outcome.folder / "texture.png") as picture:
         image = np.asarray(picture, np.float32).reshape(-1, 3) / 255
-    atlas = models.atlas
+    atlas = models.atlas(1024)
     albedo = faces.albedo(models.written, album.coefficients.albedo[:1])[0]
     truth = np.einsum("nk,nkc->nc", atlas.weights, albedo[atlas.corners])
     ratio = image[atlas.texels] / truth
@@ -153,8 +153,8 @@ def test_a_long_album_takes_its_texture_from_some(album, models, tmp_path, monke
     merged = []
     merge = results.merging.merge
 
-    def counted(views, *arguments):
-        merged.extend(views)
+    def counted(shots, *arguments):
+        merged.extend(shots)
         return merge(merged, *arguments)
 
     monkeypatch.setattr(results.merging, "merge", counted)
@@ -165,10 +165,10 @@ def test_a_long_album_takes_its_texture_from_some(album, models, tmp_path, monke
 
 def test_summaries_say_what_is_missing(album):
     alone = album._replace(sightings=album.sightings[:1])
-    text = results.AlbumOutcome(None, alone, np.array([0.02]), 0.5).summary()
+    text = results.AlbumOutcome(None, alone, np.array([0.02]), 0.5, 1024).summary()
     assert text.startswith("1 photo ->")
     assert "One photo is one photo" in text
     plain = [each._replace(confidence=None) for each in album.sightings]
     averaged = album._replace(sightings=plain, strategy="average")
-    text = results.AlbumOutcome(None, averaged, np.array([0.02]), 0.5).summary()
+    text = results.AlbumOutcome(None, averaged, np.array([0.02]), 0.5, 1024).summary()
     assert "no C-Net" in text

@@ -14,29 +14,32 @@ import numpy as np
 from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
 from tf_deep3d.errors import readable
-from tf_deep3d.face import aggregation, morphable_model
+from tf_deep3d.face import aggregation, landmarks, morphable_model
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.io.files import writing_folder
 from tf_deep3d.mesh import face_files, head_files
 from tf_deep3d.mesh.mesh import Mesh
-from tf_deep3d.reconstructed import NUMBERS, write_picture
+from tf_deep3d.reconstructed import NUMBERS, write_other_textures, write_picture
 from tf_deep3d.reconstruction import appearance, view
 from tf_deep3d.reconstruction.album import pictures as album_pictures
 from tf_deep3d.reconstruction.album.album import SHARED, Album, Progress, spread
 from tf_deep3d.reconstruction.album.sightings import Sighting, portrait_again
 from tf_deep3d.reconstruction.photo import Models, Options, reconstruction_of
-from tf_deep3d.texture import merging
-from tf_deep3d.texture.views import View
+from tf_deep3d.texture import fields, merging
+from tf_deep3d.texture.atlas import Atlas
+from tf_deep3d.texture.views import texture_size
 
 OVERLAYS = "overlays"  # folder with a picture of each photo
 FILES = (
-    *("face.obj", "face.mtl", "texture.png", "face.glb", "face.ply"),
+    *("face.obj", "face.mtl", *face_files.TEXTURES.values(), "face.glb", "face.ply"),
     *("confidence.png", "coefficients.json", OVERLAYS, view.VIEW),
 )
 TEXTURED = 16  # photos at most that make up the texture
 OVERLAY_LEVEL = 1  # level of detail of the overlays
 OVERLAY_SCALE = 1  # px of a panel over px of the aligned crop
 FINEST = 4.0  # px of a photo over px of its aligned crop from which more show nothing more in the texture
+FRONTAL, CLOSED = 6.0, 4.0  # powers of the yaw's cosine, and of an open mouth, in the choice of eyes and mouth
+OPEN_EYES = (0.1, 0.25)  # height over width of the smaller eye's opening, between which it counts more and more
 EXPRESSIVE = 0.1  # loss of a photo's importance for the texture with each standard deviation of expression
 
 
@@ -49,12 +52,14 @@ class AlbumOutcome:
       album: `Album`.
       landmark_errors: [P], see `face.landmarks.nme`.
       seen: share of the texture that the photos show.
+      size: of the texture, px.
     """
 
     folder: Path
     album: Album
     landmark_errors: np.ndarray
     seen: float
+    size: int
 
     def left_out(self) -> list[tuple[str, str]]:
         """(Name, reason) of the photos that do not count."""
@@ -77,7 +82,7 @@ class AlbumOutcome:
         text = (
             f"{counted(count, 'photo')} -> {readable(str(self.folder))}: {self.album.strategy}, "
             f"landmarks {100 * self.landmark_errors.mean():.1f} % of the eye distance, "
-            f"{100 * self.seen:.0f} % of the texture seen"
+            f"{100 * self.seen:.0f} % of the texture of {self.size} px seen"
         )
         if count == 1:
             text += "\nOne photo is one photo: its face was not fused with any other."
@@ -152,24 +157,27 @@ def write_album(
     records: list[dict[str, Any]] = []
     with writing_folder(folder, overwrite) as temporary:
         (temporary / OVERLAYS).mkdir()
-        views = _photo_by_photo(temporary / OVERLAYS, album, models, records, on_progress)
-        skin = merging.merge(views, faces.albedo(model, coefficients.albedo)[0], models.atlas)
+        atlas, kind = models.atlas(_texture_size(album, models)), fused.options.texture
+        shots = _photo_by_photo(temporary / OVERLAYS, fused, atlas, records, on_progress)
+        skin = merging.merge(shots, faces.albedo(model, coefficients.albedo)[0], atlas)
         skin = merging.expose(skin, album.coefficients.illumination, importance(album))
-        packing = fused.options.packing
-        face_files.write_meshes(temporary, name, model, coefficients, skin.image, packing=packing)
+        textures = appearance.textures_of(skin)
+        style = face_files.Style(fused.options.packing, kind)
+        face_files.write_meshes(temporary, name, model, coefficients, textures[kind], style=style)
+        write_other_textures(temporary, textures, kind)
         if models.head is not None:
-            head_files.write_head(temporary, name, models.head, coefficients, skin.image, packing)
-        portraits = album_pictures.turned_views(model, coefficients.identity[0], skin.image)
+            head_files.write_head(temporary, name, models.head, coefficients, textures[kind], style)
+        portraits = album_pictures.turned_views(model, coefficients.identity[0], textures[kind])
         picture = album_pictures.confidence_picture(name, _lines(album), portraits, _rows(album))
         write_picture(temporary / "confidence.png", picture)
         errors = np.array([record["landmark_error"] for record in records])
-        seen = float(skin.weight.reshape(-1)[models.atlas.texels].mean())
-        outcome = AlbumOutcome(folder, album, errors, seen)
+        painted = appearance.texture_report(skin, atlas, kind)
+        outcome = AlbumOutcome(folder, album, errors, painted["share_from_photo"], painted["size_px"])
         if models.shown is not None:
-            file = view.still(models.shown, coefficients, skin.image, name, models.head)
+            file = view.still(models.shown, coefficients, textures[kind], name, models.head)
             text = view.page(file, name, models.shown, outcome.facts(), picture)
             (temporary / view.VIEW).write_text(text, encoding="utf-8")
-        face_files.write_json(temporary / NUMBERS, _record(fused, records))
+        face_files.write_json(temporary / NUMBERS, _record(fused, records) | {"texture": painted})
     return outcome
 
 
@@ -184,17 +192,45 @@ def importance(album: Album) -> np.ndarray:
     return value / value.max()
 
 
+def part_scores(sighting: Sighting, yaw: float) -> dict[str, float]:
+    """How well a photo, whose face is turned by `yaw` radians, shows the parts that come from one photo each.
+
+    Eyes should be open, the mouth closed as that of the neutral mesh, and both be seen from the front.
+    """
+    points = sighting.landmarks[: landmarks.COUNT]
+    gaps = [np.linalg.norm(points[eye][[1, 2]] - points[eye][[5, 4]], axis=-1).mean() for eye in landmarks.EYES]
+    widths = [np.linalg.norm(points[eye][0] - points[eye][3]) for eye in landmarks.EYES]
+    lips = points[landmarks.INNER_LIPS]
+    open_mouth = np.linalg.norm(lips[2] - lips[6]) / max(float(np.linalg.norm(lips[0] - lips[4])), 1e-6)
+    front = float(np.cos(yaw)) ** FRONTAL
+    open_eyes = float(fields.ramp(min(gaps) / max(*widths, 1e-6), OPEN_EYES))
+    return {"eyes": front * (0.05 + open_eyes), "mouth": front / (1.0 + CLOSED * float(open_mouth))}
+
+
+def _texture_size(album: Album, models: Models) -> int:
+    """The size of the texture at which the finest photo of an `Album` shows all it has."""
+    coarse = models.levels[0]
+    sizes = [
+        texture_size(
+            coarse, faces.reconstruct(coarse, Coefficients(*(g[i : i + 1] for g in album.coefficients))), sighting.scale
+        )
+        for i, sighting in enumerate(album.sightings)
+    ]
+    return max(sizes)
+
+
 def _photo_by_photo(
-    folder: Path, album: Album, models: Models, records: list[dict[str, Any]], on_progress: Progress | None
-) -> Iterator[tuple[View, float]]:
+    folder: Path, fused: FusedFace, atlas: Atlas, records: list[dict[str, Any]], on_progress: Progress | None
+) -> Iterator[merging.Shot]:
     """Yields what `merging.merge` wants; writes overlays and fills `records` on the way."""
+    album, models, options = fused.album, fused.models, fused.options
     coarse = morphable_model.pick_level(models.levels, OVERLAY_LEVEL)
     value = importance(album)
     textured = spread(album, value, TEXTURED)
     for index, sighting in enumerate(album.sightings):
         mine = Coefficients(*(group[index : index + 1] for group in album.coefficients))
         portrait = portrait_again(sighting, models)
-        found = reconstruction_of(portrait, mine, models)
+        found = reconstruction_of(portrait, mine, models, options)
         name = f"{sighting.name}.png"
         shown = faces.reconstruct(coarse, mine)
         write_picture(folder / name, appearance.overlay(portrait, shown, coarse.triangles, OVERLAY_SCALE))
@@ -210,8 +246,9 @@ def _photo_by_photo(
             }
         )
         if index in textured:
-            seen = appearance.photograph(portrait, models.atlas, found)
-            yield merging.reflectance(seen, found.face, mine.illumination[0], models.atlas), float(value[index])
+            seen = appearance.photograph(portrait, atlas, found, options.keep_everything)
+            seen = merging.reflectance(seen, found.face, mine.illumination[0], atlas)
+            yield merging.Shot(seen, float(value[index]), part_scores(sighting, float(mine.angles[0, 1])))
         if on_progress:
             on_progress("writing", index + 1, len(album.sightings))
 

@@ -34,6 +34,7 @@ from tf_deep3d.reconstruction.clip import curves, video
 from tf_deep3d.reconstruction.photo import Models, Options
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
+from tf_deep3d.texture.atlas import SIZE
 from tf_deep3d.texture.views import extract_view
 
 FILES = ("face.glb", "overlay.mp4", "coefficients.json", "texture.png", view.VIEW)
@@ -205,14 +206,14 @@ def _texture(scene: Scene, models: Models) -> np.ndarray:
         if side * (yaw[best] - yaw[chosen[0]]) > SIDEWAYS:
             chosen.append(best)
     albedo = faces.albedo(models.written, scene.appearance.albedo[None])[0]
-    views = []
+    views, atlas = [], models.atlas(SIZE)
     for key in chosen:
         portrait = scene.appearance.portraits[key]
         face = faces.reconstruct(models.written, _coefficients(scene, frames[key]), scene.camera)
         x, y = scene.transform.apply(np.array(portrait.corner, np.float64)).tolist()
         moved = Similarity(scene.transform.scale, 0.0, (x, y))
-        views.append(extract_view(portrait.window, models.written, face, scene.camera, moved, models.atlas))
-    return texture.complete(views, albedo, models.atlas).image
+        views.append(extract_view(portrait.window, models.written, face, scene.camera, moved, atlas))
+    return texture.complete(views, albedo, atlas).image
 
 
 def shown_targets(

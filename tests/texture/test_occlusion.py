@@ -1,0 +1,132 @@
+"""What of a photo is taken for the face: people of the open face model with known things before and behind them."""
+
+import numpy as np
+import pytest
+
+from tests.texture.people import PHOTO, face_of, facing, open_face, person, take_portrait
+from tests.texture.photos import CAMERA
+from tf_deep3d.face.landmarks import EYES
+from tf_deep3d.texture import occlusion, texture
+from tf_deep3d.texture.atlas import at_texels
+from tf_deep3d.texture.views import extract_view
+
+
+def seen_in(photo, face, keep_everything=False):
+    model, atlas = open_face()
+    return extract_view(photo, model, face, CAMERA, PHOTO, atlas, keep_everything)
+
+
+def completed(photo, face, coefficients, keep_everything=False):
+    """The colours [N, 3] of the texels of the texture, and the `View`."""
+    _, atlas = open_face()
+    view = seen_in(photo, face, keep_everything)
+    light = texture.light_on(face, coefficients.illumination[0])
+    whole = texture.complete([view], face.albedo[0], atlas, light)
+    return whole.image.reshape(-1, 3)[atlas.texels], view
+
+
+def green(colors):
+    return (colors[:, 1] - np.maximum(colors[:, 0], colors[:, 2])).max()
+
+
+@pytest.mark.parametrize(("yaw", "beside"), [(0.0, 0.16), (1.0, 0.06), (1.25, 0.06)])  # radians, dm: 1 is 102 px
+def test_the_background_never_enters(yaw, beside):
+    """A face fitted some pixels beside and turned too little takes the background in; the texture does not."""
+    coefficients = person(1, yaw)
+    photo = take_portrait(face_of(coefficients))
+    wrong = person(1, yaw - 0.05 * np.sign(yaw))
+    wrong.translation[0, 0] += beside
+    face = face_of(wrong)
+    blind, _ = completed(photo, face, wrong, keep_everything=True)
+    assert green(blind) > 0.3
+    colors, _ = completed(photo, face, wrong)
+    assert green(colors) < 0.06
+
+
+def glasses(draw, points):
+    for eye in EYES:
+        x, y = points[eye].mean(0)
+        draw.ellipse((x - 36, y - 26, x + 36, y + 30), fill=(12, 12, 14))
+
+
+def mask(draw, points):
+    draw.polygon([tuple(points[i] + (0, 10 * (i == 8))) for i in (1, 29, 15, 12, 8, 4)], fill=(120, 180, 215))
+
+
+def fringe(draw, points):
+    (left, top), right = points[17:27].min(0), points[17:27].max(0)[0]
+    draw.rectangle((left - 60, 0, right - 20, top - 12), fill=(38, 26, 20))
+
+
+@pytest.mark.parametrize(
+    ("draw", "area", "share"), [(glasses, "eyes", 0.2), (mask, "mouth and chin", 0.9), (fringe, "forehead", 0.3)]
+)
+def test_what_lies_before_the_face_is_left_out_and_told(draw, area, share):
+    _, atlas = open_face()
+    coefficients = person(2)
+    face = face_of(coefficients)
+    photo = take_portrait(face, draw=draw)
+    blind, _ = completed(photo, face, coefficients, keep_everything=True)
+    colors, view = completed(photo, face, coefficients)
+    assert view.left_out[area] > share
+    assert f"of the {area}" in occlusion.told(view.left_out)
+    truth, front = (at_texels(atlas, a) for a in (face.colors[0], facing(face)[:, None]))
+    shown = (front[:, 0] > 0.5) & ~atlas.eyes  # where the colours of the renderer and of the model are one
+    error, before = (abs(a - truth)[shown].max(axis=-1) for a in (colors, blind))
+    covered = before > 0.15
+    assert covered.mean() > 0.04
+    assert view.weight[covered].mean() < 0.02
+    assert error[covered].mean() < 0.05
+    assert np.quantile(error[covered], 0.95) < 0.15
+
+
+def test_a_bare_face_is_left_alone_whatever_its_light():
+    """The light that was found is wrong, and so is its colour."""
+    coefficients = person(3)
+    other = coefficients._replace(illumination=coefficients.illumination.copy())
+    other.illumination[0, :, :4] += [[0.06, 0.0, 0.0, -0.2], [0.0, 0.05, 0.0, -0.2], [-0.06, 0.0, 0.05, -0.2]]
+    view = seen_in(take_portrait(face_of(other)), face_of(coefficients))
+    assert max(view.left_out.values()) < 0.03
+    assert occlusion.told(view.left_out) == ""
+
+
+def test_moles_and_beards_stay():
+    """Small dark patches and a dark lower face around lips that can be seen are the person's own."""
+    _, atlas = open_face()
+    coefficients = person(4)
+    face = face_of(coefficients)
+    grown = atlas.zones.parts["beard"]
+    colors = face.colors[0] * np.where(grown, 0.35, 1.0)[:, None]
+    where = []
+
+    def mole(draw, points):
+        x, y = points[[31, 1]].mean(0)
+        where.append((x, y))
+        draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=(40, 25, 20))
+
+    view = seen_in(take_portrait(face, colors, mole), face)
+    assert view.left_out["mouth and chin"] < 0.1
+    assert view.left_out["cheeks and nose"] < 0.03
+    places = at_texels(atlas, PHOTO.inverse().apply(face.pixels[0]))
+    on_it = (np.linalg.norm(places - where[0], axis=-1) < 2) & (at_texels(atlas, facing(face)[:, None])[:, 0] > 0.5)
+    assert on_it.sum() > 3
+    assert view.weight[on_it].min() > 0.9
+    assert view.colors[on_it].max() < 0.35
+
+
+def test_zones_are_where_their_names_say():
+    model, atlas = open_face()
+    height = model.mean_shape[:, 1]
+    order = [np.median(height[atlas.zones.area == i]) for i in range(len(occlusion.AREAS))]
+    assert order == sorted(order, reverse=True)
+    parts = atlas.zones.parts
+    assert model.regions["eyes"][parts["eyes"]].any()
+    assert not (parts["beard"] & parts["mouth"]).any()
+    assert not (parts["core"] & (parts["eyes"] | parts["brows"] | parts["nostrils"])).any()
+    assert parts["core"].mean() > 0.05
+
+
+def test_little_is_not_told():
+    shares = dict.fromkeys(occlusion.AREAS, 0.0)
+    assert occlusion.told(shares | {"eyes": 0.04}) == ""
+    assert occlusion.told(shares | {"eyes": 0.42, "forehead": 0.06}) == "6 % of the forehead, 42 % of the eyes"
