@@ -32,7 +32,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_reconstructor(
-    options: argparse.Namespace, refine: int | None = None, head: bool = False
+    options: argparse.Namespace, refine: int | None = None, head: bool = False, focal: float | None = None
 ) -> "FaceReconstructor":
     """The `FaceReconstructor` of a command line.
 
@@ -40,6 +40,7 @@ def load_reconstructor(
       options: of `add_options`.
       refine: its number of steps, None for the default.
       head: load the head, too.
+      focal: of the photos, see `photo.Options`.
     """
     with command_line.quiet():
         from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
@@ -54,4 +55,4 @@ def load_reconstructor(
         "view": options.view,
     }
     loaded = FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})
-    return replace(loaded, options=replace(loaded.options, packing=options.packing))
+    return replace(loaded, options=replace(loaded.options, packing=options.packing, focal=focal))

@@ -17,7 +17,8 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.face import blendshapes, morphable_model
 from tf_deep3d.face import head as heads
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.fitting import descent
+from tf_deep3d.fitting import descent, pose
+from tf_deep3d.io.optics import MILLIMETRES, focal_length
 from tf_deep3d.io.photos import Photo, photo_name
 from tf_deep3d.models import presets
 from tf_deep3d.models.cnet import WEIGHTS as CNET_WEIGHTS
@@ -54,9 +55,10 @@ class Options:
       head: load the whole head, too.
       view: write a page to look at each result, too.
       packing: of written GLB files, one of `gltf.PACKINGS`.
+      focal: equivalent focal length of the photos in mm; None for what each photo's EXIF says.
 
     Raises:
-      InputError: if `refine` is negative.
+      InputError: if `refine` is negative, or `focal` outside `optics.MILLIMETRES`.
     """
 
     preset: str | Path = presets.DEFAULT
@@ -68,11 +70,14 @@ class Options:
     head: bool = False
     view: bool = True
     packing: str = "compact"
+    focal: float | None = None
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
         if self.refine < 0:
             raise InputError(f"refine must not be negative. Received: {self.refine}")
+        if self.focal is not None and not MILLIMETRES[0] <= self.focal <= MILLIMETRES[1]:
+            raise InputError(f"the focal length must lie in {MILLIMETRES} mm. Received: {self.focal}")
 
     def descent(self) -> descent.FitSettings:
         """The `descent.FitSettings` of the chosen method."""
@@ -171,6 +176,8 @@ def solve(
     """
     if options.method == "rnet" and start is None:
         start, _ = regress(models, observation.images)
+    if start is not None and observation.camera is not None:
+        start = pose.posed(models.levels[-1], start, observation.landmarks, observation.camera)
     return descent.fit(models.levels, observation, options.descent(), models.recognition, start, on_step)
 
 
@@ -208,10 +215,11 @@ def reconstruct_photos(
       `Found`, at least one for each photo; faces in the order of the photos, errors as soon as they are met.
     """
     progress = on_progress or (lambda share: None)
+    lens = partial(focal_length, millimetres=options.focal)
     waiting: list[tuple[int, list[Portrait]]] = []  # (index of the photo, its portraits)
     for index, photo in enumerate(photos):
         try:
-            waiting.append((index, portraits_of(photo, models.levels[-1], all_faces)))
+            waiting.append((index, portraits_of(photo, models.levels[-1], all_faces, lens)))
         except (InputError, OSError) as error:
             progress(1.0)
             yield Found(index, 1, error)
@@ -282,7 +290,7 @@ def reconstruction_of(
         photo=photo_name(portrait.photo),
         model=models.written,
         coefficients=coefficients,
-        face=faces.reconstruct(models.written, coefficients),
+        face=faces.reconstruct(models.written, coefficients, portrait.camera),
         detected=portrait.detected,
         crop=portrait.crop,
         confidence=confidence,
@@ -290,4 +298,5 @@ def reconstruction_of(
         report=report or {},
         paint=partial(paint, portrait, models.atlas, models.shown),
         head=models.head,
+        camera=portrait.camera,
     )
