@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     add_options(parser)
     text = "steps of the fit after R-Net (default: 20; with --set, of all photos together: 0)"
     parser.add_argument("--refine", type=int, metavar="N", help=text)
+    text = "equivalent focal length of the photos in mm, such as 26 (default: what their EXIF says)"
+    parser.add_argument("--focal", type=float, metavar="MM", help=text)
     text = "write the whole head, too: head.glb, closed, with teeth, tongue and eyes"
     parser.add_argument("--head", action="store_true", help=text)
     parser.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
@@ -89,7 +91,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
     return write_faces(
         paths,
         options.out,
-        lambda: load_reconstructor(options, options.refine, options.head, **_looks(options)),
+        lambda: load_reconstructor(options, options.refine, options.head, options.focal, **_looks(options)),
         options.all_faces,
         options.overwrite,
     )

@@ -19,7 +19,7 @@ from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import readable
 from tf_deep3d.face import blendshapes, expression
-from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera, to_pixels
+from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import angles_of, rotation_matrix
 from tf_deep3d.face.head import Head
@@ -82,6 +82,7 @@ class Reconstruction:
       paint: function of the reconstruction that makes its `Appearance` when that is first asked for; None where there
         is no renderer.
       head: the `Head` around the model, to be written too, or None.
+      camera: that saw the aligned photo: the photo's own where its focal length is known.
     """
 
     photo: str
@@ -95,6 +96,7 @@ class Reconstruction:
     report: Mapping[str, Any] = field(default_factory=dict[str, Any])
     paint: "Callable[[Reconstruction], Appearance] | None" = None
     head: Head | None = None
+    camera: Camera = field(default_factory=Camera)
 
     @cached_property
     def mesh(self) -> Mesh:
@@ -115,7 +117,7 @@ class Reconstruction:
         if "jaw17" not in self.model.landmarks:
             return None
         points = at_landmarks(self.model.landmarks["jaw17"], self.face.vertices)
-        return self.crop.transform.inverse().apply(to_pixels(Camera(), points)[0][0])
+        return self.crop.transform.inverse().apply(to_pixels(self.camera, points)[0][0])
 
     @cached_property
     def arkit(self) -> dict[str, float]:
@@ -178,7 +180,12 @@ class Reconstruction:
             "pose": self.pose._asdict(),
             "crop_pose": self.crop_pose._asdict(),
             "arkit": {name: round(weight, 6) for name, weight in self.arkit.items()},
-            "camera": {"size_px": IMAGE_SIZE, "focal_px": FOCAL, "distance_dm": CAMERA_DISTANCE},
+            "camera": {
+                "size_px": self.camera.width,
+                "focal_px": self.camera.focal,
+                "center_px": list(self.camera.center),
+                "distance_dm": self.camera.distance,
+            },
             "crop_from_photo": {
                 "scale": transform.scale,
                 "rotation_radians": transform.rotation,

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tf_deep3d.face.camera import Camera, projection_jacobian, to_pixels, to_world
+from tf_deep3d.face.camera import Camera, projection_jacobian, to_pixels, to_world, together
 
 
 def test_the_optical_axis_meets_the_centre_of_the_picture():
@@ -40,3 +40,13 @@ def test_projection_jacobian_is_the_derivative():
         step[axis] = 1e-5
         difference = to_pixels(camera, (points + step)[None])[0][0] - to_pixels(camera, (points - step)[None])[0][0]
         np.testing.assert_allclose(analytic[:, :, axis], difference / 2e-5, rtol=1e-6, atol=1e-4)
+
+
+def test_a_camera_of_several_sees_what_each_sees():
+    cameras = [Camera(), Camera(focal=250.0, center=(100.0, 120.0))]
+    points = np.random.default_rng(0).normal(size=(2, 5, 3))
+    pixels, depth = to_pixels(together(cameras), points)
+    for index, camera in enumerate(cameras):
+        alone = to_pixels(camera, points[index : index + 1])
+        np.testing.assert_allclose(pixels[index], alone[0][0], rtol=1e-5)
+        np.testing.assert_array_equal(depth[index], alone[1][0])

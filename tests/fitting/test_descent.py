@@ -59,7 +59,7 @@ def test_faces_of_a_batch_do_not_influence_each_other(model_file, truth):
     models = morphable_model.load_levels(model_file)[:1]
     settings = FitSettings(stages=(Stage(0, 5, 0.1, False),))
     both = descent.fit(models, observation, settings).coefficients
-    alone = descent.fit(models, descent.Observation(*(part[1:] for part in observation)), settings).coefficients
+    alone = descent.fit(models, descent.Observation(*(part[1:] for part in observation[:4])), settings).coefficients
     for a, b in zip(both, alone, strict=True):
         np.testing.assert_allclose(a[1:], b, atol=0.02)  # five steps of 0.1: Adam turns rounding into some of it
 

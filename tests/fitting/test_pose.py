@@ -3,7 +3,7 @@ import pytest
 
 from tf_deep3d import face
 from tf_deep3d.face import geometry, uncertainty
-from tf_deep3d.face.camera import Camera, to_pixels
+from tf_deep3d.face.camera import Camera, to_pixels, together
 from tf_deep3d.fitting import pose
 
 
@@ -84,3 +84,23 @@ def test_trust_falls_to_that_of_hidden_landmarks():
     low, high = uncertainty.COSINES
     found = uncertainty.trust(np.array([-1.0, low, (low + high) / 2, high, 1.0]), hidden=0.2)
     np.testing.assert_allclose(found, [0.2, 0.2, 0.6, 1.0, 1.0])
+
+
+def test_faces_are_posed_under_cameras_of_their_own(tiny_model):
+    """Two faces, one near a short lens: the poses are found again, by the shapes that they start from."""
+    rng = np.random.default_rng(0)
+    start = (
+        tiny_model.layout("rgb")
+        .zeros(2)
+        ._replace(
+            identity=rng.normal(size=(2, len(tiny_model.identity_basis))).astype(np.float32),
+            angles=np.float32([[0.2, -0.5, 0.1], [-0.1, 0.4, -0.4]]),
+            translation=np.float32([[0.1, -0.2, 7.2], [-0.3, 0.1, -0.5]]),
+        )
+    )
+    cameras = together([Camera(focal=280.0, center=(90.0, 130.0)), Camera()])
+    seen = face.reconstruct(tiny_model, start, cameras)
+    found = pose.posed(tiny_model, start._replace(angles=0 * start.angles), seen.landmarks, cameras)
+    np.testing.assert_allclose(found.angles, start.angles, atol=1e-3)
+    np.testing.assert_allclose(found.translation, start.translation, atol=1e-2)
+    np.testing.assert_array_equal(found.identity, start.identity)

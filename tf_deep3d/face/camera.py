@@ -12,7 +12,8 @@ from outside.
 Letters: B batch, M images of a set, V vertices, T triangles, K coefficients, L landmarks, N points.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +47,14 @@ class Camera:
     def for_size(cls, size: int) -> "Camera":
         """The same view on a square picture of `size` px."""
         return cls(size, size, FOCAL * size / IMAGE_SIZE, (size / 2, size / 2))
+
+
+def together(cameras: Sequence[Camera]) -> Camera:
+    """One camera for B faces that are seen by `cameras` of one size and distance: `focal` is [B, 1], `center` a pair of
+    [B, 1], float32, which `to_pixels` broadcasts over the points."""
+    lenses = np.array([(each.focal, *each.center) for each in cameras], np.float32)
+    focal, x, y = (lenses[:, column : column + 1] for column in range(3))
+    return replace(cameras[0], focal=focal, center=(x, y))  # pyright: ignore[reportArgumentType]
 
 
 def to_pixels(camera: Camera, points: Array, xp: Namespace = np) -> tuple[Array, Array]:

@@ -103,12 +103,14 @@ class Observation(NamedTuple):
       landmarks: [B, 68, 2], px of the aligned photo.
       attention: [B, 224, 224, 1] float32, skin attention in [0, 1].
       dense: [B, 478, 2], px, or None.
+      camera: those that saw the aligned photos (`camera.together`); None for the usual one.
     """
 
     images: np.ndarray
     landmarks: np.ndarray
     attention: np.ndarray
     dense: np.ndarray | None = None
+    camera: Camera | None = None
 
 
 class Fit(NamedTuple):
@@ -158,6 +160,7 @@ class FaceFitter(keras.Model):
             inner_face=ops.convert_to_tensor(inner),
             skin=ops.convert_to_tensor(model.regions["skin"]),
             features=None if recognition is None else describe(recognition, ops.convert_to_tensor(observation.images)),
+            camera=observation.camera or Camera(),
         )
         self.steps_taken = Coefficients(*map(self._add_group, GROUPS, start, SCALES))
 
@@ -176,8 +179,8 @@ class FaceFitter(keras.Model):
         """The raw loss terms, name -> [B]; the argument is there because Keras wants one."""
         known = self.constants
         coefficients = self.coefficients()
-        face = faces.reconstruct(known.model, coefficients, xp=ops, landmarks="fit")
-        rendering = renderer.render(face, known.model.triangles, Camera(), known.inner_face)
+        face = faces.reconstruct(known.model, coefficients, known.camera, xp=ops, landmarks="fit")
+        rendering = renderer.render(face, known.model.triangles, known.camera, known.inner_face)
         terms = {
             "photometric": hybrid.photometric(known.images, rendering.image, rendering.inner_face, known.attention),
             "landmark": hybrid.landmark(face.landmarks, known.points, known.point_weights),
@@ -210,6 +213,7 @@ class _Constants:
     inner_face: Array
     skin: Array
     features: Array | None
+    camera: Camera
 
 
 def fit(
@@ -235,7 +239,7 @@ def fit(
     """
     settings = settings or FitSettings()
     coefficients = start or pose.initial_coefficients(
-        models[-1], observation.landmarks, settings.lighting, settings.jaw
+        models[-1], observation.landmarks, settings.lighting, settings.jaw, observation.camera
     )
     model, nothing = models[-1], np.zeros((1, 1), "float32")
     for stage in settings.stages:

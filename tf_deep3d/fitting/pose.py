@@ -3,6 +3,8 @@
 Letters: B batch, L landmarks.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.optimize import least_squares
 
@@ -17,7 +19,9 @@ from tf_deep3d.losses import hybrid
 EMPHASIS, JAW, DENSE = 3.0, 0.2, 0.3
 
 
-def initial_coefficients(model: MorphableModel, landmarks: np.ndarray, lighting: str, jaw: float = JAW) -> Coefficients:
+def initial_coefficients(
+    model: MorphableModel, landmarks: np.ndarray, lighting: str, jaw: float = JAW, camera: Camera | None = None
+) -> Coefficients:
     """The mean face in the poses of B photos.
 
     Args:
@@ -25,14 +29,29 @@ def initial_coefficients(model: MorphableModel, landmarks: np.ndarray, lighting:
       landmarks: [B, 68, 2], px of the aligned photos.
       lighting: "rgb" or "white".
       jaw: weight of the contour.
+      camera: of the aligned photos, or those of `camera.together`.
 
     Returns:
       `Coefficients` of B faces.
     """
     start = model.layout(lighting).zeros(len(landmarks))
-    points = faces.at_landmarks(model.landmarks["ibug68"], model.mean_shape[None])[0]
+    return posed(model, start, landmarks, camera or Camera(), jaw)
+
+
+def posed(
+    model: MorphableModel, start: Coefficients, landmarks: np.ndarray, camera: Camera, jaw: float = JAW
+) -> Coefficients:
+    """The faces of `start` in the poses of their photos; other arguments as of `initial_coefficients`."""
+    shape = faces.unposed_shape(model, start.identity, start.expression)
+    points = faces.at_landmarks(model.landmarks["ibug68"], shape)
     weights = hybrid.landmark_weights(emphasis=1.0, jaw=jaw)
-    poses = np.stack([landmark_pose(points, target, weights) for target in landmarks])
+    focal, x, y = (np.broadcast_to(np.ravel(each), len(landmarks)) for each in (camera.focal, *camera.center))
+    poses = np.stack(
+        [
+            landmark_pose(points[i], target, weights, replace(camera, focal=float(focal[i]), center=(x[i], y[i])))
+            for i, target in enumerate(landmarks)
+        ]
+    )
     return start._replace(angles=poses[:, :3].astype("float32"), translation=poses[:, 3:].astype("float32"))
 
 

@@ -86,7 +86,7 @@ def read_photo(source: str | os.PathLike[str] | bytes | bytearray | memoryview) 
     if len(data) > MAX_BYTES:
         raise PhotoError(f"a photo may have {MAX_BYTES} bytes at most. Received: {name}, which is larger")
     try:
-        with _open(data) as image:
+        with open_picture(data) as image:
             _check_size(image, name)
             if image.width * image.height > MAX_PIXELS:
                 image.draft(None, (image.width // 2, image.height // 2))
@@ -231,7 +231,7 @@ def _is_closed(photo: Path, given: Path, closed: Path | None) -> bool:
     return closed is not None and (closed in place.parents or place == closed != given.resolve())
 
 
-def _open(data: bytes) -> ImageFile.ImageFile:
+def open_picture(data: bytes) -> ImageFile.ImageFile:
     """The picture, not decoded yet: `Image.open` without its limit, so that only ours holds."""
     Image.init()
     if _is_heif(data):
@@ -249,10 +249,10 @@ def _add_heif() -> None:
     """Teaches Pillow HEIC and HEIF, which its own decoders do not know; they come upright."""
     try:
         with extra("heif"):
-            import pillow_heif
+            import pillow_heif  # pyright: ignore[reportMissingImports]  not in every installation
     except ExtraError as error:
         raise PhotoError(f"the photo is HEIC: save it as JPEG, or {error}") from error
-    pillow_heif.register_heif_opener()
+    pillow_heif.register_heif_opener()  # pyright: ignore[reportUnknownMemberType]
 
 
 def _check_size(image: ImageFile.ImageFile, name: str) -> None:

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 
 import tf_deep3d
-from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.face.reconstruction import Face
 from tf_deep3d.reconstructed import Appearance, Reconstruction
@@ -78,7 +77,7 @@ def photograph(portrait: Portrait, atlas: Atlas, found: Reconstruction, keep_eve
     """What the photo of a `Portrait` shows of its face; arguments as of `paint`."""
     transform = portrait.crop.transform
     from_window = replace(transform, translation=tuple(transform.apply(np.array(portrait.corner, np.float64))))
-    return extract_view(portrait.window, found.model, found.face, Camera(), from_window, atlas, keep_everything)
+    return extract_view(portrait.window, found.model, found.face, found.camera, from_window, atlas, keep_everything)
 
 
 def versions() -> dict[str, str]:

@@ -32,7 +32,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_reconstructor(
-    options: argparse.Namespace, refine: int | None = None, head: bool = False, **looks: str | bool
+    options: argparse.Namespace,
+    refine: int | None = None,
+    head: bool = False,
+    focal: float | None = None,
+    **looks: str | bool,
 ) -> "FaceReconstructor":
     """The `FaceReconstructor` of a command line.
 
@@ -40,6 +44,7 @@ def load_reconstructor(
       options: of `add_options`.
       refine: its number of steps, None for the default.
       head: load the head, too.
+      focal: of the photos, see `photo.Options`.
       **looks: of `FaceReconstructor.from_preset`.
     """
     with command_line.quiet():
@@ -56,4 +61,4 @@ def load_reconstructor(
         **looks,
     }
     loaded = FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})
-    return replace(loaded, options=replace(loaded.options, packing=options.packing))
+    return replace(loaded, options=replace(loaded.options, packing=options.packing, focal=focal))

@@ -17,7 +17,8 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.face import blendshapes, morphable_model
 from tf_deep3d.face import head as heads
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.fitting import descent
+from tf_deep3d.fitting import descent, pose
+from tf_deep3d.io.optics import MILLIMETRES, focal_length
 from tf_deep3d.io.photos import Photo, photo_name
 from tf_deep3d.mesh.face_files import TEXTURES
 from tf_deep3d.models import presets
@@ -58,9 +59,10 @@ class Options:
       packing: of written GLB files, one of `gltf.PACKINGS`.
       texture: which texture the meshes show, "photo" in the photo's light or "albedo" without it; both are written.
       keep_everything: take what lies before the face, glasses or hair, into the texture, too.
+      focal: equivalent focal length of the photos in mm; None for what each photo's EXIF says.
 
     Raises:
-      InputError: if `refine` is negative, or there is no such texture.
+      InputError: if `refine` is negative, `focal` outside `optics.MILLIMETRES`, or there is no such texture.
     """
 
     preset: str | Path = presets.DEFAULT
@@ -74,6 +76,7 @@ class Options:
     packing: str = "compact"
     texture: str = "photo"
     keep_everything: bool = False
+    focal: float | None = None
 
     def __post_init__(self) -> None:
         """Refuses values out of range."""
@@ -81,6 +84,8 @@ class Options:
             raise InputError(f"refine must not be negative. Received: {self.refine}")
         if self.texture not in TEXTURES:
             raise InputError(f"texture must be one of {', '.join(TEXTURES)}. Received: {self.texture!r}")
+        if self.focal is not None and not MILLIMETRES[0] <= self.focal <= MILLIMETRES[1]:
+            raise InputError(f"the focal length must lie in {MILLIMETRES} mm. Received: {self.focal}")
 
     def descent(self) -> descent.FitSettings:
         """The `descent.FitSettings` of the chosen method."""
@@ -180,6 +185,8 @@ def solve(
     """
     if options.method == "rnet" and start is None:
         start, _ = regress(models, observation.images)
+    if start is not None and observation.camera is not None:
+        start = pose.posed(models.levels[-1], start, observation.landmarks, observation.camera)
     return descent.fit(models.levels, observation, options.descent(), models.recognition, start, on_step)
 
 
@@ -217,10 +224,11 @@ def reconstruct_photos(
       `Found`, at least one for each photo; faces in the order of the photos, errors as soon as they are met.
     """
     progress = on_progress or (lambda share: None)
+    lens = partial(focal_length, millimetres=options.focal)
     waiting: list[tuple[int, list[Portrait]]] = []  # (index of the photo, its portraits)
     for index, photo in enumerate(photos):
         try:
-            waiting.append((index, portraits_of(photo, models.levels[-1], all_faces)))
+            waiting.append((index, portraits_of(photo, models.levels[-1], all_faces, lens)))
         except (InputError, OSError) as error:
             progress(1.0)
             yield Found(index, 1, error)
@@ -292,7 +300,7 @@ def reconstruction_of(
         photo=photo_name(portrait.photo),
         model=models.written,
         coefficients=coefficients,
-        face=faces.reconstruct(models.written, coefficients),
+        face=faces.reconstruct(models.written, coefficients, portrait.camera),
         detected=portrait.detected,
         crop=portrait.crop,
         confidence=confidence,
@@ -300,4 +308,5 @@ def reconstruction_of(
         report=report or {},
         paint=partial(paint, portrait, models.atlas, models.shown, options.texture, options.keep_everything),
         head=models.head,
+        camera=portrait.camera,
     )

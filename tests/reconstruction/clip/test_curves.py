@@ -70,3 +70,13 @@ def test_a_held_value_is_the_last_one_before():
     present = np.array([False, True, False, False, True, False])
     values = np.arange(6.0)[:, None]
     np.testing.assert_array_equal(curves.hold(present, values)[:, 0], [1, 1, 1, 1, 4, 4])
+
+
+def test_an_animation_that_holds_moves_on_just_before_the_face_is_back():
+    """Straight lines between the key frames are the held curve, whose steps they make one frame long."""
+    stretches = np.array([-1, 0, 0, -1, -1, -1, 1, 1, -1])
+    times, values = np.arange(9.0), np.array([3.0, 3, 4, 4, 4, 4, 8, 9, 9])
+    shown = curves.keys(stretches, held=True)
+    np.testing.assert_array_equal(np.interp(times, times[shown], values[shown])[1:], values[1:])
+    assert shown.tolist() == [False, True, True, False, False, True, True, True, False]
+    np.testing.assert_array_equal(curves.keys(stretches, held=False), stretches >= 0)

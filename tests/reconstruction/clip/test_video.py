@@ -199,6 +199,8 @@ def test_sound_is_copied_up_to_the_last_frame(tmp_path, name, codec):
     with video.writing_video(tmp_path / "b.mp4", 64, 48, sound=tmp_path / name) as write:
         for frame in frames:
             write(frame)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
     heard, samples, rate = _heard(tmp_path / "b.mp4")
     assert heard == "aac"
     assert len(samples) / rate == pytest.approx(12 / 25, abs=0.07)

@@ -51,6 +51,14 @@ def hold(present: np.ndarray, values: np.ndarray) -> np.ndarray:
     return values[np.where(before < 0, np.argmax(present), before)]
 
 
+def keys(stretches: np.ndarray, held: bool) -> np.ndarray:
+    """The frames [N] bool that an animation, which goes straight from one to the next, needs: those of `stretches` [N]
+    of `fill_gaps` and, where the last value is `held` through a gap, the gap's last frame."""
+    shown = stretches >= 0
+    ends = ~shown & np.append(shown[1:], False) & (np.arange(len(shown)) > np.argmax(shown))
+    return shown | ends if held else shown
+
+
 def smooth(times: np.ndarray, stretches: np.ndarray, values: np.ndarray, seconds: float) -> np.ndarray:
     """Smooths without delay: local quadratic regression under a Gaussian kernel (Savitzky and Golay 1964 for uneven
     times; Cleveland 1979). A parabola passes unchanged, also at the ends.

@@ -240,10 +240,7 @@ def _animated(scene: Scene, image: np.ndarray, model: morphable_model.MorphableM
     normals = vertex_normals(neutral, model.triangles, model.vertex_corners)[0]
     mesh = Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
     targets = scene.targets
-    shown = scene.stretches >= 0
-    if scene.held:  # until just before the face is back
-        ends = ~shown & np.append(shown[1:], False)
-        shown = shown | (ends & (np.arange(len(shown)) > np.argmax(shown)))
+    shown = curves.keys(scene.stretches, scene.held)
     moving = {name: moved for name, (moved, _) in targets.items()}
     document = gltf.build(face_files.parts(model, mesh), moving, licence=model.licence, packing=packing)
     animation = Animation(

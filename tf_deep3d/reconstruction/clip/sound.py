@@ -22,7 +22,7 @@ def copying(source: InputContainer | None, target: OutputContainer) -> Iterator[
 
     Args:
       source: an open video, or None.
-      target: an MP4 that is being written; nothing is in it yet.
+      target: an MP4 that is being written, with the streams of its pictures and nothing in them yet.
 
     Yields:
       Function that writes the sound up to a time, in s since the first picture of `source`; times rise.

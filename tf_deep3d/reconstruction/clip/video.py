@@ -127,7 +127,6 @@ def writing_video(
     with (
         av.open(str(path), "w", format="mp4", container_options={"movflags": "+faststart"}) as container,
         _opened(sound) if sound else nullcontext() as source,
-        sounds.copying(source, container) as play,
     ):
         rate = Fraction(_believable(frame_rate)).limit_denominator(1001)
         stream = cast(VideoStream, container.add_stream(writing_codec(), rate=rate))
@@ -142,15 +141,17 @@ def writing_video(
             stream.codec_context.bit_rate = max(width * height * 8, 400_000)
         ticks = stream.codec_context.time_base.denominator
 
-        def write(frame: Frame) -> None:
-            image = np.ascontiguousarray(frame.image[:height, :width])
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
-            picture.pts, picture.time_base = round(frame.time * ticks), Fraction(1, ticks)
-            container.mux(stream.encode(picture))
-            play(frame.time)
+        with sounds.copying(source, container) as play:
 
-        yield write
+            def write(frame: Frame) -> None:
+                image = np.ascontiguousarray(frame.image[:height, :width])
+                picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+                picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+                picture.pts, picture.time_base = round(frame.time * ticks), Fraction(1, ticks)
+                container.mux(stream.encode(picture))
+                play(frame.time)
+
+            yield write
         container.mux(stream.encode(None))
 
 
