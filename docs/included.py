@@ -6,6 +6,7 @@ A line of a page may be one of
     {{ card rnet_mobilenet }}           a model card of the package's assets
     {{ bundle Kotlin }}                 the section of a bundle's README under this heading
     {{ help export web }}               what a command, or its sub-command, says of its options
+    {{ options tf_deep3d.evaluate now }}  the same without the examples, which the command itself shows
 
 and a missing one ends the build.
 """
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-_LINE = re.compile(r"^\{\{ (readme|card|bundle|help) (.+) \}\}$", re.MULTILINE)
+_LINE = re.compile(r"^\{\{ (readme|card|bundle|help|options) (.+) \}\}$", re.MULTILINE)
 _PLACE = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)]*)\)")  # a link to a file, which the site does not hold
 
 
@@ -51,7 +52,8 @@ def _card(name: str) -> str:
     return _PLACE.sub(r"\1 (`\2`)", re.sub(r"^#", "##", text, flags=re.MULTILINE))
 
 
-def _help(command: str) -> str:
+def _help(command: str, end: str | None = None) -> str:
+    """What a command says of itself, up to a line `end`."""
     module, *words = command.split()
     environment = os.environ | {"COLUMNS": "100", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -60,7 +62,12 @@ def _help(command: str) -> str:
     )  # fmt: skip
     if done.returncode:
         raise ValueError(f"{command} must tell its options. Received: {done.stderr.strip()[-300:]}")
-    return f"## `python -m {command}`\n\n```text\n{done.stdout.strip()}\n```"
+    text = done.stdout.partition(f"\n{end}\n")[0] if end else done.stdout
+    return f"## `python -m {command}`\n\n```text\n{text.strip()}\n```"
 
 
-_FILLED = {"readme": _readme, "card": _card, "bundle": _bundle, "help": _help}
+def _options(command: str) -> str:
+    return _help(command, "examples:")
+
+
+_FILLED = {"readme": _readme, "card": _card, "bundle": _bundle, "help": _help, "options": _options}

@@ -25,7 +25,9 @@ exit status: 0 if the page was written, 1 if not, 2 for a wrong command line.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    return command_line.run(_run, _parser().parse_args(arguments), interrupted="Interrupted; nothing was written.")
+    return command_line.run(
+        _run, _parser().parse_intermixed_args(arguments), interrupted="Interrupted; nothing was written."
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tf_deep3d.evaluation.options import BENCHMARKS
+
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "pages").glob("*.md")}
 
@@ -25,7 +27,7 @@ included = _load()
 
 @pytest.mark.parametrize("name", PAGES)
 def test_what_a_page_includes_is_there(name):
-    text = re.sub(r"\{\{ help .* \}\}", "", PAGES[name])
+    text = re.sub(r"\{\{ (help|options) .* \}\}", "", PAGES[name])
     filled = included.on_page_markdown(text)
     assert "{{" not in filled
     assert not re.search(r"\]\((?!https?:|#|\w+\.md\))", filled), "a link to what the site does not hold"
@@ -36,6 +38,7 @@ def test_every_command_tells_its_options():
     modules = {place.partition(":")[0].removesuffix(".__main__") for place in project["scripts"].values()}
     shown = {line.split()[0] for text in PAGES.values() for line in re.findall(r"\{\{ help (.*) \}\}", text)}
     assert modules <= shown
+    assert set(re.findall(r"\{\{ options tf_deep3d.evaluate (\w+) \}\}", PAGES["measuring.md"])) == BENCHMARKS.keys()
     assert "usage: python -m export web" in included.on_page_markdown("{{ help export web }}")
 
 
