@@ -79,7 +79,7 @@ def test_pose_and_units_have_names(face, tiny_model):
     assert face.pose.roll_degrees == pytest.approx(np.degrees(0.2))
     assert list(face.arkit) == list(tiny_model.blendshape_names)
     frame = expression.Frame(DENSE, face.coefficients.angles[0], face.coefficients.translation[0])
-    actor = expression.actor(tiny_model, face.coefficients.identity[0])
+    actor = expression.actor(tiny_model)
     np.testing.assert_allclose(list(face.arkit.values()), expression.solve(actor, frame, Camera()).weights, atol=1e-6)
 
 
