@@ -98,7 +98,7 @@ def test_pose_and_units_have_names(face, tiny_model):
     assert face.pose == pytest.approx(np.degrees([0.1, -0.4, 0.2 + 0.3]), rel=1e-5)  # the crop was turned by .3
     assert list(face.arkit) == list(tiny_model.blendshape_names)
     frame = expression.Frame(DENSE, face.coefficients.angles[0], face.coefficients.translation[0])
-    actor = expression.actor(tiny_model, face.coefficients.identity[0])
+    actor = expression.actor(tiny_model)
     np.testing.assert_allclose(list(face.arkit.values()), expression.solve(actor, frame, Camera()).weights, atol=1e-6)
 
 

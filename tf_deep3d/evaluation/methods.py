@@ -234,7 +234,7 @@ def prediction(
     calm = faces.unposed_shape(model, mean.identity, 0 * mean.expression)
     shape = calm if neutral else faces.unposed_shape(model, mean.identity, mean.expression)
     points = faces.at_landmarks(model.landmarks["ibug68"], shape)[0]
-    landmarks = jaw_line = angles = arkit = None
+    landmarks = jaw_line = angles = units = None
     first = portraits[int(np.flatnonzero(finite)[0])]
     if len(portraits) == 1:
         crop = first.crop.transform
@@ -253,8 +253,10 @@ def prediction(
             frame = expressions.Frame(
                 crop.apply(first.detected.landmarks478[:, :2]), mean.angles[0], mean.translation[0]
             )
-            weights = expressions.solve(expressions.actor(model, person[0]), frame, cameras.Camera()).weights
+            weights = expressions.solve(expressions.actor(model), frame, cameras.Camera()).weights
             return dict(zip(model.blendshape_names, weights.tolist(), strict=True))
+
+        units = arkit if expressions.shows_units(model) else None
 
     def likeness() -> tuple[np.ndarray, np.ndarray]:
         one = Coefficients(*(group[:1] for group in rows))._replace(identity=person)
@@ -274,7 +276,7 @@ def prediction(
         calm[0] * MILLIMETRES,
         likeness,
         jaw_line=jaw_line,
-        arkit=arkit,
+        arkit=units,
     )
 
 

@@ -37,7 +37,7 @@ STRAY, STRAY_KNOWN = 4.5, 2.5  # px of a middling landmark that neighbours err b
 IRIS = 2.0  # px, the same of an iris's five points, which share their error with nobody
 SMOOTH = 0.7  # px, standard deviation of each smooth error
 OUTLIER = 2.5  # px from which a landmark's pull grows no more (Huber)
-DOUBT = 0.6  # standard deviations of the identity
+DOUBT, DOUBT_KNOWN = 0.6, 0.1  # standard deviations of the identity; where the neutral face is known
 SEEN = 0.8  # share of a unit's displacement that the detector follows: .5 to .94 on renders
 RARE, SOFT = 3.0, 0.15  # cost of a unit, and the weight at which half of it is reached
 RIDGE, BOND = 0.1, 0.3  # of squared weights, and of squared differences of the halves of a pair
@@ -105,8 +105,13 @@ class Frame(NamedTuple):
     translation: np.ndarray
 
 
-def actor(model: MorphableModel, identity: np.ndarray) -> Actor:
-    """The `Actor` of a model with dense landmarks and units, and of identity coefficients [Ki].
+def actor(model: MorphableModel, identity: np.ndarray | None = None) -> Actor:
+    """The `Actor` of a model with dense landmarks and units.
+
+    Args:
+      model: `MorphableModel`.
+      identity: coefficients [Ki] that many frames agree on; by default the mean face. What R-Net reads off one photo is
+        no help: it takes closed lids for narrow eyes, so that 6 of 9 photos of closed eyes blinked instead of all.
 
     Raises:
       InputError: if the model has no such landmarks or units.
@@ -114,6 +119,8 @@ def actor(model: MorphableModel, identity: np.ndarray) -> Actor:
     if not shows_units(model):
         raise InputError(f"the face model must have units and the landmarks {LANDMARKS}. Received: {model.name}")
     landmarks = model.landmarks[LANDMARKS]
+    if identity is None:
+        identity = np.zeros(len(model.identity_basis))
     neutral = neutral_shape(model, np.asarray(identity, np.float32)[None])
     normals = geometry.vertex_normals(neutral, model.triangles, model.vertex_corners)
     points, units, modes, normals = (
@@ -132,7 +139,8 @@ def solve(known: Actor, frame: Frame, camera: Camera) -> Performance:
     """The `Performance` of an actor in a frame, which is seen at about the scale of an aligned crop."""
     count, size = len(known.units), len(known.points)
     base, errors = _bases(known)
-    shapes = np.concatenate([base, DOUBT * known.modes]).transpose(1, 2, 0)  # [L, 3, J + Ki]
+    doubt = DOUBT_KNOWN if known.known else DOUBT
+    shapes = np.concatenate([base, doubt * known.modes]).transpose(1, 2, 0)  # [L, 3, J + Ki]
     columns = 6 + shapes.shape[2]
     bonds = RIDGE * np.eye(count) + BOND * _bonds(known.names)
     prior = np.concatenate([np.full(6, 1e-9), np.zeros(count), np.ones(columns - 6 - count + errors.shape[2])])

@@ -8,7 +8,7 @@ from skimage import data
 from tf_deep3d import face as faces
 from tf_deep3d.detection import detector, resampling
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import morphable_model
+from tf_deep3d.face import expression, morphable_model
 from tf_deep3d.face.camera import to_pixels
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting import motion
@@ -120,3 +120,38 @@ def test_weighted_median():
 def test_senseless_settings(change):
     with pytest.raises(InputError, match="Received"):
         clips.ClipSettings(**change)
+
+
+def test_units_follow_the_frames_of_a_clip(track, model):
+    """A person who opens the jaw in one frame, before a detector that strays from this person's neutral face."""
+    camera, transform = clips.clip_camera(track)
+    known = expression.actor(model, np.zeros(len(model.identity_basis)))
+    jaw = known.names.index("jawOpen")
+    truth = np.zeros(FRAMES)
+    truth[14] = 0.8
+    bias = np.random.default_rng(0).normal(0, 0.01, known.points.shape)
+    shapes = known.points + bias + expression.SEEN * truth[:, None, None] * known.units[jaw]
+    moves = motion.Motion(np.zeros((FRAMES, 3)), np.tile([0.1, 0.0, 0.2], (FRAMES, 1)), np.zeros((FRAMES, 1)))
+    pixels = transform.inverse().apply(to_pixels(camera, faces.pose(shapes, moves.angles, moves.translation))[0])
+    landmarks = np.concatenate([track.landmarks[:, :68], pixels], 1)
+    everywhere = track._replace(landmarks=landmarks, present=np.ones(FRAMES, bool))
+    found = clips.find_units(everywhere, known, moves, camera, transform)
+    np.testing.assert_allclose(found[:, jaw], truth, atol=0.1)
+    assert np.delete(found, jaw, 1).max() < 0.1
+    gaps = clips.find_units(everywhere._replace(present=track.present), known, moves, camera, transform)
+    between = np.linspace(gaps[HIDDEN[0] - 1], gaps[HIDDEN[1] + 1], len(HIDDEN) + 2)[1:-1]
+    np.testing.assert_allclose(gaps[list(HIDDEN)], between, atol=1e-9)
+
+
+def test_smoothing_keeps_a_blink_of_three_frames():
+    times, stretches = np.arange(50) / 25, np.zeros(50, np.int32)
+    blink = np.zeros(50)
+    blink[20:23] = 0.6, 1.0, 0.6
+    noise = np.random.default_rng(0).normal(0.3, 0.05, 50)
+    weights = np.stack([blink, noise], -1)
+    found = clips.smoothed_units(["eyeBlinkLeft", "mouthSmileLeft"], weights, times, stretches, clips.SMOOTH)
+    assert found[21, 0] > 0.9
+    assert found[[17, 25], 0].max() < 0.05
+    assert np.diff(found[:, 1]).std() < 0.6 * np.diff(noise).std()
+    assert found.min() >= 0
+    assert found.max() <= 1

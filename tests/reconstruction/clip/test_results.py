@@ -63,7 +63,7 @@ def test_outcome_and_progress(written):
     assert outcome.landmark_error < 0.1
     assert 0 < outcome.blendshape_residual < 0.1
     stages = list(dict.fromkeys(stage for stage, _, _ in said))
-    assert stages == ["tracking", "person", "motion", "overlay"]
+    assert stages == ["tracking", "person", "motion", "units", "overlay"]
     for stage in stages:
         last = [(done, total) for name, done, total in said if name == stage][-1]
         assert last[0] == last[1]
@@ -77,6 +77,9 @@ def test_numbers(written):
     assert record["frames"][HIDDEN]["detected_landmarks68_frame_px"] is None
     assert len(record["identity"]) == 80
     assert len(record["blendshape_names"]) == len(record["frames"][0]["blendshape_weights"]) == 52
+    for frame in record["frames"]:
+        named = dict(zip(record["blendshape_names"], frame["blendshape_weights"], strict=True))
+        assert frame["arkit"] == {name: weight for name, weight in named.items() if weight}
     first = record["frames"][0]
     distance = np.subtract(first["landmarks68_frame_px"], first["detected_landmarks68_frame_px"])
     assert np.linalg.norm(distance[17:], axis=-1).mean() < 6

@@ -314,6 +314,7 @@ def _summary(
             "translation_dm": _numbers(scene.motion.translation[index]),
             "expression": _numbers(scene.motion.expression[index]),
             "blendshape_weights": _numbers([weights[index] for _, weights in scene.targets.values()]),
+            **({} if scene.residual is None else {"arkit": _units_of(scene.targets, index)}),
             "landmarks68_frame_px": _numbers(landmarks[index]),
             "detected_landmarks68_frame_px": _numbers(detected[index]) if track.present[index] else None,
         }
@@ -343,6 +344,11 @@ def _summary(
         "versions": versions(),
         "frames": frames,
     }
+
+
+def _units_of(targets: Targets, index: int) -> dict[str, float]:
+    """The units that one frame shows, name -> weight."""
+    return {name: shown for name, (_, weights) in targets.items() if (shown := round(float(weights[index]), 5))}
 
 
 def _writable(out: Path) -> Path:

@@ -1,0 +1,108 @@
+"""Rendered people of known units, and photos whose paths say what they show."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tf_deep3d.detection import detector
+from tf_deep3d.errors import InputError
+from tf_deep3d.evaluation.measuring import Prediction
+from tf_deep3d.evaluation.protocols import expressions
+from tf_deep3d.face.blendshapes import ARKIT
+
+
+def prediction(weights):
+    everything = dict.fromkeys(ARKIT, 0.0) | weights
+    return Prediction(np.zeros((3, 3)), np.array([[0, 1, 2]]), np.zeros((3, 3)), arkit=lambda: everything)
+
+
+def entries(section):
+    return [entry for entry in expressions.expressions().entries if entry.section == section]
+
+
+def test_three_people_show_35_units_and_10_combinations_and_nothing():
+    assert len(entries("units")) == len(entries("units, half")) == 3 * 35
+    assert len(entries("combinations")) == len(entries("combinations, half")) == 3 * 10
+    assert len(entries("neutral")) == 3 * expressions.NEUTRALS
+    names = [(entry.person, entry.name) for entry in expressions.expressions().entries]
+    assert len(set(names)) == len(names)
+    for entry in expressions.expressions().entries:
+        assert set(entry.weights) <= set(ARKIT)
+        assert all(0 < weight <= 1 for weight in entry.weights.values())
+
+
+def test_the_strongest_unit_counts():
+    laugh = {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "jawOpen": 0.4}
+
+    def measured(**weights):
+        return expressions._measured(prediction(weights), laugh).numbers
+
+    found = measured(mouthSmileLeft=0.5, mouthSmileRight=0.9, jawOpen=0.8)
+    assert found == pytest.approx({"named": 1.0, "within": 1.0, "unit_weight": 0.2})
+    found = measured(mouthSmileLeft=0.3, mouthSmileRight=0.3, jawOpen=0.4)
+    assert found == pytest.approx({"named": 0.0, "within": 0.0, "unit_weight": 0.6})
+    found = expressions._measured(prediction({"browInnerUp": 0.2, "jawOpen": 0.1}), {}).numbers
+    assert found == {"most": 0.2}
+    with pytest.raises(InputError, match="gives no weights"):
+        expressions._measured(prediction({})._replace(arkit=None), laugh)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("closed/me.jpg", "closed eyes"),
+        ("me_open.jpg", "open eyes"),
+        ("004_Smiling.jpg", "smile"),
+        ("smiles/2.png", "smile"),
+        ("me.jpg", ""),
+    ],
+)
+def test_paths_say_what_photos_show(path, kind):
+    assert expressions.kind_of(Path("closed photos") / path, Path("closed photos")) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "weight", "right"),
+    [
+        ("closed eyes", "eyeBlink", 0.6, 1),
+        ("closed eyes", "eyeBlink", 0.5, 0),
+        ("open eyes", "eyeBlink", 0.15, 1),
+        ("open eyes", "eyeBlink", 0.2, 0),
+        ("smile", "mouthSmile", 0.5, 1),
+        ("smile", "mouthSmile", 0.4, 0),
+    ],
+)
+def test_photos_are_judged_by_their_kind(kind, unit, weight, right):
+    found = expressions._judged(prediction({unit + "Left": weight, unit + "Right": weight}), kind).numbers
+    measure = "smile" if kind == "smile" else "blink"
+    assert found == pytest.approx({measure: weight, "within": right})
+
+
+def test_photos_that_say_nothing_are_left_out(tmp_path):
+    (tmp_path / "smile").mkdir()
+    for name in ("smile/a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    protocol = expressions.expressions(tmp_path)
+    assert protocol.entries[-1] == (tmp_path / "smile/a.png", "smile")
+    assert "1 photos of 2" in protocol.remark
+    (tmp_path / "smile/a.png").unlink()
+    with pytest.raises(InputError, match=r"must say closed, open or smile\. Received: 1 in"):
+        expressions.expressions(tmp_path)
+
+
+def test_a_picture_shows_what_it_says(tmp_path):
+    """The detector sees closed lids where the person blinks, and open ones where not."""
+    protocol = expressions.expressions()
+    chosen = [next(e for e in protocol.entries if e.name == name) for name in ("neutral0", "eyeBlink")]
+    gaps = []
+    for entry in chosen:
+        case = protocol.make(entry, tmp_path)
+        assert case.sections == (entry.section,)
+        assert case.photos[0].is_file()
+        (found,) = detector.detect(np.asarray(Image.open(case.photos[0])))
+        upper, lower = found.landmarks478[[160, 158], :2], found.landmarks478[[144, 153], :2]
+        width = np.linalg.norm(found.landmarks478[33, :2] - found.landmarks478[133, :2])
+        gaps.append(np.linalg.norm(upper - lower, axis=-1).mean() / width)
+    assert gaps[1] < 0.6 * gaps[0]
