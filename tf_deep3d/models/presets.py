@@ -45,8 +45,8 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "54999bd3c50fddfd78ed31ea52e904e12db17347a29b5089bdb95b6c3231efb5"),
-        cnet=Shipped("cnet_mobilenet.keras", "32e1f30c14bc6f8d26e931ca63871426d78d5d5793979f8b5d2eede7a874a562"),
+        rnet=Shipped("rnet_mobilenet.keras", "66b46a1e66beb01d7543a27de98d4e724d09247f3be9e751df05e0ff3da9682f"),
+        cnet=Shipped("cnet_mobilenet.keras", "aac0382606a68a3356210d1c6294b0414633bc48f2b4cfd4660a6c0aaff1675e"),
         face_model="open_face.npz",
     ),
 }
