@@ -6,16 +6,19 @@ import pytest
 from tf_deep3d import face as faces
 from tf_deep3d.detection import detector
 from tf_deep3d.errors import InputError
-from tf_deep3d.evaluation import lights, metrics, open_benchmark, registration
+from tf_deep3d.evaluation import lights, metrics, model_people, open_benchmark, registration
+from tf_deep3d.evaluation.measuring import TONES
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.landmarks import (
     INNER_FACE,
+    INNER_LIPS,
     NOSE_BRIDGE,
     NOSE_ROOT,
     NOSE_TIP,
     NOSTRILS,
     eye_distance,
 )
+from tf_deep3d.face.lighting import LUMINANCE
 from tf_deep3d.face.morphable_model import load
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import benchmark_people as build
@@ -32,7 +35,7 @@ def subjects(benchmark):
 
 
 def test_ten_people_and_a_scan(benchmark, subjects):
-    assert benchmark.name == "open benchmark 1.2"
+    assert benchmark.name == "open benchmark 2.2"
     assert len(subjects) == 11
     assert len(benchmark.views) == 10 * 5 + 20
     assert len({view.name for view in benchmark.views}) == 70
@@ -45,8 +48,12 @@ def test_subjects_are_the_size_of_people_in_the_models_frame(subjects):
     mean = load(level=0)
     corners = mean.landmarks["ibug68"]
     points = np.einsum("lcd,lc->ld", mean.mean_shape[corners.vertices], corners.weights)
+    usual = eye_distance(points)
+    assert 0.8 < usual < 1.2  # dm
+    modes = faces.at_landmarks(corners, mean.identity_basis)
+    spread = np.linalg.norm([eye_distance(points + mode) - usual for mode in modes])
     for who in subjects.values():
-        assert 0.8 < eye_distance(who.landmarks) < 1.2  # dm
+        assert abs(eye_distance(who.landmarks) - usual) < 3 * spread
         found = registration.similarity_from_landmarks(who.landmarks[INNER_FACE], points[INNER_FACE])
         assert 0.85 < found.scale < 1.15
         assert np.degrees(np.arccos((np.trace(found.rotation) - 1) / 2)) < 8
@@ -85,10 +92,33 @@ def test_people_are_not_of_the_model(subjects):
     assert np.linalg.norm(tips[:, None] - tips[None], axis=-1)[np.triu_indices(10, 1)].min() > 0.005
 
 
-def test_every_person_stands_in_every_light(benchmark, subjects):
+def test_eyes_are_not_measured_and_the_face_comes_first(subjects):
+    """The first vertices are those of the face model, whose eyes are known; lids move with them."""
+    model = load(level=1)
+    for who in subjects.values():
+        if who.exact:
+            measured = np.isin(np.arange(len(model.mean_shape)), who.region)
+            assert measured[model.regions["eyes"]].mean() < 0.02
+            assert measured[model.regions["lids"]].mean() < 0.4
+            own = faces.at_landmarks(model.landmarks["ibug68"], who.vertices[None, : len(model.mean_shape)])[0]
+            np.testing.assert_allclose(own, who.landmarks, atol=5e-3)  # dm
+
+
+def test_every_person_stands_in_every_light_and_has_a_tone(benchmark, subjects):
     for who in subjects.values():
         found = {view.light for view in benchmark.views if view.subject is who}
         assert found == ({""} if who.lit else set(lights.LIGHTS))
+    tones = [TONES[model_people.skin_tone(who)] for who in subjects.values() if not who.lit]
+    assert {tone: tones.count(tone) for tone in ("light", "medium", "dark")} == {"light": 4, "medium": 3, "dark": 3}
+
+
+def test_a_smile_shows_teeth(benchmark):
+    """Between the inner lips of the first who makes a face, seen from the front, something is far lighter than skin."""
+    (view, *_) = [view for view in benchmark.views if view.subject.expressive and view.angles[1] == 0]
+    image = open_benchmark.picture(view) / 255
+    low, high = view.landmarks[INNER_LIPS].min(0), view.landmarks[INNER_LIPS].max(0)
+    between = image[int(low[1]) : int(high[1]) + 1, int(low[0]) : int(high[0]) + 1] @ LUMINANCE
+    assert between.max() > 1.5 * np.median(view.subject.colors[view.subject.region] @ LUMINANCE)
 
 
 def test_a_limit_spreads_the_views(benchmark):
@@ -124,6 +154,19 @@ def test_another_file_is_refused(tmp_path, model_file):
     archive.write_arrays(tmp_path / "part.npz", {k: v for k, v in arrays.items() if k != "james_uv"})
     with pytest.raises(open_benchmark.BenchmarkError, match="james_uv"):
         open_benchmark.load(path=tmp_path / "part.npz")
+
+
+def test_stored_regions_are_what_the_build_finds():
+    arrays = archive.read_arrays(open_benchmark.FILE)
+    one = {
+        name: values[:1] if name.startswith("people_") and values.ndim > 2 else values
+        for name, values in arrays.items()
+    }
+    one |= {"james_vertices": one["people_vertices"][0], "james_triangles": one["people_triangles"]}
+    one |= {"james_landmarks": one["people_landmarks"][0], "james_step": one["people_step"]}
+    found = build.regions(one)
+    np.testing.assert_array_equal(found["people_region"], arrays["people_region"][:1])
+    np.testing.assert_array_equal(found["james_region"], found["people_region"][0])
 
 
 def test_quantization_is_far_below_what_is_measured():

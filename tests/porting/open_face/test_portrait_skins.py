@@ -36,12 +36,29 @@ def vertices_of(head, *names):
     return chosen
 
 
-def test_the_face_has_the_portraits_hue_and_the_wanted_luminance(model, head, painted):
+def test_the_face_has_the_wanted_luminance_and_the_tone_that_goes_with_it(model, head, painted):
+    """A bluish portrait gets the colour of the one of the model's skins, from dark to light, that is as light."""
     middle = model.regions["skin"] & (portrait_skins.inside(model) == 1)
     np.testing.assert_allclose(painted[: head.face][middle] @ LUMINANCE, WANTED, rtol=1e-5)
-    np.testing.assert_allclose(
-        painted[: head.face][middle][0] / WANTED, np.array([0.2, 0.25, 0.3]) / 0.24075, rtol=1e-3
-    )
+    coefficients = np.zeros((61, len(model.albedo_basis)), np.float32)
+    coefficients[:, 0] = np.linspace(-3, 3, 61)
+    tones = faces.albedo(model, coefficients)[:, model.regions["skin"]].mean(1)
+    expected = [np.interp(WANTED, tones @ LUMINANCE, channel) for channel in tones.T]
+    np.testing.assert_allclose(painted[: head.face][middle][0], expected, rtol=1e-3)
+
+
+def test_highlights_and_hair_are_levelled_and_brows_are_not(model):
+    """Of a face a tenth as dark or ten times as light as its skin, small differences stay."""
+    skin = model.regions["skin"]
+    features = model.regions["inner_face"] & ~skin
+    dark, light, near = (portrait_skins.levelled(model, np.full((len(skin), 3), value)) for value in (0.1, 10.0, 1.02))
+    np.testing.assert_allclose(dark[features], 0.1)
+    np.testing.assert_allclose(dark[~features], np.exp(-portrait_skins.EVEN), rtol=1e-3)
+    np.testing.assert_allclose(light, np.exp(portrait_skins.EVEN), rtol=1e-3)
+    np.testing.assert_allclose(near, 1.02, rtol=1e-3)
+    red = portrait_skins.levelled(model, np.full((len(skin), 3), [2.0, 1.0, 0.5]))
+    np.testing.assert_allclose(red[features], np.tile([2.0, 1.0, 0.5], (features.sum(), 1)))
+    np.testing.assert_allclose(np.log(red[~features])[:, 0], portrait_skins.PURE, rtol=1e-3)
 
 
 def test_the_neck_has_the_faces_tone(model, head, painted):
