@@ -45,7 +45,7 @@ STEP = 2e-4  # dm, of stored positions of people
 # A portrait of the folder, and the luminance of that person's skin; portraits of odd numbers, see the card.
 SKINS = {
     "female/1.jpg": 0.72, "male/93.jpg": 0.66, "female/49.jpg": 0.70, "male/5.jpg": 0.53, "female/53.jpg": 0.57,
-    "female/13.jpg": 0.30, "male/7.jpg": 0.22, "male/37.jpg": 0.52, "female/35.jpg": 0.40, "female/91.jpg": 0.76,
+    "female/13.jpg": 0.30, "male/7.jpg": 0.22, "male/37.jpg": 0.56, "female/35.jpg": 0.40, "female/91.jpg": 0.76,
 }  # fmt: skip
 # Of the last people, in ARKit's units; a name without a side is that of both.
 EXPRESSIONS = (
