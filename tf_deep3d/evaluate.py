@@ -22,7 +22,7 @@ examples:
       meshes/landmarks.txt; meshes that are missing or unusable are read again the next time
   python -m tf_deep3d.evaluate aflw2000 AFLW2000/ --methods rnet --out aflw2000
   python -m tf_deep3d.evaluate now NoW_Dataset/ --methods rnet --submission --part test --out now
-  python -m tf_deep3d.evaluate expressions faces/ --methods rnet:0 --out units    faces/closed/, faces/open/, faces/smile/
+  python -m tf_deep3d.evaluate expressions faces/ --methods rnet:0 --out units     faces/closed, faces/open, faces/smile
   python -m tf_deep3d.evaluate scans heads/ --methods floor,mean,rnet:0 --out heads_measured   your own heads
   python -m tf_deep3d.evaluate csv mine.csv --methods mean,rnet --out mine     your own scans
   python -m tf_deep3d.evaluate sets --cnet runs/cnet --compare elementwise average --out sets
