@@ -37,7 +37,7 @@ STRAY, STRAY_KNOWN = 4.5, 2.5  # px of a middling landmark that neighbours err b
 IRIS = 2.0  # px, the same of an iris's five points, which share their error with nobody
 SMOOTH = 0.7  # px, standard deviation of each smooth error
 OUTLIER = 2.5  # px from which a landmark's pull grows no more (Huber)
-DOUBT, DOUBT_KNOWN = 0.6, 0.1  # standard deviations of the identity; where the neutral face is known
+DOUBT = 0.6  # standard deviations of the identity
 SEEN = 0.8  # share of a unit's displacement that the detector follows: .5 to .94 on renders
 RARE, SOFT = 3.0, 0.15  # cost of a unit, and the weight at which half of it is reached
 RIDGE, BOND = 0.1, 0.3  # of squared weights, and of squared differences of the halves of a pair
@@ -139,15 +139,14 @@ def solve(known: Actor, frame: Frame, camera: Camera) -> Performance:
     """The `Performance` of an actor in a frame, which is seen at about the scale of an aligned crop."""
     count, size = len(known.units), len(known.points)
     base, errors = _bases(known)
-    doubt = DOUBT_KNOWN if known.known else DOUBT
-    shapes = np.concatenate([base, doubt * known.modes]).transpose(1, 2, 0)  # [L, 3, J + Ki]
+    shapes = np.concatenate([base, DOUBT * known.modes]).transpose(1, 2, 0)  # [L, 3, J + Ki]
     columns = 6 + shapes.shape[2]
     bonds = RIDGE * np.eye(count) + BOND * _bonds(known.names)
     prior = np.concatenate([np.full(6, 1e-9), np.zeros(count), np.ones(columns - 6 - count + errors.shape[2])])
     wanted = np.arange(6, 6 + count)
     others = np.delete(np.arange(len(prior)), wanted)
-    rotation = geometry.rotation_matrix(np.asarray(frame.angles, np.float64)[None])[0]
-    translation = np.asarray(frame.translation, np.float64)
+    rotation: np.ndarray = geometry.rotation_matrix(np.asarray(frame.angles, np.float64)[None])[0]
+    translation: np.ndarray = np.asarray(frame.translation, np.float64)
     found = np.zeros(len(prior) - 6)  # weights, identity, smooth errors
     trust = _trust(known, frame, rotation, translation, camera)
     jacobian = np.empty((size, 2, len(prior)))
@@ -163,14 +162,14 @@ def solve(known: Actor, frame: Frame, camera: Camera) -> Performance:
         distance = np.sqrt(np.maximum(np.einsum("li,lij,lj->l", residual, trust, residual), 0)) * _stray(known)
         distance[IRISES] = 0  # only the gaze moves them, and they are far off before it is found
         pull = trust * np.minimum(1.0, OUTLIER / np.maximum(distance, 1e-9))[:, None, None]
-        pulled = (pull @ jacobian).reshape(-1, len(prior))
-        normal = pulled.T @ jacobian.reshape(pulled.shape)
-        target = pulled.T @ residual.reshape(-1) + normal[:, 6:] @ found
+        pulled: np.ndarray = (pull @ jacobian).reshape(-1, len(prior))
+        normal: np.ndarray = pulled.T @ jacobian.reshape(pulled.shape)
+        target: np.ndarray = pulled.T @ residual.reshape(-1) + normal[:, 6:] @ found
         normal += np.diag(prior)
         normal[6 : 6 + count, 6 : 6 + count] += bonds
         target[wanted] -= RARE * (1.0 if not step else SOFT / (found[:count] + SOFT))
         right = np.concatenate([normal[np.ix_(others, wanted)], target[others, None]], 1)
-        solution = np.linalg.solve(normal[np.ix_(others, others)], right)
+        solution: np.ndarray = np.linalg.solve(normal[np.ix_(others, others)], right)
         across = normal[np.ix_(wanted, others)]
         reduced = normal[np.ix_(wanted, wanted)] - across @ solution[:, :-1]
         weights = bounded_least_squares((reduced + reduced.T) / 2, target[wanted] - across @ solution[:, -1])
@@ -192,9 +191,11 @@ def at_rest(known: Actor, frames: Sequence[Frame], camera: Camera) -> Actor:
       camera: `Camera` of all.
     """
     found = [solve(known, frame, camera) for frame in frames]
-    calm = np.argsort([one.weights.sum() for one in found], kind="stable")[: max(1, round(CALM * len(frames)))]
-    offsets = []
-    for index in calm:
+    calm: np.ndarray = np.argsort([one.weights.sum() for one in found], kind="stable")[
+        : max(1, round(CALM * len(frames)))
+    ]
+    offsets: list[np.ndarray] = []
+    for index in calm.tolist():
         weights, rotation, translation = found[index]
         shown = known.points + SEEN * np.einsum("j,jlc->lc", np.where(weights > RESTING, weights, 0), known.units)
         projected, depth = to_pixels(camera, (shown @ rotation.T + translation)[None])
