@@ -26,11 +26,11 @@ from tf_deep3d.texture import fields
 
 AREAS = ("forehead", "eyes", "cheeks and nose", "mouth and chin")  # by height, from above, in which shares are told
 NAMED = 0.05  # share of an area that has to be left out to be told
-NEAR = {"brows": 0.12, "eyes": 0.08, "nostrils": 0.1}  # dm around their landmarks
+NEAR = {"brows": 0.16, "eyes": 0.08, "nostrils": 0.1}  # dm around their landmarks
 DARKEST = 0.03  # added to colours before the logarithm
 # Of logarithms of colours: from these differences to those `RISE` times as large a pixel is explained less and less;
 # and in deviations of the skin that is explained, where that is more.
-DARK, BRIGHT, TINT = 0.45, 0.5, 0.17
+DARK, BRIGHT, TINT, BEARDS = 0.45, 0.5, 0.17, 0.45  # the last: tint of dark hair where a beard may grow
 DEVIATIONS, RISE = 3.5, 1.6
 HIDDEN = 0.7  # median darkness of the eyes or the mouth from which sunglasses or a mask hide them
 CORE = 6.0  # px of the aligned photo from the silhouette, beyond which the skin's light is found
@@ -38,8 +38,8 @@ ROUNDS, SPREAD = 6, 0.15  # of that search, and the difference at which a pixel 
 PATCH, LENGTH = 50.0, 14.0  # px^2 and px; what covers less and is shorter belongs to the skin: moles, scars
 MARGIN = (2.5, 6.5)  # px from what is left out, between which trust rises from 0 to 1
 RING = 8.0  # px around eyes, brows and mouth that decide about them
-FOLLOWS = {"eyes": 0.6, "brows": 0.25, "mouth": 0.5}  # share of that ring above which they are left out, too
-INNER, BEYOND = 8.0, (2.0, 16.0)  # px within and beyond the silhouette whose colours are the skin's and the other's
+FOLLOWS = {"eyes": 0.6, "brows": 0.5, "mouth": 0.5}  # share of that ring above which they are left out, too
+INNER, BEYOND = 12.0, (2.0, 16.0)  # px within and beyond the silhouette whose colours are the skin's and the other's
 REACH = 36.0  # px within the silhouette, to which what is beyond can reach
 CONTRAST = 0.12  # of colours in [0, 1], below which the two cannot be told apart
 
@@ -119,7 +119,7 @@ def explained(scene: Scene) -> tuple[np.ndarray, dict[str, float]]:
       `AREAS`, the share in [0, 1] of what the photo shows of it that is left out.
     """
     unlike, core = _unlike(scene)
-    left_out = unlike | _beyond(scene)
+    left_out = unlike | _beyond(scene, unlike)
     for name in FOLLOWS:
         _follow(scene, name, left_out)
     if core.any():
@@ -157,12 +157,12 @@ def _unlike(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     clear = fields.ramp(scene.picture.max(axis=-1), (0.08, 0.25))  # dark colours have no tint worth trusting
     dark = _rising(-luminance, max(DARK, usual))
     bright = _rising(luminance, max(BRIGHT, usual))
+    beards = _rising(tint, max(BEARDS, colored)) * clear
     tint = _rising(tint, max(TINT, colored)) * clear
     masked = _median(luminance, inside & parts["mouth"]) < -HIDDEN
-    if not masked:  # a beard is the person's own
-        grown = parts["beard"] & (luminance < -0.15)
-        dark, tint = np.where(parts["beard"], 0.0, dark), np.where(grown, 0.0, tint)
-    evidence = np.where(inside & ~soft, np.maximum.reduce([dark, bright, tint]), 0.0)
+    hairy = parts["brows"] if masked else parts["brows"] | parts["beard"]  # the person's own
+    dark, tint = np.where(hairy, 0.0, dark), np.where(hairy & (luminance < -0.15), beards, tint)
+    evidence = np.where(inside & (~soft | parts["brows"]), np.maximum.reduce([dark, bright, tint]), 0.0)
     evidence = ndimage.gaussian_filter(evidence.astype(np.float32), 0.8 / scene.step)
     found = _patches(evidence > 0.3, evidence > 0.7, scene.step)
     for name in ("eyes", "mouth"):
@@ -201,12 +201,13 @@ def _light(difference: np.ndarray, normals: np.ndarray, core: np.ndarray, skin: 
     return (basis @ light).astype(np.float32)
 
 
-def _beyond(scene: Scene) -> np.ndarray:
-    """[H, W] bool: what is connected to the silhouette and looks like what is beyond it."""
+def _beyond(scene: Scene, unlike: np.ndarray) -> np.ndarray:
+    """[H, W] bool: what is connected to the silhouette and looks like what is beyond it, rather than like the face
+    where it is not `unlike` [H, W]."""
     inside, picture = scene.inside, scene.picture
     depth = ndimage.distance_transform_edt(inside) * scene.step
     away = ndimage.distance_transform_edt(~inside) * scene.step
-    near = (depth > INNER) & (scene.facing > 0.4)
+    near = (depth > INNER) & (scene.facing > 0.4) & ~unlike
     far = scene.within & (away > BEYOND[0]) & (away < BEYOND[1])
     if not near.any() or not far.any():
         return np.zeros(inside.shape, bool)

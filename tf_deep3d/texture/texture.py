@@ -95,19 +95,20 @@ def complete(
       `Texture`; its light is that of the view that shows most.
     """
     canvas = prepare_canvas(albedo, atlas, light)
-    value = np.zeros((len(atlas.texels), 3), np.float32)
+    value = np.zeros((0, 3), np.float32)
     weight = np.zeros_like(canvas.covered)
     coarse = np.zeros_like(canvas.source)
     for view in sorted(views, key=lambda view: -float(view.weight.sum())):
         shown = np.log(view.colors + DARKEST)
         small = coarsened(atlas, shown)
         known = trust(small, coarsened(atlas, view.weight[:, None]), canvas)
-        if weight.any():
+        if len(value):
             correction = offset(coarse, weight, small, known, canvas)
             shown += refined(atlas, _cells(correction, atlas))
             small += correction
-        seen, mine = (refined(atlas, _cells(each, atlas)) for each in (weight, known))
-        value, _ = _continued(value, seen, shown, mine)
+            seen, mine = (refined(atlas, _cells(each, atlas)) for each in (weight, known))
+            shown, _ = _continued(value, seen, shown, mine)
+        value = shown
         coarse, weight = _continued(coarse, weight, small, known)
     return finish(value, weight, canvas, albedo, atlas, mirror)
 
@@ -157,9 +158,10 @@ def finish(
     source = _log(at_texels(atlas, albedo, part)) + refined(atlas, _cells(correction, atlas), part)
     value = value.copy()
     value[part] = _continued(filled, known, source, np.ones_like(known))[0]
-    shade = refined(atlas, _cells(_shading(coarsened(atlas, value), canvas, atlas), atlas))
-    image, bare = (_picture(np.clip(np.exp(v) - DARKEST, 0.0, 1.0), atlas) for v in (value, value - shade))
-    return Texture(image, bare, on_texture(atlas, seen)[..., 0])
+    lit = np.exp(value)
+    bare = lit * refined(atlas, _cells(np.exp(-_shading(coarsened(atlas, value), canvas, atlas)), atlas))
+    image, albedo = (_picture(np.clip(colors - DARKEST, 0.0, 1.0), atlas) for colors in (lit, bare))
+    return Texture(image, albedo, on_texture(atlas, seen)[..., 0])
 
 
 def trust(value: np.ndarray, weight: np.ndarray, canvas: Canvas) -> np.ndarray:
