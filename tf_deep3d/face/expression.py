@@ -111,7 +111,8 @@ def actor(model: MorphableModel, identity: np.ndarray | None = None) -> Actor:
     Args:
       model: `MorphableModel`.
       identity: coefficients [Ki] that many frames agree on; by default the mean face. What R-Net reads off one photo is
-        no help: it takes closed lids for narrow eyes, so that 6 of 9 photos of closed eyes blinked instead of all.
+        no help: it takes closed lids for narrow eyes. (Of 9 closed and 15 open pairs of eyes 6 and 13 were right with
+        it, 7 and 14 without.)
 
     Raises:
       InputError: if the model has no such landmarks or units.
