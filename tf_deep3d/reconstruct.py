@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tf_deep3d import command_line
 from tf_deep3d.errors import extra, readable
@@ -115,7 +116,7 @@ def _album(paths: list[Path], options: argparse.Namespace) -> int:
     return 0
 
 
-def _looks(options: argparse.Namespace) -> dict[str, str | bool]:
+def _looks(options: argparse.Namespace) -> dict[str, Any]:
     """What the texture shows."""
     return {"texture": options.texture, "keep_everything": options.keep_everything}
 

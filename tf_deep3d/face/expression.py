@@ -192,11 +192,9 @@ def at_rest(known: Actor, frames: Sequence[Frame], camera: Camera) -> Actor:
       camera: `Camera` of all.
     """
     found = [solve(known, frame, camera) for frame in frames]
-    calm: np.ndarray = np.argsort([one.weights.sum() for one in found], kind="stable")[
-        : max(1, round(CALM * len(frames)))
-    ]
+    busy = [float(one.weights.sum()) for one in found]
     offsets: list[np.ndarray] = []
-    for index in calm.tolist():
+    for index in sorted(range(len(frames)), key=busy.__getitem__)[: max(1, round(CALM * len(frames)))]:
         weights, rotation, translation = found[index]
         shown = known.points + SEEN * np.einsum("j,jlc->lc", np.where(weights > RESTING, weights, 0), known.units)
         projected, depth = to_pixels(camera, (shown @ rotation.T + translation)[None])

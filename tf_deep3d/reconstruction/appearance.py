@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -55,7 +56,7 @@ def textures_of(skin: Texture) -> dict[str, np.ndarray]:
     return {"photo": skin.image, "albedo": skin.albedo}
 
 
-def texture_report(skin: Texture, atlas: Atlas, kind: str) -> dict[str, object]:
+def texture_report(skin: Texture, atlas: Atlas, kind: str) -> dict[str, Any]:
     """What JSON tells of a texture that meshes show as `kind`."""
     shown = float(skin.weight.reshape(-1)[atlas.texels].mean())
     return {"meshes_show": kind, "size_px": atlas.size, "share_from_photo": round(shown, 4)}

@@ -57,6 +57,7 @@ def write_faces(
     with tqdm(total=len(open_ones), bar_format=style, disable=None) as bar:
         photos = [path for path, _ in open_ones]
         for index, number, face in reconstructor.each(photos, all_faces, bar.update) if reconstructor else ():
+            assert reconstructor is not None, "it gave this face"
             path, name = open_ones[index]
             folder = out / face_folder(name, number)
             try:

@@ -85,7 +85,7 @@ def membrane(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
     usual = np.average(cells.reshape(len(pull), -1), axis=0, weights=known.reshape(-1) + 1e-12)
     target = np.where(known > 0, cells, usual).reshape(len(pull), -1)
     solved = linalg.spsolve(system.tocsc(), pull * target).reshape(cells.shape)
-    return grow(solved.astype(np.float32), *weight.shape[:2], MEMBRANE_SIZE)
+    return grow(solved.astype(np.float32), weight.shape[0], weight.shape[1], MEMBRANE_SIZE)
 
 
 @functools.cache
@@ -100,7 +100,7 @@ def _laplacian(height: int, width: int) -> sparse.csr_array:
 
 def shrink(value: np.ndarray, weight: np.ndarray, size: int = FIELD_SIZE) -> tuple[np.ndarray, np.ndarray]:
     """Weighted means [h, w, C] of `value` [H, W, C] over the cells of a field, and their mean weights [h, w, 1]."""
-    block = 2 ** _halvings(*weight.shape[:2], size)
+    block = 2 ** _halvings(weight.shape[0], weight.shape[1], size)
     sums = np.concatenate([value * weight, weight], axis=-1)
     sums = np.pad(sums, [(0, -side % block) for side in weight.shape[:2]] + [(0, 0)])
     rows, columns = (side // block for side in sums.shape[:2])
@@ -118,7 +118,7 @@ def grow(field: np.ndarray, height: int, width: int, size: int = FIELD_SIZE) -> 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """`image` [H, W, C] at a finer resolution, linearly interpolated: [height, width, C] float32."""
     planes = [Image.fromarray(np.ascontiguousarray(image[..., i], np.float32)) for i in range(image.shape[-1])]
-    return np.stack([plane.resize((width, height), Image.Resampling.BILINEAR) for plane in planes], axis=-1)
+    return np.stack([np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
 
 
 def _halvings(height: int, width: int, size: int) -> int:

@@ -128,7 +128,7 @@ def explained(scene: Scene) -> tuple[np.ndarray, dict[str, float]]:
     shown = scene.inside & (scene.facing > 0.3)
     total = np.bincount(scene.area[shown], minlength=len(AREAS))
     lost = np.bincount(scene.area[shown & left_out], minlength=len(AREAS))
-    shares = dict(zip(AREAS, (lost / np.maximum(total, 1)).tolist(), strict=True))
+    shares: dict[str, float] = dict(zip(AREAS, (lost / np.maximum(total, 1)).tolist(), strict=True))
     if not left_out.any():
         return np.ones(left_out.shape, np.float32), shares
     distance = ndimage.distance_transform_edt(~left_out) * scene.step

@@ -104,7 +104,7 @@ def extract_view(
     if face.vertices.shape[1] != len(model.mean_shape):
         raise ValueError(f"face and model must be of one level. Received: {face.vertices.shape}, level {model.level}")
     raster, back = _rasterize(face, model.triangles), transform.inverse().matrix.astype(np.float32)
-    left_out = dict.fromkeys(occlusion.AREAS, 0.0)
+    left_out: dict[str, float] = dict.fromkeys(occlusion.AREAS, 0.0)
     if not keep_everything:
         trust, left_out = occlusion.explained(_scene(photo, model, face, camera, back, raster, atlas))
         raster = raster._replace(trust=trust)
@@ -112,7 +112,8 @@ def extract_view(
     weight, facing = refined(atlas, np.stack([weight, facing], axis=1)).T
     seen = np.flatnonzero(weight > 0)
     places = at_texels(atlas, np.asarray(face.pixels)[0] @ back[:, :2].T + back[:, 2], seen)
-    view = View(*(np.zeros((len(atlas.texels), *n), np.float32) for n in ((3,), (), ())), left_out)
+    colors, *numbers = (np.zeros((len(atlas.texels), *n), np.float32) for n in ((3,), (), ()))
+    view = View(colors, numbers[0], numbers[1], left_out)
     view.colors[seen] = _sample_photo(photo, places)
     view.weight[seen], view.facing[seen] = weight[seen], facing[seen]
     return view
@@ -185,12 +186,12 @@ def _scene(
     picture = small.transform(size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
     column, row = np.meshgrid(*(np.arange(n) + 0.5 for n in size))
     places = np.stack([column, row], axis=-1) @ to_photo.T + offset
-    within = ((places > 1) & (places < np.array(photo.shape[1::-1]) - 1)).all(axis=-1)
+    within = np.all((places > 1) & (places < np.array(photo.shape[1::-1]) - 1), axis=-1)
     normals = np.asarray(face.normals)[0]
     facing = np.einsum("vc,vc->v", normals, _toward(np.asarray(face.vertices)[0], camera))[:, None]
     corners = model.triangles[triangle]
     surface = np.concatenate([np.asarray(face.colors)[0], normals, facing], axis=1).astype(np.float32)
-    surface = sum(surface[corners[..., i]] * barycentrics[..., i, None] for i in range(3))
+    surface = np.einsum("hwic,hwi->hwc", surface[corners], barycentrics)
     vertex = np.take_along_axis(corners, barycentrics.argmax(axis=-1)[..., None], axis=-1)[..., 0]
     inside = (triangle >= 0) & within
     return occlusion.Scene(

@@ -174,10 +174,9 @@ def pose_head(
       shape: [1, V, 3] dm, unposed, of the head without its dress, by default that of the coefficients.
     """
     person, rest = _batched(person), head.face
-    if shape is None:
-        shape = heads.unposed_shape(head.anatomy, person.identity, person.expression)
-    shape = np.concatenate([shape[:, :rest], shape[:, rest:] + worn.bulge], 1)
-    face = faces.reconstruct(head.whole, person, camera(), shape=shape)
+    bare = heads.unposed_shape(head.anatomy, person.identity, person.expression) if shape is None else shape
+    dressed = np.concatenate([bare[:, :rest], bare[:, rest:] + worn.bulge], 1)
+    face = faces.reconstruct(head.whole, person, camera(), shape=dressed)
     shown = face.albedo[0] + worn.cover * (worn.paint - face.albedo[0])
     rotation = geometry.rotation_matrix(person.angles)[0]
     colors = light.shade(lit, surface, shown, face.normals[0], rotation, worn.gloss, worn.sharpness)
