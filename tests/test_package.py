@@ -46,9 +46,9 @@ def test_each_console_script_is_a_command(name, place, capsys):
 
 def test_a_photo_needs_no_extra():
     """What the extras bring is imported by none of the modules that reconstruct a photo."""
-    heavy = {"apache_beam", "tensorboard", "av", "litert_quantizer", "skimage", "yaml"}
+    heavy = {"apache_beam", "tensorboard", "av", "pillow_heif", "litert_quantizer", "skimage", "yaml"}
     assert {name.replace("-", "_") for extra in EXTRAS.values() for name in (each.name for each in extra)} == {
-        "apache_beam", "tensorboard", "av", "litert_quantizer", "scikit_image", "pyyaml",
+        "apache_beam", "tensorboard", "av", "pillow_heif", "litert_quantizer", "scikit_image", "pyyaml",
     }  # fmt: skip
     script = (
         "import sys\n"

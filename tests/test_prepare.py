@@ -27,7 +27,7 @@ def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos") / "fäces"
     astronaut = data.astronaut()
     for number in range(2 * PEOPLE):
-        scale = 0.6 + 0.05 * number
+        scale = 0.65 + 0.05 * number
         view = Similarity(scale, 0.0, (100 - 223 * scale, 100 - 120 * scale))
         path = folder / f"person {number // 2}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

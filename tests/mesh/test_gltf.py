@@ -142,7 +142,7 @@ def test_normals_of_morph_targets_are_those_of_the_moved_surface(packing, model)
     coefficients = model.layout().zeros(1)
     rng = np.random.default_rng(1)
     coefficients = coefficients._replace(expression=rng.normal(size=coefficients.expression.shape).astype(np.float32))
-    file = face_files.build(model, coefficients, packing=packing)
+    file = face_files.build(model, coefficients, style=face_files.Style(packing))
     gltf = pygltflib.GLTF2.from_json(pygltflib.json.dumps(file.tree))
     gltf.set_binary_blob(bytes(file.binary))
     mesh = gltf.meshes[0]

@@ -219,7 +219,7 @@ MISSHAPEN = np.zeros((2, len(VERTICES) - 1, 3))
         ),
         (
             lambda f: write(f / "gnm_head.npz", vertex_identity_basis=np.array([{}], dtype=object)),
-            "not a readable .npz of plain arrays.*allow_pickle",
+            "not a readable .npz of plain arrays.*vertex_identity_basis.npy, an array of pickled objects",
         ),
         (
             lambda f: write(f / "gnm_head.npz", template_vertex_positions=VERTICES * np.nan),

