@@ -237,7 +237,7 @@ def test_overwrite_keeps_a_run_for_one_that_cannot_begin(tmp_path, finished, rec
     ("change", "message"),
     [
         (["--set", "optimization.learnin_rate=1"], "unknown key"),
-        (["--set", "optimization.learning_rate=fast"], "must be a number. Received: 'fast'"),
+        (["--set", "optimization.learning_rate=fast"], "must be a number of single precision. Received: 'fast'"),
         (["--set", "data.records=[]"], "name the folders of records"),
         (["--set", "data.records=[nowhere]"], "no dataset.json"),
         (["--set", "network.start=imagenet"], "start must be"),
