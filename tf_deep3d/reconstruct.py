@@ -92,7 +92,7 @@ def _run(options: argparse.Namespace, scratch: Path) -> int:
     return write_faces(
         paths,
         options.out,
-        lambda: load_reconstructor(options, options.refine, options.head, options.focal, **_looks(options)),
+        lambda: load_reconstructor(options, options.refine, options.head, focal=options.focal, **_looks(options)),
         options.all_faces,
         options.overwrite,
     )

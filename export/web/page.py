@@ -8,7 +8,6 @@ NOTICE.md                                whose work all this is
 
 import gzip
 import hashlib
-import io
 import json
 import shutil
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from tf_deep3d.face import morphable_model
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import sha256, writing_folder
 from tf_deep3d.io.photos import Photo
+from tf_deep3d.mesh.mesh import encode
 
 HERE = Path(__file__).parent
 PAGE, VENDOR = HERE / "page", HERE / "vendor"
@@ -37,7 +37,6 @@ DETECTOR = (  # what the page runs of the bundle's detector; it leaves out the n
     "face_landmarks_detector.tflite",
 )
 SAMPLE_SIDE = 1600  # px at most, of the sample photo
-QUALITY = 90  # of its JPEG
 
 
 def write_page(out: Path, bundle: Path, sample: Photo | None = None, overwrite: bool = False) -> dict[str, int]:
@@ -111,20 +110,14 @@ def _fill_service_worker(folder: Path) -> None:
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(_relative(folder))
-
-
-def _relative(folder: Path) -> Iterator[str]:
-    return (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:
     """A photo [H, W, 3] uint8 as JPEG of at most `SAMPLE_SIDE` px."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((SAMPLE_SIDE, SAMPLE_SIDE))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=QUALITY)
-    return stream.getvalue()
+    return encode(np.asarray(picture), "jpeg")
 
 
 def sizes(files: dict[str, int]) -> Iterator[str]:

@@ -1,8 +1,7 @@
 """What the commands that reconstruct have in common: how faces are found and shown, said on a command line."""
 
 import argparse
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tf_deep3d import command_line
 from tf_deep3d.mesh.gltf import PACKING_HELP, PACKINGS
@@ -32,11 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def load_reconstructor(
-    options: argparse.Namespace,
-    refine: int | None = None,
-    head: bool = False,
-    focal: float | None = None,
-    **looks: str | bool,
+    options: argparse.Namespace, refine: int | None = None, head: bool = False, **further: Any
 ) -> "FaceReconstructor":
     """The `FaceReconstructor` of a command line.
 
@@ -44,8 +39,7 @@ def load_reconstructor(
       options: of `add_options`.
       refine: its number of steps, None for the default.
       head: load the head, too.
-      focal: of the photos, see `photo.Options`.
-      **looks: of `FaceReconstructor.from_preset`.
+      **further: of `FaceReconstructor.from_preset`.
     """
     with command_line.quiet():
         from tf_deep3d.reconstruction.reconstructor import FaceReconstructor
@@ -58,7 +52,7 @@ def load_reconstructor(
         "refine": refine,
         "head": head,
         "view": options.view,
-        **looks,
+        "packing": options.packing,
+        **further,
     }
-    loaded = FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})
-    return replace(loaded, options=replace(loaded.options, packing=options.packing, focal=focal))
+    return FaceReconstructor.from_preset(**{name: value for name, value in chosen.items() if value is not None})

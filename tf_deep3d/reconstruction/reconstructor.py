@@ -44,7 +44,7 @@ class FaceReconstructor:
         refine: int = photo.REFINE,
         head: bool = False,
         view: bool = True,
-        **looks: Any,
+        **further: Any,
     ) -> "FaceReconstructor":
         """Loads networks and a face model that belong together.
 
@@ -56,8 +56,7 @@ class FaceReconstructor:
           refine: steps of gradient descent after R-Net, 0 for R-Net alone.
           head: load the whole head, which is then written with each face.
           view: write view.html with each face, a page to look at it.
-          **looks: `texture`, "photo" or "albedo", which the meshes show; `keep_everything`, also what lies before the
-            face, such as glasses, in the texture.
+          **further: `packing`, `texture`, `keep_everything` and `focal` of `photo.Options`.
 
         Raises:
           FileNotFoundError: if there is no such preset or file.
@@ -65,7 +64,7 @@ class FaceReconstructor:
             range.
         """
         options = photo.Options(
-            preset=preset, model=model, level=level, method=method, refine=refine, head=head, view=view, **looks
+            preset=preset, model=model, level=level, method=method, refine=refine, head=head, view=view, **further
         )
         return cls(options, photo.load_models(options))
 

@@ -103,10 +103,15 @@ def shrink(value: np.ndarray, weight: np.ndarray, size: int = FIELD_SIZE) -> tup
     block = 2 ** _halvings(weight.shape[0], weight.shape[1], size)
     sums = np.concatenate([value * weight, weight], axis=-1)
     sums = np.pad(sums, [(0, -side % block) for side in weight.shape[:2]] + [(0, 0)])
-    rows, columns = (side // block for side in sums.shape[:2])
-    sums = sums.reshape(rows, block, -1).sum(axis=1).reshape(rows, columns, block, -1).sum(axis=2)
+    sums = block_sums(sums, block)
     total = sums[..., -1:]
     return sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total / block**2, 1.0)
+
+
+def block_sums(picture: np.ndarray, block: int) -> np.ndarray:
+    """Sums [H / block, W / block, C] of a picture [H, W, C] over squares."""
+    rows, columns = (side // block for side in picture.shape[:2])
+    return picture.reshape(rows, block, -1).sum(axis=1).reshape(rows, columns, block, -1).sum(axis=2)
 
 
 def grow(field: np.ndarray, height: int, width: int, size: int = FIELD_SIZE) -> np.ndarray:

@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from tf_deep3d.face import Face, lighting
 from tf_deep3d.texture import fields, texture
-from tf_deep3d.texture.atlas import Atlas, at_texels, on_texture, refined
+from tf_deep3d.texture.atlas import Atlas, at_texels, on_texture
 from tf_deep3d.texture.texture import Texture
 from tf_deep3d.texture.views import View
 
@@ -105,7 +105,7 @@ def merge(shots: Iterable[Shot], albedo: np.ndarray, atlas: Atlas, mirror: bool 
       `Texture` of albedo.
     """
     canvas = texture.prepare_canvas(albedo, atlas)
-    base = np.log(np.maximum(at_texels(atlas, albedo), 0.0) + texture.DARKEST)
+    base = texture.logarithms(at_texels(atlas, albedo))
     zones = _zones(atlas)
     layers: list[_Layer] = []
     worth: list[list[float]] = []  # of each photo for each of `PARTS`
@@ -115,7 +115,7 @@ def merge(shots: Iterable[Shot], albedo: np.ndarray, atlas: Atlas, mirror: bool 
         worth.append([parts.get(name, 1.0) * importance * _clarity(layer, zones[name]) for name in PARTS])
     coarse, agreement = agree(np.stack([x.coarse for x in layers]), np.stack([x.reach for x in layers]))
     size = canvas.covered.shape[:2]
-    value = base + _at_fine(fields.grow(coarse, *size), atlas) + _details(layers, agreement, atlas)
+    value = base + texture.at_fine(fields.grow(coarse, *size), atlas) + _details(layers, agreement, atlas)
     seen = np.maximum.reduce([layer.known for layer in layers])
     for name, values in zip(PARTS, zip(*worth, strict=True), strict=True):
         share, _ = fields.shrink(zones[name].astype(np.float32), np.ones(zones[name].shape, np.float32))
@@ -156,8 +156,8 @@ def _set_in(
         correction[balls] = correction[lids].mean(axis=0)
     soft = np.clip(1.0 - ndimage.distance_transform_edt(~zone[..., 0]) / BORDER, 0.0, 1.0)[..., None]
     soft = soft.astype(np.float32)
-    own = base + layer.difference + _at_fine(correction, atlas)
-    value = value + _at_fine(soft * layer.known, atlas) * (own - value)
+    own = base + layer.difference + texture.at_fine(correction, atlas)
+    value = value + texture.at_fine(soft * layer.known, atlas) * (own - value)
     return value, np.where(zone, layer.known, seen)
 
 
@@ -209,16 +209,11 @@ def _details(layers: list[_Layer], agreement: np.ndarray, atlas: Atlas) -> np.nd
     total, details = np.float32(0.0), np.float32(0.0)
     for layer, agreed in zip(layers, agreement, strict=True):
         weight = layer.weight * fields.grow(agreed, *size) * layer.importance
-        fine = _at_fine(np.concatenate([weight, fields.grow(layer.coarse, *size)], axis=-1), atlas)
+        fine = texture.at_fine(np.concatenate([weight, fields.grow(layer.coarse, *size)], axis=-1), atlas)
         weight = fine[:, :1] ** SHARPNESS
         details = details + weight * (layer.difference - fine[:, 1:])
         total = total + weight
     return details / np.maximum(total, 1e-30)
-
-
-def _at_fine(picture: np.ndarray, atlas: Atlas) -> np.ndarray:
-    """A picture [s, s, C] on the coarse atlas at the texels [M, C] of the fine one."""
-    return refined(atlas, picture.reshape(-1, picture.shape[-1])[atlas.coarse.texels])
 
 
 def expose(skin: Texture, illumination: np.ndarray, importance: np.ndarray) -> Texture:

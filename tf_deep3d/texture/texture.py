@@ -104,9 +104,9 @@ def complete(
         known = trust(small, coarsened(atlas, view.weight[:, None]), canvas)
         if len(value):
             correction = offset(coarse, weight, small, known, canvas)
-            shown += refined(atlas, _cells(correction, atlas))
+            shown += at_fine(correction, atlas)
             small += correction
-            seen, mine = (refined(atlas, _cells(each, atlas)) for each in (weight, known))
+            seen, mine = (at_fine(each, atlas) for each in (weight, known))
             shown, _ = _continued(value, seen, shown, mine)
         value = shown
         coarse, weight = _continued(coarse, weight, small, known)
@@ -116,7 +116,7 @@ def complete(
 def prepare_canvas(albedo: np.ndarray, atlas: Atlas, light: np.ndarray | None = None) -> Canvas:
     """`Canvas` of the albedo [V, 3] of the model's vertices and the light [V, 3] on them."""
     coarse = atlas.coarse
-    source = on_texture(coarse, _log(at_texels(coarse, albedo)))
+    source = on_texture(coarse, logarithms(at_texels(coarse, albedo)))
     covered = on_texture(coarse, np.ones(len(coarse.texels), np.float32))
     shades = np.zeros_like(source)
     if light is not None:
@@ -143,7 +143,7 @@ def finish(
     Returns:
       `Texture`.
     """
-    seen = refined(atlas, _cells(weight, atlas))
+    seen = at_fine(weight, atlas)
     part = np.flatnonzero(seen[:, 0] < 1.0)
     known, filled, coarse, total = seen[part], value[part], coarsened(atlas, value), weight
     if mirror:
@@ -152,14 +152,14 @@ def finish(
         correction = offset(coarse, total, source, trusted, canvas)
         relit = correction + canvas.light - _mirrored(atlas.coarse, canvas.light, canvas.covered)[0]
         values, usable = _mirrored(atlas, on_texture(atlas, value), on_texture(atlas, seen), part)
-        filled, known = _continued(filled, known, values + refined(atlas, _cells(relit, atlas), part), usable)
+        filled, known = _continued(filled, known, values + at_fine(relit, atlas, part), usable)
         coarse, total = _continued(coarse, total, source + correction, trusted)
     correction = offset(coarse, total, canvas.source + canvas.light, canvas.covered, canvas) + canvas.light
-    source = _log(at_texels(atlas, albedo, part)) + refined(atlas, _cells(correction, atlas), part)
+    source = logarithms(at_texels(atlas, albedo, part)) + at_fine(correction, atlas, part)
     value = value.copy()
     value[part] = _continued(filled, known, source, np.ones_like(known))[0]
     lit = np.exp(value)
-    bare = lit * refined(atlas, _cells(np.exp(-_shading(coarsened(atlas, value), canvas, atlas)), atlas))
+    bare = lit * at_fine(np.exp(-_shading(coarsened(atlas, value), canvas, atlas)), atlas)
     image, albedo = (_picture(np.clip(colors - DARKEST, 0.0, 1.0), atlas) for colors in (lit, bare))
     return Texture(image, albedo, on_texture(atlas, seen)[..., 0])
 
@@ -213,17 +213,15 @@ def coarsened(atlas: Atlas, values: np.ndarray) -> np.ndarray:
     block = atlas.size // atlas.coarse.size
     if block == 1:
         return on_texture(atlas, values)
-    count = _blocks(on_texture(atlas, np.ones(len(atlas.texels), np.float32)), block)
-    means = _blocks(on_texture(atlas, values), block) / np.maximum(count, 1.0)
+    count = fields.block_sums(on_texture(atlas, np.ones(len(atlas.texels), np.float32)), block)
+    means = fields.block_sums(on_texture(atlas, values), block) / np.maximum(count, 1.0)
     filled = fields.pull_push(means, np.minimum(count, 1.0))  # a cell whose centre alone is on an island
     return on_texture(atlas.coarse, _cells(filled, atlas))
 
 
-def _blocks(picture: np.ndarray, block: int) -> np.ndarray:
-    """Sums [S / block, S / block, C] of a picture [S, S, C] over squares."""
-    size = len(picture) // block
-    rows = picture.reshape(size, block, -1).sum(axis=1)
-    return rows.reshape(size, size, block, -1).sum(axis=2)
+def at_fine(picture: np.ndarray, atlas: Atlas, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """A picture [s, s, C] on the coarse atlas at the texels of the fine one, or at those `chosen`: [N, C]."""
+    return refined(atlas, _cells(picture, atlas), chosen)
 
 
 def _cells(picture: np.ndarray, atlas: Atlas) -> np.ndarray:
@@ -231,7 +229,8 @@ def _cells(picture: np.ndarray, atlas: Atlas) -> np.ndarray:
     return picture.reshape(-1, picture.shape[-1])[atlas.coarse.texels]
 
 
-def _log(albedo: np.ndarray) -> np.ndarray:
+def logarithms(albedo: np.ndarray) -> np.ndarray:
+    """Logarithms of colours + `DARKEST`."""
     return np.log(np.maximum(albedo, 0.0) + DARKEST)
 
 

@@ -53,6 +53,16 @@ class View(NamedTuple):
     left_out: Mapping[str, float]
 
 
+class _Shot(NamedTuple):
+    """What `extract_view` is told, and the way `back` [2, 3] from crop px to photo px."""
+
+    photo: np.ndarray
+    model: MorphableModel
+    face: Face
+    camera: Camera
+    back: np.ndarray
+
+
 class _Raster(NamedTuple):
     """The face in the photo, on a grid.
 
@@ -105,11 +115,12 @@ def extract_view(
     if face.vertices.shape[1] != len(model.mean_shape):
         raise ValueError(f"face and model must be of one level. Received: {face.vertices.shape}, level {model.level}")
     raster, back = _rasterize(face, model.triangles), transform.inverse().matrix.astype(np.float32)
+    shot = _Shot(photo, model, face, camera, back)
     left_out: dict[str, float] = dict.fromkeys(occlusion.AREAS, 0.0)
     if not keep_everything:
-        trust, left_out = occlusion.explained(_scene(photo, model, face, camera, back, raster, atlas))
+        trust, left_out = occlusion.explained(_scene(shot, raster, atlas))
         raster = raster._replace(trust=trust)
-    weight, facing = _weights(photo, model, face, camera, back, raster, atlas.coarse)
+    weight, facing = _weights(shot, raster, atlas.coarse)
     weight, facing = refined(atlas, np.stack([weight, facing], axis=1)).T
     seen = np.flatnonzero(weight > 0)
     places = at_texels(atlas, np.asarray(face.pixels)[0] @ back[:, :2].T + back[:, 2], seen)
@@ -120,16 +131,9 @@ def extract_view(
     return view
 
 
-def _weights(
-    photo: np.ndarray,
-    model: MorphableModel,
-    face: Face,
-    camera: Camera,
-    back: np.ndarray,
-    raster: _Raster,
-    atlas: Atlas,
-) -> tuple[np.ndarray, np.ndarray]:
+def _weights(shot: _Shot, raster: _Raster, atlas: Atlas) -> tuple[np.ndarray, np.ndarray]:
     """Weight and facing [N] of the texels."""
+    photo, model, face, camera, back = shot
     mouth = np.stack([model.regions["inner_mouth"], model.regions["lips"]], axis=1)
     surface = [np.asarray(face.vertices)[0], np.asarray(face.normals)[0], mouth]
     points, normals, inner, lips = np.split(at_texels(atlas, np.concatenate(surface, axis=1)), [3, 6, 7], axis=1)
@@ -167,16 +171,9 @@ def _rasterize(face: Face, triangles: np.ndarray) -> _Raster:
     return _Raster(np.where(nearest > 0, nearest, np.float32(BACKGROUND)), triangle, barycentrics, low, scale)
 
 
-def _scene(
-    photo: np.ndarray,
-    model: MorphableModel,
-    face: Face,
-    camera: Camera,
-    back: np.ndarray,
-    raster: _Raster,
-    atlas: Atlas,
-) -> occlusion.Scene:
+def _scene(shot: _Shot, raster: _Raster, atlas: Atlas) -> occlusion.Scene:
     """The photo and the face on every other pixel of the grid."""
+    photo, model, face, camera, back = shot
     triangle, barycentrics = raster.triangle[::2, ::2], raster.barycentrics[::2, ::2]
     step = 2 / raster.scale
     to_photo = back[:, :2] * step

@@ -13,7 +13,7 @@ from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.reconstruction import photo as pipeline
 from tf_deep3d.reconstruction.clip import clip as clips
-from tf_deep3d.reconstruction.clip import results, video
+from tf_deep3d.reconstruction.clip import results, scene, video
 
 FRAMES, HIDDEN = 7, 3
 
@@ -141,6 +141,6 @@ def test_models_without_blendshapes_move_by_their_modes(tiny_model, models):
         units=None, written=replace(tiny_model, blendshape_names=(), blendshapes=tiny_model.blendshapes[:0])
     )
     expression = np.arange(8.0).reshape(2, 4)
-    targets, residual = results.shown_targets(bare, Motion(None, None, expression))
+    targets, residual = scene.shown_targets(bare, Motion(None, None, expression))
     assert residual is None
     np.testing.assert_array_equal(np.stack([weights for _, weights in targets.values()], axis=-1), expression)

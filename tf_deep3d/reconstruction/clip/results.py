@@ -8,7 +8,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,9 +16,7 @@ from PIL import Image
 
 from tf_deep3d import face as faces
 from tf_deep3d.errors import readable
-from tf_deep3d.face import blendshapes, expression, morphable_model
-from tf_deep3d.face.camera import Camera
-from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face import expression, morphable_model
 from tf_deep3d.face.geometry import Similarity, vertex_normals
 from tf_deep3d.face.landmarks import eye_distance, mean_distance
 from tf_deep3d.fitting import motion
@@ -31,6 +29,7 @@ from tf_deep3d.reconstruction import view
 from tf_deep3d.reconstruction.appearance import versions
 from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import curves, video
+from tf_deep3d.reconstruction.clip.scene import Scene, Targets, coefficients_at, shown_targets
 from tf_deep3d.reconstruction.photo import Models, Options
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
@@ -41,8 +40,6 @@ FILES = ("face.glb", "overlay.mp4", "coefficients.json", "texture.png", view.VIE
 SIDEWAYS = np.radians(12)  # yaw from which a key frame shows the texture something that the frontal one does not
 EXPRESSIVE = 0.02  # radians off the frontal pose that one standard deviation of expression counts as, likewise
 OVERLAY_LEVEL = 1  # level of detail of the overlay
-
-Targets: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]  # name -> (displacements [V, 3] dm, weights [N])
 
 
 @dataclass(frozen=True)
@@ -86,31 +83,6 @@ class ClipOutcome:
             "jitter": f"{self.jitter[0]:.2f} px found, {self.jitter[1]:.2f} px smoothed",
             "blendshapes": "" if rest is None else f"{100 * rest:.2f} mm of the expression left",
         }
-
-
-class Scene(NamedTuple):
-    """All that is written.
-
-    Attributes:
-      track: `clips.Track`.
-      camera, transform: of `clips.clip_camera`.
-      appearance: `clips.Appearance`.
-      stretches: [N] int, -1 for frames without a face.
-      held: whether the face keeps its last pose in these.
-      motion: `motion.Motion`, smoothed.
-      targets: name -> (displacements [V, 3] dm, weights [N]).
-      residual: [N] dm, what the targets leave of the expression; None where they are the expression modes.
-    """
-
-    track: clips.Track
-    camera: Camera
-    transform: Similarity
-    appearance: clips.Appearance
-    stretches: np.ndarray
-    held: bool
-    motion: motion.Motion
-    targets: Targets
-    residual: np.ndarray | None
 
 
 def reconstruct_clip(
@@ -182,19 +154,6 @@ def reconstruct_clip(
     return outcome
 
 
-def _coefficients(scene: Scene, index: int) -> Coefficients:
-    """`Coefficients` of one frame, the light in between that of the key frames."""
-    looks = scene.appearance
-    when = scene.track.times[looks.frames]
-    columns = looks.illumination.reshape(len(looks.frames), -1).T
-    light = [np.interp(scene.track.times[index], when, column) for column in columns]
-    groups = (
-        *(looks.identity, scene.motion.expression[index], looks.albedo, scene.motion.angles[index]),
-        *(np.reshape(light, looks.illumination.shape[1:]), scene.motion.translation[index]),
-    )
-    return Coefficients(*(np.asarray(group, np.float32)[None] for group in groups))
-
-
 def _texture(scene: Scene, models: Models) -> np.ndarray:
     """[S, S, 3] texture of the most frontal key frame, completed by one from each side."""
     frames = scene.appearance.frames
@@ -209,29 +168,11 @@ def _texture(scene: Scene, models: Models) -> np.ndarray:
     views, atlas = [], models.atlas(SIZE)
     for key in chosen:
         portrait = scene.appearance.portraits[key]
-        face = faces.reconstruct(models.written, _coefficients(scene, frames[key]), scene.camera)
+        face = faces.reconstruct(models.written, coefficients_at(scene, frames[key]), scene.camera)
         x, y = scene.transform.apply(np.array(portrait.corner, np.float64)).tolist()
         moved = Similarity(scene.transform.scale, 0.0, (x, y))
         views.append(extract_view(portrait.window, models.written, face, scene.camera, moved, atlas))
     return texture.complete(views, albedo, atlas).image
-
-
-def shown_targets(
-    models: Models, moves: motion.Motion, weights: np.ndarray | None = None
-) -> tuple[Targets, np.ndarray | None]:
-    """`targets` and `residual` of a `Scene`: the named blendshapes, or else all expression modes.
-
-    The `weights` [N, J] of the blendshapes are by default those that come nearest to the expression.
-    """
-    model = models.written
-    if models.units is not None:
-        if weights is None:
-            weights, rest = blendshapes.weights(models.units, moves.expression)
-        else:
-            rest = blendshapes.unexplained(models.units, moves.expression, weights)
-        return dict(zip(model.blendshape_names, zip(model.blendshapes, weights.T, strict=True), strict=True)), rest
-    names = (f"expression{index}" for index in range(len(model.expression_basis)))
-    return dict(zip(names, zip(model.expression_basis, moves.expression.T, strict=True), strict=True)), None
 
 
 def _animated(scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel, packing: str = "compact") -> Gltf:
@@ -268,7 +209,7 @@ def _write_overlay(
     with video.writing_video(path, *scene.track.size, rate, sound) as write:
         for index, frame in enumerate(frames):
             if scene.stretches[index] >= 0:
-                face = faces.reconstruct(model, _coefficients(scene, index), scene.camera)
+                face = faces.reconstruct(model, coefficients_at(scene, index), scene.camera)
                 drawn = pictures.overlay_photo(frame.image, face, model.triangles, scene.transform)
                 frame = frame._replace(image=drawn)
             if index == frontal:
