@@ -92,7 +92,7 @@ def load(
         network, version = rnet.load_rnet(path, rnet.fingerprint(networks.model)), _version(path, rnet.WEIGHTS)
     perceptual = recognition.build_recognition() if "fit" in names else None
     shown = pick_level(levels, detail)
-    models = photo.Models(tuple(levels), shown, None, perceptual, network)
+    models = photo.Models(levels, shown, None, perceptual, network)
     options = photo.Options(model=networks.model, refine=photo.REFINE if refine is None else refine)
     judges, versions = {}, {}
     if set(weighed) & {"summed", "best", "elementwise"}:

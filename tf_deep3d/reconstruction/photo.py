@@ -109,7 +109,7 @@ class Models(NamedTuple):
       shown: the level of detail of the pages, or None where none is written.
     """
 
-    levels: tuple[morphable_model.MorphableModel, ...]
+    levels: Sequence[morphable_model.MorphableModel]
     written: morphable_model.MorphableModel
     atlas: Any
     recognition: Any
