@@ -58,7 +58,7 @@ def synthetic_sightings(folder, models, truth, **change):
         points = face.landmarks[i]
         box = np.concatenate([points.min(0), points.max(0)])
         mesh = np.pad(dense[i], ((0, 0), (0, 1)))
-        detected = detector.Detection(1.0, box, mesh, points, five[i], np.zeros(51))
+        detected = detector.Detection(1.0, box, mesh, points, five[i])
         portrait = portraits.portrait_of(path, np.asarray(Image.open(path)), detected, model)
         seen = truth._replace(**change)
         found.append(

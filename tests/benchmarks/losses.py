@@ -14,6 +14,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from tests.benchmarks.timing import machine
 from tf_deep3d.detection import skin
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.losses import hybrid
@@ -80,7 +81,7 @@ def main(arguments=None):
     parser.add_argument("--vertices", type=int, default=9200)
     parser.add_argument("--repeat", type=int, default=20)
     options = parser.parse_args(arguments)
-    print(f"batch {options.batch}, {options.vertices} vertices, medians of {options.repeat} calls, ms")
+    print(f"{machine()}\nbatch {options.batch}, {options.vertices} vertices, medians of {options.repeat} calls, ms")
     print(f"{'':26}{'forward':>10}{'and backward':>16}")
     for name, (function, x) in cases(options.batch, options.vertices).items():
         forward, both = (median_ms(timed, x, repeat=options.repeat) for timed in forward_and_backward(function))

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.prepare [PHOTOS...] [--count 100] [--workers 2]
 
 By default the photos are views of the astronaut of scikit-image, 250 x 250 px. The first table is CPU time of this
-process per photo: the mean, and the mean of the quicker half, which other work on the machine disturbs less. The last
+process per photo: the mean, the median, and the mean of the quicker half, which other work disturbs less. The last
 lines are the command on the clock: photos a second from its start to its end, and between its first and its last photo.
 """
 
@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
+from tests.benchmarks.timing import machine
 from tf_deep3d import face as faces
 from tf_deep3d.data import preparation, records
 from tf_deep3d.detection import alignment, detector, resampling, skin
@@ -79,9 +80,10 @@ def pieces(paths):
         [record] = timed("all up to the record", preparation.prepare_photo, photo)
         example = timed("encode", records.encode, record)
         timed("compress", gzip.compress, example, 1)
-    print(f"{'piece':24}{'ms':>8}{'quick half':>12}")
+    print(f"{machine()}\n{'piece':24}{'ms':>8}{'median':>8}{'quick half':>12}")
     for name, values in times.items():
-        print(f"{name:24}{np.mean(values):8.2f}{np.mean(sorted(values)[: (len(values) + 1) // 2]):12.2f}")
+        half = np.mean(sorted(values)[: (len(values) + 1) // 2])
+        print(f"{name:24}{np.mean(values):8.2f}{np.median(values):8.2f}{half:12.2f}")
 
 
 def whole(given, count, out, workers):
