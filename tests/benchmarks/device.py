@@ -49,7 +49,7 @@ def times(function):
 crop = face.crop.image[None]
 whole = times(lambda: runtime.reconstruct(image))
 print(json.dumps({
-    "detect": median(times(lambda: detector.nearest(image, runtime.detector))),
+    "detect": median(times(lambda: detector.nearest(image, runtime.detector, runtime.threads))),
     "align": median(times(lambda: alignment.align(image, face.detected.points5, runtime.points5))),
     "network": median(times(lambda: runtime.regress(crop))),
     "mesh": median(times(lambda: reconstruct(runtime.model, face.coefficients))),
@@ -63,7 +63,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path, help="folder that `python -m export` wrote")
     parser.add_argument("--photo", type=Path, help="default: the astronaut of scikit-image")
-    parser.add_argument("--threads", default="1,2", help="of the network, one row each")
+    parser.add_argument("--threads", default="1,2", help="of the networks, one row each")
     parser.add_argument("--repeat", type=int, default=50)
     options = parser.parse_args()
     manifest = json.loads((options.bundle / "manifest.json").read_text(encoding="utf-8"))

@@ -25,7 +25,7 @@ from tf_deep3d.io import files
 QUALITY = 95  # of the JPEG pictures
 MAX_RECORD = 16 << 20  # bytes of one record
 FRAME = 16  # bytes of length and checksums around each record
-_COMPRESSION_LEVEL = 1  # the pictures are compressed already
+_COMPRESSION_LEVEL = 0  # none: 1 makes JPEG pictures 2 % smaller, and reading takes four times as long
 _READ_BUFFER = 256 * 1024  # bytes
 _MASK = 0xA282EAD8  # of checksums
 _NOTHING = np.zeros(0, np.float32)

@@ -35,9 +35,7 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.face.geometry import Similarity
 
 PRESENCE = 2.0  # logit of the quick mesh from which its crop shows a face
-# Logit of the attention mesh of a good crop: it has 94 % of portraits, turned ones reach 13.4. A face that the quick
-# mesh doubts is sought at other turns only where this one does, too.
-SURE = 14.0
+SURE = 14.0  # logit of the attention mesh of a good crop: it has 94 % of portraits, turned ones reach 13.4
 UPRIGHT = 24.0  # logit of the quick mesh from which the face is surely upright: 96 % of portraits, no turned one
 TURN_GAIN = 6.0  # by which a turned region's logit must be higher: it is by 10 or more where the first one was wrong
 SETTLED = math.radians(10)  # turn between two passes of the mesh from which a further pass follows
@@ -135,7 +133,7 @@ def detect(
     return sorted(found, key=lambda face: _side(face.box), reverse=True)
 
 
-def nearest(image: np.ndarray, folder: Folder = None) -> Detection | None:
+def nearest(image: np.ndarray, folder: Folder = None, threads: int = 1) -> Detection | None:
     """The largest face of a photo, quicker than `detect` where it is a portrait, as before a phone's camera.
 
     The short-range network looks at the whole photo once, and the attention mesh at its largest face. Where that crop
@@ -144,6 +142,7 @@ def nearest(image: np.ndarray, folder: Folder = None) -> Detection | None:
 
     Args:
       image, folder: as of `detect`; so are the errors.
+      threads: of the attention mesh, where it alone finds the face.
 
     Returns:
       `Detection`, or None if there is no face.
@@ -156,7 +155,8 @@ def nearest(image: np.ndarray, folder: Folder = None) -> Detection | None:
     for score, box, keypoints in sorted(zip(*candidates, strict=True), key=lambda seen: -_side(seen[1])):
         if _side(box) < EASY_FACE * max(width, height):
             break
-        face = _glance(picture, score, box, keypoints, folder) or _landmark(picture, score, box, keypoints, folder)
+        sight = (picture, score, box, keypoints, folder)
+        face = _glance(*sight, threads) or _landmark(*sight)
         if face is not None:
             return face
     return next(iter(detect(image, folder=folder)), None)
@@ -267,10 +267,12 @@ def _proposer(backend: str, folder: Folder) -> Proposer:
     raise InputError(f"backend must be 'litert' or 'mediapipe'. Received: {backend!r}")
 
 
-def _glance(image: Picture, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder) -> Detection | None:
+def _glance(
+    image: Picture, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder, threads: int
+) -> Detection | None:
     """The `Detection` of one candidate by the attention mesh alone; None where it is not sure, or turns the crop."""
     region = networks.region_of_box(box, keypoints, networks.ATTENTION_SIZE)
-    landmarks478, presence = networks.attention_mesh(image, region, folder)
+    landmarks478, presence = networks.attention_mesh(image, region, folder, threads)
     if presence < SURE or _turn(region, landmarks478) >= SETTLED:
         return None
     return describe(score * networks.sigmoid(presence), landmarks478, folder)
@@ -279,30 +281,22 @@ def _glance(image: Picture, score: float, box: np.ndarray, keypoints: np.ndarray
 def _landmark(image: Picture, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder) -> Detection | None:
     """The `Detection` of one candidate, turned if need be; None where the meshes see no face."""
     region = networks.region_of_box(box, keypoints, networks.MESH_SIZE)
-    points, presence = _passes(image, region, folder)
-    fine = _fine(image, points, presence, folder)
-    if presence < UPRIGHT and (fine is None or fine[1] < SURE):
-        # BlazeFace's eyes may be another thing on a face that lies or hangs.
+    points, presence = _settled(image, region, networks.mesh(image, region, folder), folder)
+    if presence < UPRIGHT:  # BlazeFace's eyes may be another thing on a face that lies or hangs
         turns = [networks.turned_region(region, eighth * math.pi / 4) for eighth in range(1, 8)]
-        likeliest = max(turns, key=lambda turned: networks.mesh(image, turned, folder)[1])
-        turned = _passes(image, likeliest, folder)
-        if turned[1] > presence + TURN_GAIN:
-            points, presence = turned
-            fine = _fine(image, points, presence, folder)
-    return None if fine is None else describe(score * networks.sigmoid(presence), fine[0], folder)
+        seen = [networks.mesh(image, turned, folder) for turned in turns]
+        likeliest = max(range(len(turns)), key=lambda index: seen[index][1])
+        turned = _settled(image, turns[likeliest], seen[likeliest], folder)
+        points, presence = turned if turned[1] > presence + TURN_GAIN else (points, presence)
+    return refine(image, score * networks.sigmoid(presence), points, folder) if presence >= PRESENCE else None
 
 
-def _fine(image: Picture, points: np.ndarray, presence: float, folder: Folder) -> tuple[np.ndarray, float] | None:
-    """What the attention mesh answers of the points of the quick one; None where its `presence` is that of no face."""
-    if presence < PRESENCE:
-        return None
-    return networks.attention_mesh(image, networks.region_of_landmarks(points, networks.ATTENTION_SIZE), folder)
-
-
-def _passes(image: Picture, region: Similarity, folder: Folder) -> tuple[np.ndarray, float]:
-    """Quick mesh of a region; of the region of its own points as long as that turns, and once where it is not surely
-    upright; four times at most."""
-    points, presence = networks.mesh(image, region, folder)
+def _settled(
+    image: Picture, region: Similarity, seen: tuple[np.ndarray, float], folder: Folder
+) -> tuple[np.ndarray, float]:
+    """What the quick mesh has `seen` of a region; of the region of its own points as long as that turns, and once where
+    it is not surely upright; four times at most."""
+    points, presence = seen
     for again in range(3):
         settled = presence < PRESENCE or _turn(region, points) < SETTLED
         if settled and (again or presence >= UPRIGHT):

@@ -111,8 +111,8 @@ def model_file(name: str, folder: Folder = None) -> Path:
     return path
 
 
-# (file name, folder) -> interpreters nobody uses now; append and pop are atomic
-_idle: defaultdict[tuple[str, Folder], deque["_Network"]] = defaultdict(deque)
+# (file name, folder, threads) -> interpreters nobody uses now; append and pop are atomic
+_idle: defaultdict[tuple[str, Folder, int], deque["_Network"]] = defaultdict(deque)
 
 
 class _Network(NamedTuple):
@@ -124,25 +124,25 @@ class _Network(NamedTuple):
 
 
 @contextmanager
-def _lend(name: str, folder: Folder) -> Generator[_Network]:
+def _lend(name: str, folder: Folder, threads: int) -> Generator[_Network]:
     """Lends an interpreter to one thread at a time; kept for the life of the process."""
     try:
-        lent = _idle[name, folder].pop()
+        lent = _idle[name, folder, threads].pop()
     except IndexError:
-        lent = _open(model_file(name, folder))
+        lent = _open(model_file(name, folder), threads)
     try:
         yield lent
     finally:
-        _idle[name, folder].append(lent)
+        _idle[name, folder, threads].append(lent)
 
 
-def _open(path: Path) -> _Network:
+def _open(path: Path, threads: int) -> _Network:
     """The `_Network` in the file of one of `NETWORKS`; InputError if it is damaged or another network."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:
         with muted():  # XNNPACK says that it is there
-            interpreter = Interpreter(str(path), num_threads=1)
+            interpreter = Interpreter(str(path), num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise InputError(f"{path} must be a network for LiteRT. Received: {str(error).splitlines()[0]}") from error
@@ -155,14 +155,16 @@ def _open(path: Path) -> _Network:
     return _Network(interpreter, interpreter.get_input_details()[0]["index"], [index for _, index in outputs])
 
 
-def run(name: str, values: np.ndarray, folder: Folder = None) -> list[np.ndarray]:
+def run(name: str, values: np.ndarray, folder: Folder = None, threads: int = 1) -> list[np.ndarray]:
     """Runs network `name` of `NETWORKS` on float32 `values` of its input's shape; its outputs, flat, largest first.
+
+    Only the attention mesh is large enough to gain by more than one of `threads`.
 
     Raises:
       FileNotFoundError: see `model_file`.
       InputError: the file is damaged, or another network.
     """
-    with _lend(name, folder) as network:
+    with _lend(name, folder, threads) as network:
         network.interpreter.set_tensor(network.takes, np.asarray(values[None], np.float32))
         network.interpreter.invoke()
         return [network.interpreter.get_tensor(index).reshape(-1) for index in network.gives]
@@ -276,18 +278,22 @@ def mesh(image: Picture, region: Similarity, folder: Folder = None) -> tuple[np.
     return points, float(logit[0])
 
 
-def attention_mesh(image: Picture, region: Similarity, folder: Folder = None) -> tuple[np.ndarray, float]:
+def attention_mesh(
+    image: Picture, region: Similarity, folder: Folder = None, threads: int = 1
+) -> tuple[np.ndarray, float]:
     """The fine face mesh of one region, with irises, and lids and lips that close (Grishchenko et al. 2020).
 
     Args:
       image: `Picture`.
       region: `Similarity`, photo px -> `ATTENTION_SIZE` px.
       folder: of the networks, see `model_file`.
+      threads: of the network.
 
     Returns:
       (points [478, 3] in photo px, logit that the region shows a face).
     """
-    values, logit, _tongue = run(ATTENTION_FILE, view(image, region, ATTENTION_SIZE, border="edge"), folder)
+    seen = view(image, region, ATTENTION_SIZE, border="edge")
+    values, logit, _tongue = run(ATTENTION_FILE, seen, folder, threads)
     points = values.reshape(DENSE_COUNT, 3)
     back = region.inverse()
     points = np.concatenate([back.apply(points[:, :2]), points[:, 2:] * back.scale], axis=1)
