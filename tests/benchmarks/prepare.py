@@ -23,7 +23,7 @@ from skimage import data
 
 from tests.benchmarks.timing import machine
 from tf_deep3d import face as faces
-from tf_deep3d.data import preparation, records
+from tf_deep3d.data import preparation, records, tfrecord
 from tf_deep3d.detection import alignment, detector, resampling, skin
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.geometry import Similarity
@@ -79,7 +79,7 @@ def pieces(paths):
         timed("(skin, formula)", skin.skin_probability, image)
         [record] = timed("all up to the record", preparation.prepare_photo, photo)
         example = timed("encode", records.encode, record)
-        timed("compress", gzip.compress, example, 1)
+        timed("compress", gzip.compress, example, tfrecord.COMPRESSION_LEVEL)
     print(f"{machine()}\n{'piece':24}{'ms':>8}{'median':>8}{'quick half':>12}")
     for name, values in times.items():
         half = np.mean(sorted(values)[: (len(values) + 1) // 2])

@@ -25,7 +25,7 @@ from tf_deep3d.io import files
 QUALITY = 95  # of the JPEG pictures
 MAX_RECORD = 16 << 20  # bytes of one record
 FRAME = 16  # bytes of length and checksums around each record
-_COMPRESSION_LEVEL = 0  # none: 1 makes JPEG pictures 2 % smaller, and reading takes four times as long
+COMPRESSION_LEVEL = 0  # none: 1 makes JPEG pictures 2 % smaller, and reading takes four times as long
 _READ_BUFFER = 256 * 1024  # bytes
 _MASK = 0xA282EAD8  # of checksums
 _NOTHING = np.zeros(0, np.float32)
@@ -136,7 +136,7 @@ def write_shard(path: Path, examples: Iterable[bytes], overwrite: bool = False) 
     """
     import tensorflow as tf
 
-    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=_COMPRESSION_LEVEL)
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=COMPRESSION_LEVEL)
     count = 0
     with files.writing(path, overwrite) as file:
         try:
