@@ -205,10 +205,9 @@ def view(image: Picture, transform: Similarity, size: int, border: str = "zeros"
     reach = 2.0 * max(back.scale, 1.0) + 1.0
     low = np.clip(np.floor(corners.min(axis=0) - reach), 0, extent - 1).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0) + reach), low + 1, extent).astype(int)
-    part = image.crop((*low.tolist(), *high.tolist()))
-    step = max(min(int(back.scale), *part.size), 1)
-    if step > 1:
-        part = part.reduce(step)
+    box = (*low.tolist(), *high.tolist())
+    step = max(min(int(back.scale), *(high - low).tolist()), 1)
+    part = image.reduce(step, box) if step > 1 else image.crop(box)
     matrix = back.matrix
     matrix[:, 2] -= low
     matrix /= step
