@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tf_deep3d import command_line
+from tf_deep3d.io import photos
 from tf_deep3d.io.files import refuse_existing, refuse_foreign
 
 NAME = "web"
@@ -48,13 +49,14 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from export.web import page
 
+    sample = None if options.sample is None else photos.as_pixels(options.sample)
     if options.overwrite:
         refuse_foreign(options.out, page.MARK)
     else:
         refuse_existing(options.out)
     with tempfile.TemporaryDirectory() as place:
         bundle = options.bundle or _export(Path(place) / "bundle")
-        files = page.write_page(options.out, bundle, options.sample, options.overwrite)
+        files = page.write_page(options.out, bundle, sample, options.overwrite)
     print("\n".join(page.sizes(files)))
     print(f"{options.out}: {command_line.counted(len(files), 'file')}, {sum(files.values()) / 1e6:.1f} MB")
     return 0

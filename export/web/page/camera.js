@@ -13,14 +13,15 @@ export async function openCamera(canvas, look) {
   video.srcObject = stream;
   await video.play();
   let on = true;
-  const next = () => new Promise((resolve) => {
+  const arrival = () => new Promise((resolve) => {
     if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(resolve);
     else requestAnimationFrame(resolve);
   });
   const work = async () => {
-    while (on) {
-      await next();
-      if (on) await look(pixelsOf(video, video.videoWidth, video.videoHeight, SIDE, canvas));
+    for (let next = arrival(); on;) {
+      await next;
+      next = arrival();  // one that comes while this one is looked at is not waited for again
+      if (on) await look((await copyOf(video)) ?? pixelsOf(video, video.videoWidth, video.videoHeight, SIDE, canvas));
     }
   };
   return {
@@ -30,6 +31,25 @@ export async function openCamera(canvas, look) {
       for (const track of stream.getTracks()) track.stop();
     },
   };
+}
+
+// The pixels of a video, without a canvas, which would wait until the graphics have drawn the face; null where the browser
+// cannot give them so, or the picture is too large.
+async function copyOf(video) {
+  const { videoWidth: width, videoHeight: height } = video, format = "RGBA", size = 4 * width * height;
+  if (!globalThis.VideoFrame || Math.max(width, height) > SIDE) return null;
+  const frame = new VideoFrame(video);
+  try {
+    if (frame.visibleRect?.width !== width || frame.allocationSize({ format }) !== size) return null;
+    const data = new Uint8ClampedArray(size);
+    await frame.copyTo(data, { format });
+    return new ImageData(data, width, height);
+  } catch (error) {
+    if (error.name === "NotSupportedError") return null;
+    throw error;
+  } finally {
+    frame.close();
+  }
 }
 
 // The pixels of anything that a canvas can draw, at most `side` px wide and high, on white; `canvas` shows them.
