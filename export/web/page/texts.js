@@ -19,7 +19,7 @@ export const TEXTS = {
   list: "Photos of one person",
   remove: "Remove",
   expression: "Expression",
-  ofPhoto: "as the network read it",
+  ofPhoto: "read by the network",
   neutral: "Neutral",
   again: "As in the photo",
   read: "As the network read it",
