@@ -1,4 +1,4 @@
-"""What the page's solver of ARKit's units (`page/expression.js`) takes from `face.expression`: constants and matrices."""
+"""What the page's solver of ARKit's units (`page/expression.js`) takes of `face.expression`: constants and matrices."""
 
 from typing import Any
 

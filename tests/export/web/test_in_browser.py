@@ -208,7 +208,7 @@ def test_units_are_those_of_python_for_the_same_landmarks(shown):
 def test_units_of_a_photo_are_those_of_python(shown, name):
     choose(shown, name)
     (face,) = shown.runtime.reconstruct(shown.pictures / name)
-    np.testing.assert_allclose(_weights(shown), list(face.arkit.values()), atol=0.1)
+    np.testing.assert_allclose(_weights(shown), list(face.arkit.values()), atol=0.03)
 
 
 def test_sliders_show_the_units_of_the_photo(shown):
