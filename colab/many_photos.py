@@ -63,7 +63,8 @@ from IPython.display import HTML, display
 from PIL import Image
 
 import tf_deep3d as d3d
-from tf_deep3d.data import rendered, rendered_people
+from tf_deep3d.data.rendered import people
+from tf_deep3d.data.rendered import pictures as rendered
 from tf_deep3d.face import head as heads
 from tf_deep3d.io import photos
 from tf_deep3d.rendering import pictures
@@ -84,7 +85,7 @@ if not FOLDER:
     Path(FOLDER).mkdir(exist_ok=True)
     model = d3d.MorphableModel.from_preset("open_face", level=heads.LEVEL)
     asked = rendered.Settings(COUNT, seed=PERSON, photos_each=COUNT, validation=0)
-    for number, record in enumerate(rendered.render_people(asked, model, rendered_people.load_head(model), COUNT)):
+    for number, record in enumerate(rendered.render_people(asked, model, people.load_head(model), COUNT)):
         Image.fromarray(record["image"]).save(Path(FOLDER, f"{number}.png"))
         truth = model.layout().split(record["coefficients"][None]).identity[0]
 paths = photos.find_photos([FOLDER])
