@@ -85,12 +85,12 @@ def _pixels(draw: ImageDraw.ImageDraw, corner: np.ndarray, side: int) -> None:
             centre = place + side / 2
             draw.ellipse([*(centre - 3), *(centre + 3)], fill="black")
             if row < 2 and column < 2:
-                _text(draw, centre + [0, 18], f"({column}.5, {row}.5)", "black", 15)
-    _arrow(draw, corner, corner + [4.6 * side, 0], AXES["x"])
-    _arrow(draw, corner, corner + [0, 4.6 * side], AXES["y"])
-    _text(draw, corner + [4.3 * side, -20], "x, px", AXES["x"], 22)
-    _text(draw, corner + [-40, 4.4 * side], "y, px", AXES["y"], 22)
-    _text(draw, corner + [-30, -18], "(0, 0)", "black", 20)
+                _text(draw, centre + np.array([0, 18]), f"({column}.5, {row}.5)", "black", 15)
+    _arrow(draw, corner, corner + np.array([4.6 * side, 0]), AXES["x"])
+    _arrow(draw, corner, corner + np.array([0, 4.6 * side]), AXES["y"])
+    _text(draw, corner + np.array([4.3 * side, -20]), "x, px", AXES["x"], 22)
+    _text(draw, corner + np.array([-40, 4.4 * side]), "y, px", AXES["y"], 22)
+    _text(draw, corner + np.array([-30, -18]), "(0, 0)", "black", 20)
 
 
 def pose(model: Model) -> Image.Image:
@@ -116,7 +116,7 @@ def jaw(model: Model) -> Image.Image:
     for column, yaw in enumerate((0.0, 40.0)):
         sheet.paste(model.picture((0.0, yaw, 0.0), camera), (column * camera.width, 0))
         for points, color in zip(model.jaws(yaw, camera), JAWS.values(), strict=True):
-            for point in points + [column * camera.width, 0]:
+            for point in points + np.array([column * camera.width, 0]):
                 draw.ellipse([*(point - 4), *(point + 4)], fill=color, outline="white")
     for row, (name, color) in enumerate(JAWS.items()):
         _text(draw, (80, camera.height - 50 + 26 * row), name, color, 20)

@@ -34,6 +34,7 @@ function say(text) {
 function translate() {
   document.documentElement.lang = LANGUAGE;
   document.title = TEXTS.title;
+  $("meta[name=description]").content = TEXTS.intro;
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = TEXTS[node.dataset.text];
   for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", TEXTS[node.dataset.label]);
 }
@@ -187,15 +188,10 @@ async function startCamera() {
   const follow = follower(runtime);
   let told = 0;
   const look = async (photo) => {
-    const live = await follow(photo);
-    if (!live) {
-      if (state.live) say(TEXTS.searching);
-      state.live = null;
-      return;
-    }
-    if (!state.live) say(TEXTS.live);
+    const live = await follow(photo), due = performance.now() - told > TOLD;
+    if (!state.live !== !live) say(live ? TEXTS.live : TEXTS.searching);
     state.live = live;
-    const due = performance.now() - told > TOLD;
+    if (!live) return;
     if (due) told = performance.now();
     show(due);
   };

@@ -13,7 +13,7 @@ const LITERT = "vendor/litert_wasm_compat_internal";
 const CONFIDENCE = "confidence";
 const GZIP = [0x1f, 0x8b];
 
-// Loads everything: { model, find, follow, regress, run }. `report` is told a share in [0, 1] of what is loaded.
+// Loads everything: { model, find, follow, person, regress, run }. `report` is told a share in [0, 1] of what is loaded.
 //
 // What is found in a photo is { found (`detection.js`), transform from px of the photo to px of the aligned picture, size of
 // the photo, coefficients, confidence, rotation, translation in the aligned picture, weights of the units or null }.
@@ -29,7 +29,8 @@ export async function openRuntime(report = () => {}) {
   const files = ["data/face.bin.gz", `${LITERT}.wasm.gz`, ...networks];
   await Promise.all(files.map(get));
   const model = readModel(description, bytes.get("data/face.bin.gz"));
-  globalThis.Module = { wasmBinary: bytes.get(`${LITERT}.wasm.gz`) };
+  const printErr = (text) => text.startsWith("INFO") || console.warn(text);  // not all that it tells is an error
+  globalThis.Module = { wasmBinary: bytes.get(`${LITERT}.wasm.gz`), printErr };
   await loadLiteRt(new URL(`${LITERT}.js`, HERE).href);
 
   const compiled = new Map();  // file -> promise of the network; those that are seldom needed wait
@@ -59,9 +60,11 @@ export async function openRuntime(report = () => {}) {
       const found = await detection.nearest(photo, run);
       return found && reconstruct(photo, found);
     },
-    // The face `last` in the next picture of a camera: units and pose follow the landmarks of the person `identity`; all
-    // else is read anew if `look`.
-    follow: async (photo, last, identity, look) => {
+    // What `follow` knows of somebody with this identity.
+    person: (identity) => actor && withIdentity(actor, identity),
+    // The face `last` in the next picture of a camera: units and pose follow the landmarks of a `person`; all else is read
+    // anew if `look`.
+    follow: async (photo, last, person, look) => {
       const found = await detection.follow(photo, last.found, run);
       if (!found) return null;
       if (!actor) return reconstruct(photo, found);
@@ -70,7 +73,7 @@ export async function openRuntime(report = () => {}) {
       const turned = rotationMatrix([0, 0, last.transform.rotation - transform.rotation]);
       const { rotation, translation, found: before } = last.solved;
       const frame = { pixels: pixelsIn(transform, found), rotation: times(turned, rotation), translation };
-      const solved = solve(withIdentity(actor, identity), frame, before), { weights } = solved;
+      const solved = solve(person, frame, before), { weights } = solved;
       return { ...last, ...read, found, transform, rotation: solved.rotation, translation: solved.translation, weights, solved };
     },
   };
