@@ -15,7 +15,7 @@ import { LANGUAGE, TEXTS } from "./texts.js";
 const PHOTO_SIDE = 2560;  // px at most; a face needs 224
 const THUMBNAIL = 168;  // px
 const AROUND = 2.4;  // sides of the face's box that are shown of a photo
-const TOLD = 250;  // ms from one telling of the camera's numbers to the next
+const TOLD = 500;  // ms from one telling of the camera's numbers to the next
 const PHOTO_EXPRESSION = "photoExpression";
 
 const $ = (query) => document.querySelector(query);
@@ -123,8 +123,8 @@ function showPicture({ photo, face: { found, transform, size } }) {
     const first = Math.round((found.box[k] + found.box[k + 2] - length) / 2);
     return Math.min(Math.max(first, 0), size[k] - length);
   });
-  [picture.width, picture.height] = extent;
-  picture.getContext("2d").putImageData(photo, -start[0], -start[1]);
+  if (picture.width !== extent[0] || picture.height !== extent[1]) [picture.width, picture.height] = extent;
+  picture.getContext("2d", { alpha: false }).putImageData(photo, -start[0], -start[1]);
   const [x, y] = apply(transform, start);
   return { size: extent, transform: { ...transform, x, y } };
 }

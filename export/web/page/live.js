@@ -1,6 +1,6 @@
 // One person before the camera, from picture to picture.
 
-const LOOK = 6;  // pictures from one that the network reads to the next; between them the landmarks tell the rest
+const LOOK = 12;  // pictures from one that the network reads to the next; between them the landmarks tell the rest
 const MEMORY = 20;  // readings that the person is averaged over
 
 // A function of photos that gives { photo, face (`runtime.js`), identity, time in ms, rate in pictures a second }, or null

@@ -41,6 +41,7 @@ function addSlider(list, name, [low, high], get, set) {
   label.className = "slider";
   Object.assign(input, { type: "range", min: low, max: high, step: 0.01 });
   text.textContent = name;
+  output.setAttribute("aria-hidden", true);  // the slider tells it; an output would be read aloud at every change
   const refresh = () => {
     input.value = get();
     output.textContent = get().toFixed(2);
