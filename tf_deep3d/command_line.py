@@ -104,14 +104,14 @@ def _heeding_signals() -> Iterator[None]:
 
 
 def _open_streams() -> None:
-    """Gives a process that was started without input or output a place for it, lest a file of its takes their number."""
+    """Gives a process that was started without input or output a place for it: else a file would take its number."""
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w" if descriptor else "r"))  # noqa: SIM115 as long as the process
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
 
 
 def _tell(text: str) -> None:
@@ -132,7 +132,7 @@ def _said(error: Exception) -> str:
     if isinstance(error, BrokenPipeError):
         return f"who reads the output has gone. Received: {error}"
     if isinstance(error, MemoryError):
-        return f"not enough memory. Received: {error or 'no more of it'}"
+        return f"not enough memory. Received: {str(error) or 'no more of it'}"
     return str(error)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
 from tf_deep3d.errors import InputError
+from tf_deep3d.io import files
 
 if TYPE_CHECKING:
     from tf_deep3d.data.rendered.pictures import Settings
@@ -98,7 +99,8 @@ def _people(options: argparse.Namespace, settings: "Settings", model: "Morphable
     counts = rendered.write_dataset(options.out, settings, model, head, options.overwrite)
     if options.show > 0:
         made = rendered.render_people(settings, model, head, min(options.show, options.count))
-        Image.fromarray(rendered.contact_sheet(made)).save(options.out / "contact_sheet.png")
+        with files.writing(options.out / "contact_sheet.png", overwrite=True) as file:
+            Image.fromarray(rendered.contact_sheet(made)).save(file, "PNG")
     return counts
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tf_deep3d import command_line
 from tf_deep3d.io.files import refuse_existing, refuse_foreign
+from tf_deep3d.io.work_folders import work_folder
 
 NAME = "web"
 EXAMPLES = """
@@ -52,8 +53,8 @@ def _run(options: argparse.Namespace) -> int:
         refuse_foreign(options.out, page.MARK)
     else:
         refuse_existing(options.out)
-    with tempfile.TemporaryDirectory() as place:
-        bundle = options.bundle or _export(Path(place) / "bundle")
+    with work_folder(Path(tempfile.gettempdir())) as place:
+        bundle = options.bundle or _export(place / "bundle")
         files = page.write_page(options.out, bundle, options.sample, options.overwrite)
     print("\n".join(page.sizes(files)))
     print(f"{options.out}: {command_line.counted(len(files), 'file')}, {sum(files.values()) / 1e6:.1f} MB")

@@ -72,8 +72,8 @@ def test_a_folder_that_had_stepped_aside_comes_back(tmp_path):
     old = tmp_path / "a"
     old.mkdir()
     (old / "face").write_text("old")
-    aside = "(made.parent / 'old').mkdir(); Path({0!r}).rename(made.parent / 'old' / 'a')".format(str(old))
-    with another("files.writing_folder(Path({!r}), overwrite=True)".format(str(old)), aside) as (process, _):
+    aside = f"(made.parent / 'old').mkdir(); Path({str(old)!r}).rename(made.parent / 'old' / 'a')"
+    with another(f"files.writing_folder(Path({str(old)!r}), overwrite=True)", aside) as (process, _):
         assert not old.exists()
         kill(process)
     sweep(tmp_path)

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import shutil
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -24,9 +25,11 @@ from tqdm import tqdm
 
 from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
-from tf_deep3d.data import preparation, records, tfrecord
+from tf_deep3d.data import preparation, records, tfrecord, worker
 from tf_deep3d.data.preparation import WORK, Photo, Settings
 from tf_deep3d.errors import InputError
+from tf_deep3d.io import files
+from tf_deep3d.io.work_folders import sweep, work_folder
 from tf_deep3d.rendering import pictures
 
 SHARD_NAME = re.compile(r"(train|validation)-\d{5,}-of-\d{5,}")
@@ -74,7 +77,7 @@ def prepare(
     """
     parameters = preparation.parameters(listed, settings)
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
+    with locked(out), _swept(out):
         if overwrite:
             _clear(out)
         if (out / records.DATASET_FILE).exists():
@@ -87,6 +90,16 @@ def prepare(
     return _left_over(out / records.DATASET_FILE, counts=dict, reasons=dict, rejected=list, duplicates=list)
 
 
+@contextmanager
+def _swept(out: Path) -> Iterator[None]:
+    """Removes what killed workers left; afterwards, too, for workers of a killed command end a moment after it."""
+    try:
+        sweep(out, out / WORK)
+        yield
+    finally:
+        sweep(out, out / WORK)
+
+
 def _fill(
     out: Path, listed: list[Photo], settings: Settings, parameters: dict[str, Any], spread: Spread, terminal: Any
 ) -> None:
@@ -96,7 +109,7 @@ def _fill(
     if (work / "parameters.json").exists():
         _compare(work / "parameters.json", parameters)
     preparation.write_json(work / "parameters.json", parameters)
-    for stale in [*out.glob(".*.part"), *work.glob(".*.part"), *work.glob("*.progress")]:
+    for stale in work.glob("*.progress"):
         stale.unlink(missing_ok=True)
     bar = {"file": terminal, "unit": " photos", "disable": None, "smoothing": 0.05}
     if not (work / "plan.json").exists():
@@ -106,7 +119,7 @@ def _fill(
     planned = _left_over(work / "plan.json", shards=dict, rejected=list, duplicates=list)
     shards = planned["shards"]
     missing = [name for name in shards if not ((work / f"{name}.json").exists() and (out / name).exists())]
-    common = {"out": str(out), "settings": asdict(settings), "driver": os.getpid() if spread.local else None}
+    common = {"out": str(out), "settings": asdict(settings)}
     jobs = [{"name": name, "photos": shards[name], **common} for name in missing]
     total, done = sum(map(len, shards.values())), sum(len(shards[name]) for name in shards if name not in missing)
     with (
@@ -115,7 +128,7 @@ def _fill(
         command_line.quiet((1, 2)),
     ):
         if jobs:
-            _run_beam(jobs, spread)
+            _work(jobs, spread)
     reports = {name: _left_over(work / f"{name}.json", shard=dict, rejected=list) for name in shards}
     listing: dict[str, dict[str, tfrecord.ShardInfo]] = {split: {} for split in records.SPLITS}
     for name, report in reports.items():
@@ -130,21 +143,32 @@ def _fill(
     records.write_dataset_json(out, listing, info)
 
 
-def _run_beam(jobs: list[dict[str, Any]], spread: Spread) -> None:
-    """Runs the pipeline: each job is one shard; keys deal the jobs evenly to the workers."""
+def _work(jobs: list[dict[str, Any]], spread: Spread) -> None:
+    """`_run_beam`, which an interruption ends within seconds, together with its workers."""
+    try:
+        with work_folder(Path(tempfile.gettempdir())) as command:
+            jobs = [{**job, "command": str(command) if spread.local else None} for job in jobs]
+            worker.interruptible(lambda: _run_beam(jobs, spread, command))
+    finally:
+        worker.wait_for_workers()
+
+
+def _run_beam(jobs: list[dict[str, Any]], spread: Spread, command: Path) -> None:
+    """Runs the pipeline: each job is one shard; keys deal the jobs evenly to the workers. Those of this machine live as
+    long as this process holds the hidden folder `command`."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    arguments = list(spread.options)
-    if spread.local:  # named exactly: "DirectRunner" would first try to download a program
+    arguments, runner = list(spread.options), None
+    if spread.local:
         workers = min(spread.workers, len(jobs))
-        mode = "multi_processing" if workers > 1 else "in_memory"
-        arguments += ["--runner=FnApiRunner", f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+        runner = worker.runner(workers, command)
+        arguments.append(f"--direct_num_workers={workers}")
     else:
         arguments.append(f"--runner={spread.runner}")
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
-        made = beam.Pipeline(options=PipelineOptions(arguments))
+        made = beam.Pipeline(runner, PipelineOptions(arguments))
     except ValueError as error:  # what the user said of runner and options
         raise InputError(f"Beam does not take these options. Received: {' '.join(str(error).split())}") from error
     try:
@@ -257,7 +281,8 @@ def show(out: Path, count: int) -> None:
                 captions.append(record["source"].decode())
         start += shard.count
     if panels:
-        Image.fromarray(pictures.contact_sheet(panels, 4, captions)).save(out / SHEET, quality=90)
+        with files.writing(out / SHEET, overwrite=True) as file:
+            Image.fromarray(pictures.contact_sheet(panels, 4, captions)).save(file, "JPEG", quality=90)
 
 
 def summary(out: Path, info: dict[str, Any]) -> str:

@@ -88,6 +88,20 @@ def sweep(*parents: str | os.PathLike[str]) -> None:
             _sweep_one(parent / name)
 
 
+def is_held(folder: Path) -> bool:
+    """Whether the process that made a hidden folder is still at work in it, as far as another one can know."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not _lock(descriptor)
+    except OSError:  # no locks on this file system
+        return True
+    finally:
+        os.close(descriptor)
+
+
 def _sweep_one(folder: Path) -> None:
     try:
         descriptor = os.open(folder / "lock", os.O_RDWR)

@@ -5,7 +5,6 @@ Letters: N frames, V vertices, S side of the texture in px.
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tf_deep3d.face.geometry import Similarity, vertex_normals
 from tf_deep3d.face.landmarks import eye_distance, mean_distance
 from tf_deep3d.fitting import motion
 from tf_deep3d.io.files import refuse_existing
+from tf_deep3d.io.work_folders import work_folder
 from tf_deep3d.mesh import face_files, gltf
 from tf_deep3d.mesh.accessors import Gltf
 from tf_deep3d.mesh.animation import Animation, animate
@@ -131,8 +131,7 @@ def reconstruct_clip(
         weights = clips.smoothed_units(known_units.names, weights, track.times, stretches, settings.smooth)
     targets = shown_targets(models, moves, weights)
     scene = Scene(track, camera, transform, looks, stretches, settings.missing == "hold", moves, *targets)
-    with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as folder:
-        temporary = Path(folder)
+    with work_folder(_writable(out)) as temporary:
         image = _texture(scene, models)
         Image.fromarray(to_uint8(image)).save(temporary / "texture.png", compress_level=PNG_LEVEL)
         gltf.write_glb(temporary / "face.glb", _animated(scene, image, models.written, options.packing))
