@@ -5,16 +5,16 @@
     python -m tests.endurance.kills prepare --kills 5 --seed 3 --keep /tmp/work
 
 Each round kills a command a few times in one output folder and then lets it end. Every other kill comes at any moment,
-the others soon after something has changed in the output folder. After each kill every visible file must be whole. SIGTERM and SIGINT must end it within seconds, with the status 128 + number and without hidden leftovers.
-At the end of a round the files must be those of a run that nobody killed, nothing hidden may be left, neither beside
-the output nor in the folder of temporary files, and no process of it may live.
+the others soon after something has changed in the output folder. After each kill every visible file must be whole.
+SIGTERM and SIGINT must end it within seconds, with the status 128 + number and without hidden leftovers. At the end of
+a round the files must be those of a run that nobody killed, nothing hidden may be left, neither beside the output nor
+in the folder of temporary files, and no process of it may live.
 
 The inputs are tiny. A command runs in a child of this process, which has imported everything before: a kill costs what
 the command does and not the imports, and meets its work instead of them. Linux only.
 """
 
 import argparse
-import atexit
 import collections
 import contextlib
 import gzip
@@ -39,8 +39,9 @@ from pathlib import Path
 import h5py
 from PIL import Image
 
-KILLS_A_ROUND = 6
-MOST_CHANGES = 40  # of the output folder, that a kill waits for
+KILLS_A_ROUND = 8
+AUTOGRAPH = "__autograph_generated_file"  # what TensorFlow leaves among temporary files when it is killed
+MOST_CHANGES = 15  # of the output folder, that a kill waits for
 PATIENCE = {"KILL": 5.0, "TERM": 30.0, "INT": 30.0}  # s until a killed command and its workers are gone
 LONGEST = 600.0  # s of a command that nobody kills
 SETTINGS = """
@@ -99,7 +100,7 @@ def make_inputs(folder: Path) -> Inputs:
                     name / f"{number}.png"
                 )
         archive.write_arrays(inputs.model, synthetic_arrays())
-        write_records(inputs.records, morphable_model.load(inputs.model), 6, 2, shard=3, known=True)
+        write_records(inputs.records, morphable_model.load(inputs.model), 24, 2, shard=12, known=True)
         inputs.recipe.write_text(f"{SETTINGS}network: {{face_model: '{inputs.model}'}}\n")
         made = build_networks(morphable_model.load(inputs.model, level=0), inputs.model)
         rnet.save_rnet(made.rnet, inputs.networks / rnet.WEIGHTS)
@@ -148,13 +149,15 @@ COMMANDS = {
     ),
     "export": Command(
         "export.__main__",
-        lambda at, out: [at.networks, out, "--model", at.model, "--level", "0", "--calibration", at.records,
-                         "--quantize", "float32", "--force"],
-    ),  # fmt: skip
+        lambda at, out: [
+            *(at.networks, out, "--model", at.model, "--level", "0", "--calibration", at.records),
+            *("--quantize", "float32", "--force"),
+        ],
+    ),
     "reconstruct": Command("tf_deep3d.reconstruct", lambda at, out: [at.photos, "--out", out, *QUICK]),
     "album": Command("tf_deep3d.reconstruct", lambda at, out: ["--set", at.photos, "--out", out, *QUICK]),
     "animate": Command("tf_deep3d.animate", lambda at, out: [at.frames, "--out", out, *QUICK]),
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -189,8 +192,7 @@ def start(main: Callable[[list[str]], int | None], words: list[str], log: Path, 
     except BaseException:
         traceback.print_exc()
     with contextlib.suppress(BaseException):
-        threading._shutdown()
-        atexit._run_exitfuncs()
+        threading._shutdown()  # not what this process registered for its own end: it would remove its folders
         sys.stdout.flush()
     os._exit(status)
 
@@ -279,71 +281,92 @@ def flaw(path: Path) -> str | None:
     return None
 
 
-def kill_a_round(command: Command, inputs: Inputs, work: Path, truth: dict, options: argparse.Namespace, tally: Tally):
-    """Kills `command` a few times in a fresh folder below `work` and lets it end."""
-    place, temporary = work / "place", work / "tmp"
-    for folder in (place, temporary):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    main, out = importlib.import_module(command.module).main, place / "out"
-    words = list(map(str, command.words(inputs, out)))
-    number = getattr(signal, f"SIG{options.signal}")
-    fault = tally.faults.append
-    for turn in range(KILLS_A_ROUND):
-        begin = time.monotonic()
-        child = start(main, words, work / "log", temporary)
-        if turn % 2:
-            status = wait_for_changes(child, place, random.randint(1, MOST_CHANGES))
+@dataclass
+class Round:
+    """A command that is killed a few times in a fresh folder, and then let end."""
+
+    command: Command
+    inputs: Inputs
+    work: Path
+    name: str  # of the signal
+    whole: "Whole"
+    tally: Tally
+
+    def __post_init__(self) -> None:
+        """Makes the folders."""
+        self.place, self.temporary, self.log = self.work / "place", self.work / "tmp", self.work / "log"
+        for folder in (self.place, self.temporary):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        self.words = list(map(str, self.command.words(self.inputs, self.place / "out")))
+        self.main = importlib.import_module(self.command.module).main
+
+    def start(self) -> int:
+        return start(self.main, self.words, self.log, self.temporary)
+
+    def hidden(self) -> list[str]:
+        return listed(self.place, hidden=True) + listed(self.temporary, hidden=True)
+
+    def fault(self, text: str) -> None:
+        self.tally.faults.append(text)
+
+    def look_at_files(self, told: str) -> None:
+        for name in listed(self.place, hidden=False):
+            if wrong := flaw(self.place / name):
+                self.fault(f"{told}{name}: {wrong}")
+
+    def kill(self, at_a_change: bool) -> None:
+        """Starts the command, kills it, and looks at what it left."""
+        number, begin, child = getattr(signal, f"SIG{self.name}"), time.monotonic(), self.start()
+        if at_a_change:
+            status = wait_for_changes(child, self.place, random.randint(1, MOST_CHANGES))
         else:
-            status = wait(child, random.uniform(0, truth["seconds"]))
+            status = wait(child, random.uniform(0, self.whole.seconds))
         moment, ended = time.monotonic() - begin, status is not None
+        told = f"killed after {moment:.2f} s: "
         if ended:
-            truth["seconds"] = min(truth["seconds"], moment)
+            self.whole.seconds = min(self.whole.seconds, moment)
         else:
             os.kill(child, number)
-            status = wait(child, PATIENCE[options.signal])
-        told = f"killed after {moment:.2f} s: "
-        if status is None:
-            fault(f"{told}lives {PATIENCE[options.signal]:.0f} s after the signal")
-        left = end(child, PATIENCE[options.signal])
+            status = wait(child, PATIENCE[self.name])
+            if status is None:
+                self.fault(f"{told}lives {PATIENCE[self.name]:.0f} s after the signal")
+        if end(child, PATIENCE[self.name]) and status is not None:
+            self.fault(f"{told}its workers live on")
         if status is None:
             os.waitpid(child, 0)
-        elif left:
-            fault(f"{told}{len(left)} processes live on")
-        tally.kills += 1
-        tally.after_the_end += ended
-        hidden = listed(place, hidden=True) + listed(temporary, hidden=True)
-        tally.half_written += bool(hidden)
-        if options.signal != "KILL" and not ended:
-            if status not in (0, 128 + number, -number):
-                fault(f"{told}status {status}: {tail(work / 'log')}")
-            if hidden:
-                fault(f"{told}left {hidden[:3]}")
-        for name in listed(place, hidden=False):
-            if wrong := flaw(place / name):
-                fault(f"{told}{name}: {wrong}")
+        hidden = self.hidden()
+        self.tally.kills += 1
+        self.tally.after_the_end += ended
+        self.tally.half_written += bool(hidden)
+        if self.name != "KILL" and not ended and hidden:
+            self.fault(f"{told}left {hidden[:3]}")
+        if self.name != "KILL" and status not in (0, 128 + number, -number, None):
+            self.fault(f"{told}status {status}: {tail(self.log)}")
+        self.look_at_files(told)
         if ended:  # nothing is left to be done: begin anew
-            shutil.rmtree(place)
-            place.mkdir()
-    child = start(main, words, work / "log", temporary)
-    status = wait(child, LONGEST)
-    left = end(child, PATIENCE["KILL"])
-    finished = status == 1 and "--overwrite" in (work / "log").read_text(errors="replace")
-    if status != 0 and not finished:
-        fault(f"the rerun ended with {status}: {tail(work / 'log')}")
-    if left:
-        fault(f"the rerun left {len(left)} processes")
-    if hidden := listed(place, hidden=True) + listed(temporary, hidden=True):
-        fault(f"the rerun left {hidden[:3]}")
-    if foreign := [name for name in os.listdir(temporary) if not name.startswith("__autograph_generated_file")]:
-        fault(f"left in the folder of temporary files: {foreign[:3]}")
-    made = visible(out, command)
-    if made != truth["files"]:
-        fault(f"the rerun made other files: {sorted(made ^ truth['files'])[:5]}")
-    for name in listed(place, hidden=False):
-        if wrong := flaw(place / name):
-            fault(f"{name}: {wrong}")
-    tally.rounds += 1
+            shutil.rmtree(self.place)
+            self.place.mkdir()
+
+    def finish(self) -> None:
+        """Lets the command end, and compares what it made with a run that nobody killed."""
+        child = self.start()
+        status = wait(child, LONGEST)
+        there = status == 1 and "--overwrite" in self.log.read_text(errors="replace")  # killed after all was done
+        if status != 0 and not there:
+            self.fault(f"the rerun ended with {status}: {tail(self.log)}")
+        if end(child, PATIENCE["KILL"]):
+            self.fault("the rerun left workers")
+        if hidden := self.hidden():
+            self.fault(f"the rerun left {hidden[:3]}")
+        foreign = [name for name in os.listdir(self.temporary) if not name.startswith(AUTOGRAPH)]
+        if foreign:
+            self.fault(f"left in the folder of temporary files: {foreign[:3]}")
+        made = visible(self.place / "out", self.command)
+        if made != self.whole.files:
+            self.fault(f"the rerun made other files: {sorted(made ^ self.whole.files)[:5]}")
+        self.look_at_files("after the rerun: ")
+        self.tally.rounds += 1
 
 
 def visible(out: Path, command: Command) -> set[str]:
@@ -354,8 +377,16 @@ def tail(log: Path) -> str:
     return " | ".join(log.read_text(errors="replace").split("\n")[-5:])[-500:]
 
 
-def whole_run(command: Command, inputs: Inputs, work: Path) -> dict:
-    """What a run that nobody kills makes: its files, and the seconds that it takes."""
+@dataclass
+class Whole:
+    """What a run that nobody kills makes, and the seconds that it takes."""
+
+    files: set[str]
+    seconds: float
+
+
+def whole_run(command: Command, inputs: Inputs, work: Path) -> Whole:
+    """Lets a command end."""
     temporary = work / "tmp"
     temporary.mkdir(parents=True)
     begin = time.monotonic()
@@ -364,7 +395,7 @@ def whole_run(command: Command, inputs: Inputs, work: Path) -> dict:
     status = wait(start(main, words, work / "log", temporary), LONGEST)
     if status != 0:
         raise SystemExit(f"{command.module} ended with {status}: {tail(work / 'log')}")
-    return {"seconds": time.monotonic() - begin, "files": visible(work / "out", command)}
+    return Whole(visible(work / "out", command), time.monotonic() - begin)
 
 
 def preload(names: list[str]) -> None:
@@ -424,12 +455,15 @@ def main(arguments: list[str] | None = None) -> int:
         work = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
         inputs = make_inputs(work)
-        truths = {name: whole_run(COMMANDS[name], inputs, work / "whole" / name) for name in names}
+        wholes = {name: whole_run(COMMANDS[name], inputs, work / "whole" / name) for name in names}
         for number in range(rounds):
             for name in names:
                 tally, begin = tallies[name], time.monotonic()
                 told = len(tally.faults)
-                kill_a_round(COMMANDS[name], inputs, work / "kills" / name, truths[name], options, tally)
+                each = Round(COMMANDS[name], inputs, work / "kills" / name, options.signal, wholes[name], tally)
+                for turn in range(KILLS_A_ROUND):
+                    each.kill(at_a_change=turn % 2 == 1)
+                each.finish()
                 tally.seconds += time.monotonic() - begin
                 for fault in tally.faults[told:]:
                     print(f"{name}, round {number}: {fault}", flush=True)

@@ -6,9 +6,11 @@ A command holds a hidden folder as long as it is at work (`io.work_folders`), by
 import os
 import shlex
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,19 @@ from tf_deep3d.io import work_folders
 
 PAUSE = 0.5  # s between two looks at the command
 PATIENCE = 10.0  # s that an interrupted command waits for its workers
+
+
+@contextmanager
+def at_work() -> Iterator[Path]:
+    """Holds a hidden folder, which this process and its workers take for their temporary files: the next command of
+    ours removes it if this one is killed."""
+    before = tempfile.tempdir
+    with work_folders.work_folder(Path(tempfile.gettempdir())) as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
 
 
 def runner(workers: int, command: Path) -> Any:
@@ -68,7 +83,8 @@ def _end_with(command: Path) -> None:
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=(Path(sys.argv.pop()),), daemon=True).start()
+    tempfile.tempdir = sys.argv.pop()
+    threading.Thread(target=_end_with, args=(Path(tempfile.tempdir),), daemon=True).start()
 
     from apache_beam.runners.worker import sdk_worker_main
 
