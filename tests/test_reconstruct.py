@@ -18,6 +18,7 @@ from tf_deep3d.face import morphable_model
 from tf_deep3d.fitting import descent
 from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.io import archive
+from tf_deep3d.io.work_folders import claimed
 from tf_deep3d.mesh import face_files
 
 FILES = [
@@ -113,6 +114,22 @@ def test_a_rerun_goes_on_where_it_ended(tmp_path, quick, capsys, monkeypatch):
     assert capsys.readouterr().out.startswith(f"0 faces written to {out}; 2 photos already there")
     assert (out / "a" / "face.ply").stat().st_mtime_ns == before
     assert sorted(path.name for path in out.iterdir()) == ["a", "b", "index.html"]
+
+
+def test_two_commands_share_the_photos_of_a_folder(tmp_path, quick, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    out.mkdir()
+    for name in "ab":
+        Image.fromarray(data.astronaut()).save(photos / f"{name}.png")
+    command = [str(photos), "--out", str(out), "--level", "0", "--no-view"]
+    with claimed(out / "a") as mine:  # as the other command does
+        assert mine
+        assert reconstruct.main(command) == 0
+        assert f"1 face written to {out}; 1 photo left to another command that is at work" in capsys.readouterr().out
+        assert not (out / "a").exists()
+    assert reconstruct.main(command) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a", "b"]
 
 
 def test_one_good_photo_among_bad_ones(tmp_path, quick, capsys):

@@ -82,6 +82,16 @@ def writing_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> G
         (work / "new").rename(folder)
 
 
+@contextmanager
+def staying(folder: str | os.PathLike[str]) -> Generator[None]:
+    """Raises FileNotFoundError at the end of the block if `folder` was removed meanwhile, even if it is there again:
+    what was written into it is lost."""
+    before = os.stat(folder)
+    yield
+    if not (os.path.isdir(folder) and os.path.samestat(before, os.stat(folder))):
+        raise FileNotFoundError(f"the folder has vanished while it was written to. Received: {folder}")
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's bytes, in hexadecimal digits."""
     with open(path, "rb") as file:
