@@ -119,32 +119,41 @@ class Command:
     Attributes:
       module: whose `main` it is.
       words: function of `Inputs` and the output folder that gives its arguments.
-      again: arguments that let a finished output be made anew; without them the command says that it is there.
+      needs: modules that it imports when it works.
       varying: beginnings of the names of files that no two runs share.
     """
 
     module: str
     words: Callable[[Inputs, Path], list[object]]
-    again: tuple[str, ...] = ()
+    needs: tuple[str, ...]
     varying: tuple[str, ...] = ()
 
 
 QUICK = ("--level", "0", "--refine", "0")
+PREPARE = ("--shard-size", "1", "--show", "2", "--workers")
+_FACES = ("tensorflow", "keras", "tf_deep3d.reconstruction.reconstructor")
+_RECORDS = ("tensorflow", "keras", "tf_deep3d.data.pipeline")
 COMMANDS = {
     "prepare": Command(
-        "tf_deep3d.prepare", lambda at, out: [at.photos, out, "--workers", "1", "--shard-size", "1", "--show", "2"]
+        "tf_deep3d.prepare", lambda at, out: [at.photos, out, *PREPARE, "1"], (*_RECORDS, "apache_beam")
     ),
     "prepare-2": Command(
-        "tf_deep3d.prepare", lambda at, out: [at.photos, out, "--workers", "2", "--shard-size", "1", "--show", "2"]
+        "tf_deep3d.prepare", lambda at, out: [at.photos, out, *PREPARE, "2"], (*_RECORDS, "apache_beam")
     ),
-    "synthetic": Command("tf_deep3d.synthetic", lambda at, out: [out, "--count", "4", "--validation", "0.3"]),
+    "synthetic": Command(
+        "tf_deep3d.synthetic",
+        lambda at, out: [out, "--count", "4", "--validation", "0.3"],
+        ("tensorflow", "tf_deep3d.data.rendered.pictures"),
+    ),
     "rerender": Command(
         "tf_deep3d.synthetic",
         lambda at, out: [out, "--from-photos", at.photos, "--count", "4", "--held-out", "0", "--validation", "0"],
+        (*_RECORDS, "tf_deep3d.data.rerendered.dataset", "tf_deep3d.reconstruction.regressed"),
     ),
     "train": Command(
         "tf_deep3d.train",
         lambda at, out: [at.recipe, "--set", f"data.records=['{at.records}']", "--run", out],
+        ("tensorflow", "keras", "tensorboard", "tf_deep3d.training.run", "tf_deep3d.data.batches"),
         varying=("tensorboard/",),
     ),
     "export": Command(
@@ -153,10 +162,19 @@ COMMANDS = {
             *(at.networks, out, "--model", at.model, "--level", "0", "--calibration", at.records),
             *("--quantize", "float32", "--force"),
         ],
+        ("tensorflow", "keras", "export.bundle"),
     ),
-    "reconstruct": Command("tf_deep3d.reconstruct", lambda at, out: [at.photos, "--out", out, *QUICK]),
-    "album": Command("tf_deep3d.reconstruct", lambda at, out: ["--set", at.photos, "--out", out, *QUICK]),
-    "animate": Command("tf_deep3d.animate", lambda at, out: [at.frames, "--out", out, *QUICK]),
+    "reconstruct": Command("tf_deep3d.reconstruct", lambda at, out: [at.photos, "--out", out, *QUICK], _FACES),
+    "album": Command(
+        "tf_deep3d.reconstruct",
+        lambda at, out: ["--set", at.photos, "--out", out, *QUICK],
+        (*_FACES, "tf_deep3d.reconstruction.album.album"),
+    ),
+    "animate": Command(
+        "tf_deep3d.animate",
+        lambda at, out: [at.frames, "--out", out, *QUICK],
+        (*_FACES, "tf_deep3d.reconstruction.clip.results"),
+    ),
 }
 
 
@@ -401,14 +419,9 @@ def whole_run(command: Command, inputs: Inputs, work: Path) -> Whole:
 def preload(names: list[str]) -> None:
     """Imports what the commands will, without letting TensorFlow do anything."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    modules = ["tensorflow", "keras", "tensorboard", "skimage.data", "tests.exported", "tests.prepared"]
-    modules += ["tf_deep3d.reconstruction.reconstructor", "tf_deep3d.reconstruction.album.album"]
-    modules += ["tf_deep3d.reconstruction.clip.results", "tf_deep3d.data.pipeline", "tf_deep3d.data.rerendered.dataset"]
-    modules += ["tf_deep3d.data.rendered.pictures", "tf_deep3d.training.run", "tf_deep3d.data.batches"]
-    modules += ["tf_deep3d.reconstruction.regressed", "export.bundle"]
-    modules += ["apache_beam"] * any(name.startswith("prepare") for name in names)
-    for module in [*modules, *(COMMANDS[name].module for name in names)]:
-        importlib.import_module(module)
+    for name in names:
+        for module in (COMMANDS[name].module, *COMMANDS[name].needs):
+            importlib.import_module(module)
 
 
 def table(tallies: dict[str, Tally], name: str) -> str:

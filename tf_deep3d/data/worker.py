@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tf_deep3d.io import work_folders
 
@@ -40,14 +40,15 @@ def runner(workers: int, command: Path) -> Any:
       workers: number of processes.
       command: hidden folder that the command holds.
     """
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-    from apache_beam.transforms.environments import SubprocessSDKEnvironment
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+    from apache_beam.transforms import environments
 
     if workers == 1:
         return FnApiRunner()
     words = [sys.executable, "-m", __name__, str(command)]
     shell = "" if sys.platform == "win32" else "exec "  # or the shell would stay between command and worker
-    return FnApiRunner(default_environment=SubprocessSDKEnvironment.from_command_string(shell + shlex.join(words)))
+    environment = cast(Any, environments).SubprocessSDKEnvironment.from_command_string(shell + shlex.join(words))
+    return FnApiRunner(default_environment=environment)
 
 
 def interruptible(work: Callable[[], object]) -> None:

@@ -39,10 +39,9 @@ def work_folder(parent: Path) -> Generator[Path]:
     if (known := parent.absolute()) not in _swept:
         _swept.add(known)
         sweep(parent)
-    descriptor = None
-    while descriptor is None:
+    folder = _named(parent, secrets.token_hex(8))
+    while (descriptor := _hold(folder)) is None:
         folder = _named(parent, secrets.token_hex(8))
-        descriptor = _hold(folder)
     try:
         yield folder
     finally:
