@@ -39,7 +39,8 @@ from pathlib import Path
 import h5py
 from PIL import Image
 
-KILLS_A_ROUND = 8
+from tests.endurance import writer
+
 AUTOGRAPH = "__autograph_generated_file"  # what TensorFlow leaves among temporary files when it is killed
 MOST_CHANGES = 15  # of the output folder, that a kill waits for
 PATIENCE = {"KILL": 5.0, "TERM": 30.0, "INT": 30.0}  # s until a killed command and its workers are gone
@@ -77,8 +78,8 @@ class Inputs:
     model: Path
 
 
-def make_inputs(folder: Path) -> Inputs:
-    """Makes `Inputs` in `folder`, in a child, lest TensorFlow starts here."""
+def make_inputs(folder: Path, needed: bool = True) -> Inputs:
+    """Makes `Inputs` in `folder` if they are `needed`, in a child, lest TensorFlow starts here."""
     inputs = Inputs(*(folder / name for name in ("photos", "frames", "recipe.yaml", "records", "run", "tiny.npz")))
 
     def make(_: list[str]) -> int:
@@ -107,7 +108,7 @@ def make_inputs(folder: Path) -> Inputs:
         cnet.save_cnet(made.cnet, inputs.networks / cnet.WEIGHTS)
         return 0
 
-    if wait(start(make, [], folder / "inputs.log", folder), LONGEST) != 0:
+    if needed and wait(start(make, [], folder / "inputs.log", folder), LONGEST) != 0:
         raise SystemExit((folder / "inputs.log").read_text())
     return inputs
 
@@ -121,12 +122,14 @@ class Command:
       words: function of `Inputs` and the output folder that gives its arguments.
       needs: modules that it imports when it works.
       varying: beginnings of the names of files that no two runs share.
+      given: whether it takes any of the `Inputs`.
     """
 
     module: str
     words: Callable[[Inputs, Path], list[object]]
     needs: tuple[str, ...]
     varying: tuple[str, ...] = ()
+    given: bool = True
 
 
 QUICK = ("--level", "0", "--refine", "0")
@@ -134,6 +137,7 @@ PREPARE = ("--shard-size", "1", "--show", "2", "--workers")
 _FACES = ("tensorflow", "keras", "tf_deep3d.reconstruction.reconstructor")
 _RECORDS = ("tensorflow", "keras", "tf_deep3d.data.pipeline")
 COMMANDS = {
+    "writer": Command("tests.endurance.writer", lambda at, out: [out], (), given=False),
     "prepare": Command(
         "tf_deep3d.prepare", lambda at, out: [at.photos, out, *PREPARE, "1"], (*_RECORDS, "apache_beam")
     ),
@@ -142,8 +146,9 @@ COMMANDS = {
     ),
     "synthetic": Command(
         "tf_deep3d.synthetic",
-        lambda at, out: [out, "--count", "4", "--validation", "0.3"],
+        lambda at, out: [out, "--count", "2", "--validation", "0.5"],
         ("tensorflow", "tf_deep3d.data.rendered.pictures"),
+        given=False,
     ),
     "rerender": Command(
         "tf_deep3d.synthetic",
@@ -234,7 +239,7 @@ def wait_for_changes(child: int, folder: Path, count: int) -> int | None:
     while time.monotonic() < deadline and count:
         if (status := wait(child, 0.002)) is not None:
             return status
-        now = {str(path) for path in folder.rglob("*")}
+        now = {os.path.join(root, name) for root, *names in os.walk(folder) for name in (*names[0], *names[1])}
         count -= before is not None and now != before
         before = now
     return wait(child, random.uniform(0, 0.02))
@@ -292,6 +297,8 @@ def flaw(path: Path) -> str | None:
             gzip.decompress(content)
         elif path.suffix == ".glb":
             assert struct.unpack_from("<4s2I", content)[2] == len(content)
+        elif path.suffix == ".bin":
+            assert content == writer.PIECE * writer.PIECES
         elif path.suffix not in (".csv", ".v2", ".progress"):  # logs grow
             assert content
     except Exception as error:
@@ -453,6 +460,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commands", nargs="*", metavar="COMMAND", help=f"of {', '.join(COMMANDS)} (default: all)")
     parser.add_argument("--kills", type=int, default=500, metavar="N", help="in all (500)")
+    parser.add_argument("--each", type=int, default=8, metavar="N", help="kills of a command before it may end (8)")
     parser.add_argument("--signal", choices=list(PATIENCE), default="KILL", help="(KILL)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="work there and keep it")
@@ -462,19 +470,19 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"unknown: {', '.join(unknown)}")
     random.seed(options.seed)
     preload(names)
-    rounds = -(-options.kills // (len(names) * KILLS_A_ROUND))
+    rounds = -(-options.kills // (len(names) * options.each))
     tallies = collections.defaultdict(Tally)
     with contextlib.ExitStack() as stack:
         work = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         work.mkdir(parents=True, exist_ok=True)
-        inputs = make_inputs(work)
+        inputs = make_inputs(work, any(COMMANDS[name].given for name in names))
         wholes = {name: whole_run(COMMANDS[name], inputs, work / "whole" / name) for name in names}
         for number in range(rounds):
             for name in names:
                 tally, begin = tallies[name], time.monotonic()
                 told = len(tally.faults)
                 each = Round(COMMANDS[name], inputs, work / "kills" / name, options.signal, wholes[name], tally)
-                for turn in range(KILLS_A_ROUND):
+                for turn in range(options.each):
                     each.kill(at_a_change=turn % 2 == 1)
                 each.finish()
                 tally.seconds += time.monotonic() - begin

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -87,6 +88,19 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path):
     with pytest.raises(FileNotFoundError), files.writing_folder(old, overwrite=True) as new:
         new.rmdir()
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_half_of_a_folder_that_vanished_does_not_take_its_place(tmp_path):
+    def made_anew():
+        with files.writing_folder(tmp_path / "a" / "b") as new:
+            (new / "first").write_text("lost")
+            shutil.rmtree(tmp_path / "a")
+            with files.writing(new / "second"):  # makes the folders above it
+                pass
+
+    with pytest.raises(FileNotFoundError, match="vanished while it was written to"):
+        made_anew()
+    assert not (tmp_path / "a" / "b").exists()
 
 
 def test_what_is_not_ours_stays(tmp_path):

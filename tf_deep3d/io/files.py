@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tf_deep3d.io.work_folders import work_folder
+from tf_deep3d.io.work_folders import check_there, work_folder
 
 _NUMBERED = re.compile(r"-(face|photo)\d+$", re.IGNORECASE)  # the endings of `folder_names` and `face_folder`
 
@@ -51,6 +51,7 @@ def writing(path: str | os.PathLike[str], overwrite: bool = False) -> Generator[
     with work_folder(path.parent) as work:
         with open(work / "new", "xb") as file:
             yield file
+        check_there(work)
         os.replace(work / "new", path)
 
 
@@ -76,6 +77,7 @@ def writing_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> G
     with work_folder(folder.parent) as work:
         (work / "new").mkdir()
         yield work / "new"
+        check_there(work)
         if folder.exists():  # steps aside first and is removed last
             (work / "old").mkdir()
             folder.rename(work / "old" / folder.name)

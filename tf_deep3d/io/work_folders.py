@@ -48,6 +48,13 @@ def work_folder(parent: Path) -> Generator[Path]:
         _remove(folder, descriptor)
 
 
+def check_there(folder: Path) -> None:
+    """Raises FileNotFoundError if a `work_folder` was removed, even if its path is there again: writers make
+    the folders that are missing, and what was in them is lost."""
+    if not (folder / "lock").exists():
+        raise FileNotFoundError(f"the folder has vanished while it was written to. Received: {folder.parent}")
+
+
 @contextmanager
 def claimed(path: str | os.PathLike[str]) -> Generator[bool]:
     """Says whether the work at `path` is ours alone until the block ends; of all processes and threads one gets true.
