@@ -134,18 +134,25 @@ def _named(parent: Path, token: str) -> Path:
 def _hold(folder: Path) -> int | None:
     """Makes `folder`, or takes over that of a dead process, and locks it; the lock's descriptor, None if another holds
     it."""
-    folder.mkdir(exist_ok=True)
+    descriptor = None
     try:
+        folder.mkdir(exist_ok=True)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
-    except FileNotFoundError:  # swept meanwhile
-        return None
-    try:
-        mine = _lock(descriptor)
-    except OSError:  # no locks on this file system: nothing will be swept, either
-        mine = True
-    if mine and (folder / "lock").exists():
-        return descriptor
-    os.close(descriptor)
+        try:
+            mine = _lock(descriptor)
+        except OSError:  # no locks on this file system: nothing will be swept, either
+            mine = True
+        if mine and (folder / "lock").exists():
+            return descriptor
+        os.close(descriptor)
+    except FileNotFoundError:  # swept meanwhile, or there is no folder to make it in
+        if not folder.parent.exists():
+            raise
+    except BaseException:  # a signal
+        if descriptor is not None:
+            os.close(descriptor)
+        _sweep_one(folder)
+        raise
     return None
 
 
@@ -163,13 +170,21 @@ def _lock(descriptor: int) -> bool:
 
 def _remove(folder: Path, descriptor: int) -> None:
     """Removes `folder`; what had stepped aside in it goes back where nothing has taken its place."""
+    if sys.platform == "win32":  # where open files cannot be removed
+        os.close(descriptor)
+    try:
+        _clear(folder)
+    except BaseException:  # a signal, which comes once
+        _clear(folder)
+        raise
+    finally:
+        if sys.platform != "win32":
+            os.close(descriptor)
+
+
+def _clear(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for old in (folder / "old").iterdir():
             if not os.path.lexists(folder.parent / old.name):
                 old.rename(folder.parent / old.name)
-    if sys.platform == "win32":  # where open files cannot be removed
-        os.close(descriptor)
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+    shutil.rmtree(folder, ignore_errors=True)
