@@ -91,7 +91,8 @@ sys.exit(command_line.run(work, argparse.Namespace(), interrupted="Stopped; noth
 def test_a_signal_ends_the_work_and_leaves_nothing(tmp_path, number):
     command = [sys.executable, "-c", COMMAND.format(seconds=60), str(tmp_path / "out")]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
+    heeding = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}  # which who runs the tests may ignore
+    with subprocess.Popen(command, **pipes, **heeding) as process:
         assert process.stdout.readline() == "begun\n"
         process.send_signal(number)
         _, errors = process.communicate(timeout=30)

@@ -155,7 +155,7 @@ def workers(temporary):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_workers_end_with_their_command(photos, tmp_path, number):
     temporary = tmp_path / "temporary"
     temporary.mkdir()

@@ -52,11 +52,11 @@ def test_what_a_living_process_makes_stays_and_what_a_dead_one_left_goes(tmp_pat
         (hidden,) = os.listdir(tmp_path)
         assert hidden.startswith(".")
         assert hidden.endswith(".part")
-        sweep(tmp_path)
+        assert sweep(tmp_path) == 1
         assert os.listdir(tmp_path) == [hidden]
         kill(process)
         assert os.listdir(tmp_path) == [hidden]
-        sweep(tmp_path)
+        assert sweep(tmp_path) == 0
         assert os.listdir(tmp_path) == []
 
 

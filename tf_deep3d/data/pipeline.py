@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,12 +92,15 @@ def prepare(
 
 @contextmanager
 def _swept(out: Path) -> Iterator[None]:
-    """Removes what killed workers left; afterwards, too, for workers of a killed command end a moment after it."""
+    """Removes what killed workers left; afterwards, too, for those of an interrupted or killed command end a moment
+    after it."""
     try:
         sweep(out, out / WORK)
         yield
     finally:
-        sweep(out, out / WORK)
+        deadline = time.monotonic() + worker.PATIENCE
+        while sweep(out, out / WORK) and time.monotonic() < deadline:
+            time.sleep(worker.PAUSE)
 
 
 def _fill(

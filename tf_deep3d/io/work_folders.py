@@ -82,9 +82,14 @@ def claimed(path: str | os.PathLike[str]) -> Generator[bool]:
         _remove(folder, descriptor)
 
 
-def sweep(*parents: str | os.PathLike[str]) -> None:
+def sweep(*parents: str | os.PathLike[str]) -> int:
     """Removes hidden folders of ours in `parents` whose process has ended; those of a living one, and what cannot be
-    removed, stay. Folders that are not there are passed over."""
+    removed, stay. Folders that are not there are passed over.
+
+    Returns:
+      How many stay.
+    """
+    stay = 0
     for parent in map(Path, parents):
         try:
             found = [entry.name for entry in os.scandir(parent) if _NAME.fullmatch(entry.name)]
@@ -92,6 +97,8 @@ def sweep(*parents: str | os.PathLike[str]) -> None:
             continue
         for name in found:
             _sweep_one(parent / name)
+            stay += (parent / name).exists()
+    return stay
 
 
 def is_held(folder: Path) -> bool:
