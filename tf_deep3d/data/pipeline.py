@@ -32,6 +32,7 @@ from tf_deep3d.rendering import pictures
 SHARD_NAME = re.compile(r"(train|validation)-\d{5,}-of-\d{5,}")
 SHEET = "contact_sheet.jpg"
 DENSE_COLOR = (250, 220, 60)
+DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"  # Beam knows it by this name only
 
 
 class Spread(NamedTuple):
@@ -96,8 +97,7 @@ def _fill(
     if (work / "parameters.json").exists():
         _compare(work / "parameters.json", parameters)
     preparation.write_json(work / "parameters.json", parameters)
-    for stale in [*out.glob(".*.part"), *work.glob(".*.part"), *work.glob("*.progress")]:
-        stale.unlink(missing_ok=True)
+    _remove(*out.glob(".*.part"), *work.glob(".*.part"), *work.glob("*.progress"))
     bar = {"file": terminal, "unit": " photos", "disable": None, "smoothing": 0.05}
     if not (work / "plan.json").exists():
         with tqdm(total=len(listed), desc="reading", **bar) as progress:
@@ -116,6 +116,7 @@ def _fill(
     ):
         if jobs:
             _run_beam(jobs, spread)
+    _remove(*out.glob(".*.part"))  # of workers that were killed, and whose work others did
     reports = {name: _left_over(work / f"{name}.json", shard=dict, rejected=list) for name in shards}
     listing: dict[str, dict[str, tfrecord.ShardInfo]] = {split: {} for split in records.SPLITS}
     for name, report in reports.items():
@@ -141,7 +142,10 @@ def _run_beam(jobs: list[dict[str, Any]], spread: Spread) -> None:
         mode = "multi_processing" if workers > 1 else "in_memory"
         arguments += ["--runner=FnApiRunner", f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
     else:
-        arguments.append(f"--runner={spread.runner}")
+        dask = spread.runner in ("DaskRunner", DASK)
+        if dask and not any(option.startswith(("--dask_npartitions", "--dask_partition_size")) for option in arguments):
+            arguments.append("--dask_partition_size=1")  # of Dask's own accord 128 shards would be one piece of work
+        arguments.append(f"--runner={DASK if dask else spread.runner}")
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
         made = beam.Pipeline(options=PipelineOptions(arguments))
@@ -151,9 +155,14 @@ def _run_beam(jobs: list[dict[str, Any]], spread: Spread) -> None:
         with made as pipeline:
             keyed = pipeline | "Shards" >> beam.Create(list(enumerate(jobs))) | "Deal" >> beam.GroupByKey()
             _ = keyed | "Jobs" >> beam.FlatMap(lambda item: item[1]) | "Prepare" >> beam.Map(preparation.prepare_shard)
-    except RuntimeError as error:  # Beam puts what a worker raised into the text
+    except Exception as error:  # what a worker raised is in the text (Beam) or the cause (Dask) of what the engine raises
         causes = re.findall(r"^(?:\w+\.)*\w*Error: (.*?)(?: \[while running.*)?$", str(error), re.MULTILINE)
-        raise OSError(f"a worker failed: {causes[-1] if causes else error}") from error
+        raise OSError(f"a worker failed: {causes[-1] if causes else error.__cause__ or error}") from error
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
