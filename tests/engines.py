@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import psutil
 
-START = 60  # s, within which an engine is there
+START = 120  # s, within which an engine is there
 _BEAM = "apache_beam.runners"
 _WORKER = {"dask": "spawn_main", "pool": "SdkHarness", "subprocess": "sdk_worker_main"}  # in a worker's command line
 

@@ -21,7 +21,7 @@ from tests import engines
 from tests.benchmarks.prepare import views
 from tf_deep3d.data import preparation
 
-PATIENCE = 60  # s, after which an engine that lost a worker is given up
+PATIENCE = 240  # s, after which an engine that lost a worker is given up
 SHARDS = 12
 
 
