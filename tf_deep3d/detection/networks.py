@@ -103,11 +103,12 @@ def model_file(name: str, folder: Folder = None) -> Path:
 
     Raises:
       FileNotFoundError: there is no such file.
+      assets.AssetError: it is one of the package's, but not as it was shipped.
     """
     path = assets.find(name) if folder is None else Path(folder) / name
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} must hold MediaPipe's networks. Received: no {name}")
-    return path
+    return assets.checked(path)
 
 
 # (file name, folder) -> interpreters nobody uses now; append and pop are atomic

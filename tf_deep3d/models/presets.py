@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tf_deep3d import assets
-from tf_deep3d.io import files
-from tf_deep3d.models.weights import WeightsError
 
 
 class Shipped(NamedTuple):
@@ -13,11 +11,9 @@ class Shipped(NamedTuple):
 
     Attributes:
       file: its name.
-      sha256: of its contents, in hex.
     """
 
     file: str
-    sha256: str
 
     @property
     def path(self) -> Path:
@@ -45,8 +41,8 @@ class Preset(NamedTuple):
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "66b46a1e66beb01d7543a27de98d4e724d09247f3be9e751df05e0ff3da9682f"),
-        cnet=Shipped("cnet_mobilenet.keras", "aac0382606a68a3356210d1c6294b0414633bc48f2b4cfd4660a6c0aaff1675e"),
+        rnet=Shipped("rnet_mobilenet.keras"),
+        cnet=Shipped("cnet_mobilenet.keras"),
         face_model="open_face.npz",
     ),
 }
@@ -62,13 +58,9 @@ def find_weights(preset: str | Path, network: str) -> Path:
 
     Raises:
       FileNotFoundError: if it is none of these, or the training has no such network.
-      WeightsError: if a shipped file is not the one that was shipped.
     """
     if isinstance(preset, str) and preset in PRESETS:
-        shipped = getattr(PRESETS[preset], network)
-        if (received := files.sha256(shipped.path)) != shipped.sha256:
-            raise WeightsError(f"{shipped.path} must have the SHA-256 {shipped.sha256}. Received: {received}")
-        return shipped.path
+        return getattr(PRESETS[preset], network).path
     path = Path(preset)
     if path.is_dir():
         path = path / f"{network}.keras"  # as a training leaves it
