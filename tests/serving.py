@@ -64,7 +64,7 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 @contextmanager
-def grpc_server(folder, threads=4):
+def grpc_server(folder, threads=32):
     """Serves a SavedModel; yields "HOST:PORT"."""
     server = grpc.server(ThreadPoolExecutor(threads), options=UNLIMITED)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(folder), server)
