@@ -46,7 +46,7 @@ def views(folder, count):
     """JPEG files of the astronaut's face at several sizes; no two are alike."""
     folder.mkdir()
     for number in range(count):
-        scale = 0.6 + 0.8 * number / count
+        scale = 0.65 + 0.75 * number / count
         view = Similarity(scale, 0.0, (125 - 223 * scale, 125 - 120 * scale))
         picture = np.round(resampling.crop(data.astronaut(), view, 250) * 255).astype(np.uint8)
         Image.fromarray(picture).save(folder / f"{number}.jpg", quality=95)
