@@ -7,10 +7,10 @@
 
 The alignment is not in the graph: it needs a detector. Pictures of another size are resized, which is no substitute.
 A file whose EXIF turns it, as phones write them, is refused: it is no aligned face, or its tag is out of date.
-A picture that cannot be read, or has pixels that are not finite, spoils no other one of its request: its numbers are NaN
-and, where there are bytes to read, its `error` says why. A request of no picture at all is refused.
+A picture that cannot be read, or has pixels that are not finite, spoils no other one of its request: its numbers are
+NaN and, where there are bytes to read, its `error` says why. A request of no picture at all is refused.
 
-Pictures of many clients go through the networks together: the graph itself joins them, after each request was looked at.
+Pictures of many clients go through the networks together: the graph itself joins them, after it looked at each request.
 A server's own batching (`--enable_batching`) joins requests unseen, and one of another shape fails all that it meets.
 """
 

@@ -26,7 +26,7 @@ class Engine(NamedTuple):
     def workers(self):
         """Its worker processes, `psutil.Process` each."""
         children = psutil.Process(self.process.pid).children(recursive=True) if self.process else []
-        return [child for child in children if self.worker in " ".join(child.cmdline())]
+        return [child for child in children if self.worker in " ".join(child.cmdline()) and not child.children()]
 
 
 @contextmanager

@@ -37,7 +37,9 @@ def main():
 
         def ask(out, engine_options):
             command = engines.command(photos, out, engine_options, *shards)
-            return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=engines.environment())
+            return subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=engines.environment()
+            )
 
         print(f"{'engine':34}{'what happened':32}{'s':>6}  records")
         expected = scratch / "expected"

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.serving BUNDLE [--requests 1000] [--clients 32]
 
-TensorFlow Serving is in no package registry: the server here is `tests.serving`, in a process of its own, which runs the
-SavedModel by TensorFlow's C++ loader and answers in the official messages, as TensorFlow Serving does. Its door is
+TensorFlow Serving is in no package registry: the server here is `tests.serving`, in a process of its own, which runs
+the SavedModel by TensorFlow's C++ loader and answers in the official messages, as TensorFlow Serving does. Its door is
 Python, so that its speed is a lower bound. What is proven is that a bad request spoils no good one, though the graph
 joins the pictures of many clients, and that the server goes on.
 """

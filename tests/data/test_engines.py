@@ -82,7 +82,9 @@ class Broken(PipelineRunner):
     """An engine whose scheduler lacks the package: what Dask says then."""
 
     def run_pipeline(self, pipeline, options):
-        raise RuntimeError("Error during deserialization\nof the task graph") from ModuleNotFoundError("No module named 'x'")
+        raise RuntimeError("Error during deserialization\nof the task graph") from ModuleNotFoundError(
+            "No module named 'x'"
+        )
 
 
 def test_why_an_engine_failed_is_told_in_one_line(photos, tmp_path, capfd):
