@@ -155,9 +155,7 @@ def _run_beam(jobs: list[dict[str, Any]], spread: Spread) -> None:
         with made as pipeline:
             keyed = pipeline | "Shards" >> beam.Create(list(enumerate(jobs))) | "Deal" >> beam.GroupByKey()
             _ = keyed | "Jobs" >> beam.FlatMap(lambda item: item[1]) | "Prepare" >> beam.Map(preparation.prepare_shard)
-    except (
-        Exception
-    ) as error:  # what a worker raised is in the text (Beam) or the cause (Dask) of what the engine raises
+    except Exception as error:  # of a worker: Beam has it in the text of what it raises, Dask as the cause
         causes = re.findall(r"^(?:\w+\.)*\w*Error: (.*?)(?: \[while running.*)?$", str(error), re.MULTILINE)
         raise OSError(f"a worker failed: {causes[-1] if causes else error.__cause__ or error}") from error
 
