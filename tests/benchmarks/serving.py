@@ -1,6 +1,6 @@
 """A thousand requests at once, bad ones among them, over gRPC and REST.
 
-    python -m tests.benchmarks.serving BUNDLE [--requests 1000] [--clients 32]
+    python -m tests.benchmarks.serving BUNDLE [--requests 1000] [--clients 32] [--door rest]
 
 TensorFlow Serving is in no package registry: the server here is `tests.serving`, in a process of its own, which runs
 the SavedModel by TensorFlow's C++ loader and answers in the official messages, as TensorFlow Serving does. Its door is
@@ -40,8 +40,10 @@ def main():
     parser.add_argument("bundle", type=Path, help="folder that `python -m export` wrote")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=32, help="requests at the same time")
+    parser.add_argument("--door", choices=["grpc", "rest"], action="append", help="(both)")
     options = parser.parse_args()
-    for server in ("grpc_server", "rest_server"):
+    for door in options.door or ("grpc", "rest"):
+        server = f"{door}_server"
         command = [sys.executable, "-c", _SERVE, server, str(options.bundle / "saved_model" / "1")]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             address = process.stdout.readline().strip()
@@ -63,7 +65,7 @@ def _ask(address, options):
         try:
             answer = client.predict(address, *kinds[name][1:])
         except client.ServerError as error:
-            return name, f"refused: {re.search(': ([A-Z_]+|[0-9]{3}) ', str(error))[1]}", 0.0
+            return name, f"refused: {re.search(r': (\w+)', str(error))[1]}", 0.0
         text = answer["error"][0] if "error" in answer else ""
         if text:
             return name, f"answered: {(text.decode() if isinstance(text, bytes) else text)[:60]}", 0.0
