@@ -65,7 +65,7 @@ def _ask(address, options):
         try:
             answer = client.predict(address, *kinds[name][1:])
         except client.ServerError as error:
-            return name, f"refused: {re.search(r': (\w+)', str(error))[1]}", 0.0
+            return name, "refused: " + re.search(r": (\w+)", str(error))[1], 0.0
         text = answer["error"][0] if "error" in answer else ""
         if text:
             return name, f"answered: {(text.decode() if isinstance(text, bytes) else text)[:60]}", 0.0
