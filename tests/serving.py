@@ -43,7 +43,10 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
         if set(inputs) != set(known):
             raise TensorFlowError(INVALID_ARGUMENT, f"inputs must be {sorted(known)}. Received: {sorted(inputs)}")
         try:
-            feeds = {info.name: inputs[key](tf.as_dtype(info.dtype)) for key, info in known.items()}
+            feeds = {}
+            for key, info in known.items():
+                dtype = tf.as_dtype(info.dtype)
+                feeds[info.name] = np.asarray(inputs[key](dtype), dtype.as_numpy_dtype)
         except (TypeError, ValueError) as error:
             raise TensorFlowError(INVALID_ARGUMENT, str(error)) from error
         found = self.loaded.run(feeds, [info.name for info in outputs.values()])

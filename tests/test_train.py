@@ -130,7 +130,7 @@ def _start_workers(recipe, folder, count=2):
 def _finish(workers):
     """What they said, (standard output, standard error) each."""
     try:
-        return [worker.communicate(timeout=600) for worker in workers]
+        return [worker.communicate(timeout=1200) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
