@@ -32,14 +32,19 @@ from pathlib import Path
 EXTRAS = "demo"
 SOURCE = ""  # where it comes from: git+https://.., a wheel, or a folder; empty for the checkout around this notebook
 
-if importlib.util.find_spec("tf_deep3d") is None:
+
+def install(extras):
     checkout = Path.cwd().parent if Path.cwd().name == "colab" else Path.cwd()
     held = sorted({f"{package.name}=={package.version}" for package in distributions()})
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "held.txt").write_text("\n".join(held))
-        wanted = f"tf_deep3d[{EXTRAS}] @ {SOURCE or checkout.as_uri()}"
+        wanted = f"tf_deep3d[{extras}] @ {SOURCE or checkout.as_uri()}"
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", f"{folder}/held.txt", wanted], check=True)
     importlib.invalidate_caches()
+
+
+if importlib.util.find_spec("tf_deep3d") is None:
+    install(EXTRAS)
 
 # %% tags=["parameters"]
 UPLOAD = False  # @param {"type":"boolean"}
@@ -63,7 +68,8 @@ from IPython.display import HTML, display
 from PIL import Image
 
 import tf_deep3d as d3d
-from tf_deep3d.data import rendered, rendered_people
+from tf_deep3d.data.rendered import people
+from tf_deep3d.data.rendered import pictures as rendered
 from tf_deep3d.face import head as heads
 from tf_deep3d.io import photos
 from tf_deep3d.rendering import pictures
@@ -84,7 +90,7 @@ if not FOLDER:
     Path(FOLDER).mkdir(exist_ok=True)
     model = d3d.MorphableModel.from_preset("open_face", level=heads.LEVEL)
     asked = rendered.Settings(COUNT, seed=PERSON, photos_each=COUNT, validation=0)
-    for number, record in enumerate(rendered.render_people(asked, model, rendered_people.load_head(model), COUNT)):
+    for number, record in enumerate(rendered.render_people(asked, model, people.load_head(model), COUNT)):
         Image.fromarray(record["image"]).save(Path(FOLDER, f"{number}.png"))
         truth = model.layout().split(record["coefficients"][None]).identity[0]
 paths = photos.find_photos([FOLDER])

@@ -30,17 +30,22 @@ import tempfile
 from importlib.metadata import distributions
 from pathlib import Path
 
-EXTRAS = "train,prepare"
+EXTRAS = "train"
 SOURCE = ""  # where it comes from: git+https://.., a wheel, or a folder; empty for the checkout around this notebook
 
-if importlib.util.find_spec("tf_deep3d") is None:
+
+def install(extras):
     checkout = Path.cwd().parent if Path.cwd().name == "colab" else Path.cwd()
     held = sorted({f"{package.name}=={package.version}" for package in distributions()})
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "held.txt").write_text("\n".join(held))
-        wanted = f"tf_deep3d[{EXTRAS}] @ {SOURCE or checkout.as_uri()}"
+        wanted = f"tf_deep3d[{extras}] @ {SOURCE or checkout.as_uri()}"
         subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-c", f"{folder}/held.txt", wanted], check=True)
     importlib.invalidate_caches()
+
+
+if importlib.util.find_spec("tf_deep3d") is None:
+    install(EXTRAS)
 
 # %% tags=["parameters"]
 # keep the run on your Google Drive (Colab)
@@ -127,6 +132,8 @@ display(sheet)
 # %%
 mine = []
 if PHOTOS:
+    if importlib.util.find_spec("apache_beam") is None:
+        install("prepare")
     if not Path("records").exists():
         run(prepare, PHOTOS, "records", "--identities", PHOTOS, "--validation", 0.1)
     mine = ["records"]

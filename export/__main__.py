@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from export import preset
 from export.variants import QUANTIZATIONS, variants
 from export.web import command as web
 from tf_deep3d import command_line
+from tf_deep3d.errors import extra
 from tf_deep3d.io.files import refuse_existing, refuse_foreign
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if arguments[:1] == [web.NAME]:
         return web.main(arguments[1:])
+    if arguments[:1] == [preset.NAME]:
+        return preset.main(arguments[1:])
     return command_line.run(
         _run, _parser().parse_intermixed_args(arguments), interrupted="Interrupted; nothing was written."
     )
@@ -74,7 +78,7 @@ def _run(options: argparse.Namespace) -> int:
     if not os.access(options.out.parent, os.W_OK):
         raise PermissionError(f"cannot write to {options.out.parent}")
 
-    with command_line.quiet():
+    with command_line.quiet(), extra("export"):
         from export import bundle, crops, networks
 
     if options.overwrite:

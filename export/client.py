@@ -27,7 +27,6 @@ import numpy as np
 
 MODEL = "face"
 BATCH = 8  # pictures of one request
-SET = 8  # pictures of one person fill a multiple of this, so that the server can batch the requests of many clients
 TIMEOUT = 30  # s
 # Name -> array of numbers, or list of bytes.
 Inputs: TypeAlias = Mapping[str, "np.ndarray | Sequence[bytes]"]
@@ -129,11 +128,8 @@ def _answered(answer: Answer, names: Sequence[str], count: int, address: str) ->
 def share_identity(address: str, found: Answer) -> Answer:
     """`found` of `reconstruct` with one identity for all, which are pictures of one person."""
     count = len(found["identity"])
-    padding = [(0, -count % SET), (0, 0)]
-    names = [name for name in ("identity", "confidence") if name in found]
-    sets = {name: np.pad(found[name], padding, mode="edge")[None] for name in names}
-    present = (np.arange(count + padding[0][1]) < count).astype(np.float32)[None]
-    answer = predict(address, "aggregate", {**sets, "present": present})
+    sets = {name: found[name][None] for name in ("identity", "confidence") if name in found}
+    answer = predict(address, "aggregate", {**sets, "present": np.ones((1, count), np.float32)})
     shared = _answered(answer, ["identity"], 1, address)["identity"]
     return {**found, "identity": np.repeat(shared, count, axis=0)}
 

@@ -49,7 +49,10 @@ ROOMS = ("io", "face", "mesh", "detection")  # of `tf_deep3d`: NumPy, Pillow and
 ROOT = Path(__file__).parent.parent
 SOURCES = (
     *("export/__init__.py", "export/device.py", "export/device_bundle.py"),
-    *(f"tf_deep3d/{name}.py" for name in ("__init__", "arrays", "assets", "command_line", "errors", "reconstructed")),
+    *(
+        f"tf_deep3d/{name}.py"
+        for name in ("__init__", "arrays", "assets", "command_line", "errors", "litert", "reconstructed")
+    ),
     *(path.relative_to(ROOT).as_posix() for room in ROOMS for path in sorted((ROOT / "tf_deep3d" / room).glob("*.py"))),
 )
 
@@ -74,6 +77,7 @@ class Runtime:
       units: `blendshapes.Units`, or None.
       detector: folder of MediaPipe's networks.
       points5: [5, 3] dm, the model's alignment points.
+      threads: of the network and of the detector's largest one.
     """
 
     model: MorphableModel
@@ -82,6 +86,7 @@ class Runtime:
     units: blendshapes.Units | None
     detector: Path
     points5: np.ndarray
+    threads: int = 1
 
     def regress(self, crops: np.ndarray) -> tuple[Coefficients, np.ndarray | None]:
         """What the networks say of aligned photos.
@@ -122,7 +127,8 @@ class Runtime:
         if all_faces:
             found = detector.detect(image, folder=self.detector)
         else:
-            found = [face for face in [detector.nearest(image, folder=self.detector)] if face is not None]
+            face = detector.nearest(image, self.detector, self.threads)
+            found = [] if face is None else [face]
         return [self._reconstruct(photos.photo_name(photo), image, detected) for detected in found]
 
     def together(self, apart: Sequence[Reconstruction]) -> list[Reconstruction]:
@@ -170,7 +176,7 @@ def load(bundle: str | Path, quantization: str | None = None, confidence: bool =
       quantization: of the network, a name that the bundle's manifest lists; by default `QUANTIZATION` where it is
         there, else the first.
       confidence: take the file that holds C-Net too, where the bundle has one, for sets of photos of one person.
-      threads: of the network; the detector's networks are too small to share.
+      threads: of the network and of the detector's attention mesh; its others are too small to share.
 
     Returns:
       `Runtime`.
@@ -189,6 +195,7 @@ def load(bundle: str | Path, quantization: str | None = None, confidence: bool =
         units=blendshapes.units(model) if len(model.blendshapes) else None,
         detector=found.detector,
         points5=faces.at_landmarks(model.landmarks["alignment5"], model.mean_shape[None])[0],
+        threads=threads,
     )
 
 
@@ -209,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photo, folder (at any depth), or quoted glob")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--quantization", metavar="NAME", help=f"of the network (default: {QUANTIZATION} if there)")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the network (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of the networks (default: 1)")
     faces_of = parser.add_mutually_exclusive_group()
     faces_of.add_argument("--all-faces", action="store_true", help="every face of a photo (default: the largest)")
     faces_of.add_argument("--one-person", action="store_true", help="all photos show one person: one shape for all")

@@ -1,4 +1,4 @@
-"""The SavedModel that TensorFlow Serving loads: four signatures, any batch size, and requests to warm up with.
+"""The SavedModel that TensorFlow Serving loads: four signatures, and requests to warm up with.
 
     coefficients      images [B, 224, 224, 3] of aligned faces -> the groups of `Coefficients`, confidence
     serving_default   image_bytes [B], JPEG or PNG files of aligned faces -> the same, and error [B]
@@ -7,9 +7,11 @@
 
 The alignment is not in the graph: it needs a detector. Pictures of another size are resized, which is no substitute.
 A file whose EXIF turns it, as phones write them, is refused: it is no aligned face, or its tag is out of date.
-A picture that cannot be read, or has pixels that are not finite, spoils no other one of its batch, which may hold those
-of other clients: its numbers are NaN and, where there are bytes to read, its `error` says why. A request of no
-picture at all is refused.
+A picture that cannot be read, or has pixels that are not finite, spoils no other one of its request: its numbers are
+NaN and, where there are bytes to read, its `error` says why. A request of no picture at all is refused.
+
+Pictures of many clients go through the networks together: the graph itself joins them, after it looked at each request.
+A server's own batching (`--enable_batching`) joins requests unseen, and one of another shape fails all that it meets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +36,16 @@ MAX_BYTES = 16 << 20  # of an encoded picture
 MAX_PIXELS = 25_000_000  # of a decoded one
 BYTES, ERROR, PRESENT = "image_bytes", "error", "present"
 EXTRA = "assets.extra"  # the folder that the server reads besides the model
-WARM_UP, BATCHING = f"{EXTRA}/tf_serving_warmup_requests", f"{EXTRA}/batching_params.pbtxt"
-# Requests of many clients become one batch. Measured on 2 cores: more than 8 gain nothing (tests.benchmarks.export).
-BATCHING_PARAMETERS = """\
-max_batch_size { value: 8 }
-batch_timeout_micros { value: 2000 }
-max_enqueued_batches { value: 64 }
-num_batch_threads { value: 2 }
-"""
+WARM_UP = f"{EXTRA}/tf_serving_warmup_requests"
+MAX_PICTURES = 256  # of a request
+_BATCH = 8  # pictures; measured on 2 cores: more gain nothing (tests.benchmarks.export)
+_joined = tf.nondifferentiable_batch_function(
+    num_batch_threads=2,
+    max_batch_size=MAX_PICTURES,
+    allowed_batch_sizes=list(range(1, _BATCH + 1)),
+    batch_timeout_micros=2000,
+    max_enqueued_batches=128,
+)
 FACE = ("vertices", "normals", "colors", "landmarks")  # fields of `face.Face` that the signature `face` gives
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _EXIF_WITHIN = 1 << 17  # bytes: where a file has its EXIF, if any
@@ -59,10 +63,15 @@ class Service(tf.Module):
         """Holds `networks` (`Networks`) and `model` (`MorphableModel`), whose arrays become variables."""
         super().__init__(name="service")
         # As attributes, Keras' models would bring every variable twice, and a server would restore the wrong ones.
-        self._regress = lambda images: regress(networks, images)
         self._shapes = output_shapes(networks)
+        self._joined = _joined(lambda images: [regress(networks, images)[name] for name in self._shapes])
         self.held = [weight.value for network in networks if network is not None for weight in network.weights]
         self._model = model.on_backend(self._hold)
+
+    def _regress(self, images: Array) -> dict[str, Array]:
+        """Name -> output [B, ...] of the networks, for [B, 224, 224, 3], computed together with other requests'."""
+        found = zip(self._shapes.items(), self._joined(images), strict=True)
+        return {name: tf.ensure_shape(value, (None, *shape)) for (name, shape), value in found}
 
     def _hold(self, array: np.ndarray) -> tf.Variable:
         self.held.append(tf.Variable(tf.constant(array), trainable=False))
@@ -126,8 +135,6 @@ def write_saved_model(
         tf.saved_model.save(service, str(folder), signatures=service.signatures())
     except tf.errors.OpError as error:
         raise OSError(f"cannot write {folder}: {error.message}") from error
-    with writing(folder / BATCHING) as file:
-        file.write(BATCHING_PARAMETERS.encode())
     with writing(folder / WARM_UP) as file:
         try:
             with tf.io.TFRecordWriter(file.name) as writer:

@@ -21,7 +21,7 @@ def synthetic_models(model_file, size=128):
     """`photo.Models` of the synthetic face model, without networks; `size` of the texture in px."""
     levels = morphable_model.load_levels(model_file)
     atlas = unwrap(levels[-1], size)
-    return photo.Models(levels, levels[-1], lambda _: atlas, None, shown=levels[-1])
+    return photo.Models(levels, levels[-1], lambda _: atlas, shown=levels[-1])
 
 
 def synthetic_truth(model, yaws=YAWS, seed=0):
@@ -58,7 +58,7 @@ def synthetic_sightings(folder, models, truth, **change):
         points = face.landmarks[i]
         box = np.concatenate([points.min(0), points.max(0)])
         mesh = np.pad(dense[i], ((0, 0), (0, 1)))
-        detected = detector.Detection(1.0, box, mesh, points, five[i], np.zeros(51))
+        detected = detector.Detection(1.0, box, mesh, points, five[i])
         portrait = portraits.portrait_of(path, np.asarray(Image.open(path)), detected, model)
         seen = truth._replace(**change)
         found.append(

@@ -9,24 +9,26 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from tests.c_api import INVALID_ARGUMENT, SavedModel, TensorFlowError
 
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 
 
-class RefusedError(ValueError):
-    """The request is wrong; the message says how."""
-
-
 class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers by the signatures of a SavedModel."""
+    """Answers by the signatures of a SavedModel, which TensorFlow's C++ loader loads, as TensorFlow Serving has it."""
 
     def __init__(self, folder):
-        self.loaded = tf.saved_model.load(str(folder))
+        message = saved_model_pb2.SavedModel.FromString((Path(folder) / "saved_model.pb").read_bytes())
+        self.signatures = dict(message.meta_graphs[0].signature_def)
+        self.loaded = SavedModel(Path(tf.__file__).parent, folder)
 
     def answer(self, name, inputs):
         """Name -> array of a signature's outputs.
@@ -35,20 +37,20 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
           name: of the signature.
           inputs: name -> function (dtype) that gives the array.
         """
-        signature = self.loaded.signatures.get(name)
-        if signature is None:
-            raise RefusedError(f"no signature {name!r}")
-        specs = signature.structured_input_signature[1]
-        if set(inputs) != set(specs):
-            raise RefusedError(f"inputs must be {sorted(specs)}. Received: {sorted(inputs)}")
+        if name not in self.signatures:
+            raise TensorFlowError(INVALID_ARGUMENT, f"no signature {name!r}")
+        known, outputs = self.signatures[name].inputs, self.signatures[name].outputs
+        if set(inputs) != set(known):
+            raise TensorFlowError(INVALID_ARGUMENT, f"inputs must be {sorted(known)}. Received: {sorted(inputs)}")
         try:
-            tensors = {key: tf.constant(inputs[key](spec.dtype), spec.dtype) for key, spec in specs.items()}
-            for key, spec in specs.items():
-                if not spec.shape.is_compatible_with(tensors[key].shape):
-                    raise RefusedError(f"{key} must be {spec.shape}. Received: {tensors[key].shape}")
-            return {key: value.numpy() for key, value in signature(**tensors).items()}
-        except (tf.errors.OpError, TypeError, ValueError) as error:
-            raise RefusedError(str(error)) from error
+            feeds = {}
+            for key, info in known.items():
+                dtype = tf.as_dtype(info.dtype)
+                feeds[info.name] = np.asarray(inputs[key](dtype), dtype.as_numpy_dtype)
+        except (TypeError, ValueError) as error:
+            raise TensorFlowError(INVALID_ARGUMENT, str(error)) from error
+        found = self.loaded.run(feeds, [info.name for info in outputs.values()])
+        return dict(zip(outputs, found, strict=True))
 
     def Predict(self, request, context):  # noqa: N802
         """The call of gRPC."""
@@ -56,15 +58,16 @@ class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
         response = predict_pb2.PredictResponse()
         try:
             found = self.answer(request.model_spec.signature_name or "serving_default", inputs)
-        except RefusedError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error)[:1000])
+        except TensorFlowError as error:
+            codes = {code.value[0]: code for code in grpc.StatusCode}
+            context.abort(codes[error.code], str(error)[:1000])
         for name, value in found.items():
             response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
         return response
 
 
 @contextmanager
-def grpc_server(folder, threads=4):
+def grpc_server(folder, threads=32):
     """Serves a SavedModel; yields "HOST:PORT"."""
     server = grpc.server(ThreadPoolExecutor(threads), options=UNLIMITED)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(folder), server)
@@ -104,7 +107,10 @@ def rest_server(folder):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 128  # clients that wait at the door
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:

@@ -11,7 +11,7 @@ from skimage import data
 
 from tf_deep3d import animate
 from tf_deep3d.fitting import descent
-from tf_deep3d.fitting.descent import FitSettings, Stage
+from tf_deep3d.fitting.settings import FitSettings, Stage
 from tf_deep3d.reconstruction.clip import results
 
 

@@ -1,6 +1,7 @@
 import argparse
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -69,6 +70,91 @@ def test_a_parser_keeps_lines_and_its_sub_commands_know_debug(capsys):
 
 def test_numbers_agree_with_what_they_count():
     assert [command_line.counted(number, "face") for number in (0, 1, 2)] == ["0 faces", "1 face", "2 faces"]
+
+
+COMMAND = """
+import argparse, pathlib, sys, time
+from tf_deep3d import command_line
+from tf_deep3d.io import files
+
+def work(options):
+    with files.writing_folder(pathlib.Path(sys.argv[1])):
+        print("begun", flush=True)
+        time.sleep({seconds})
+    return 0
+
+sys.exit(command_line.run(work, argparse.Namespace(), interrupted="Stopped; nothing was written."))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_work_and_leaves_nothing(tmp_path, number):
+    command = [sys.executable, "-c", COMMAND.format(seconds=60), str(tmp_path / "out")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    heeding = {"preexec_fn": lambda: signal.signal(number, signal.SIG_DFL)}  # which who runs the tests may ignore
+    with subprocess.Popen(command, **pipes, **heeding) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert errors == "Stopped; nothing was written.\n"
+    assert os.listdir(tmp_path) == []
+
+
+def test_ignored_signals_stay_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        assert command_line.run(lambda options: os.kill(os.getpid(), signal.SIGHUP) or 0, PLAIN) == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("text", ["sys.argv[1]", "'x' * 100_000"])
+def test_a_reader_who_goes_is_told_in_a_line(text):
+    source = "import sys\nfrom tf_deep3d import command_line\n" + (
+        f"sys.exit(command_line.run(lambda options: print({text}) or 0, None))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as stdout:
+        ended = subprocess.run([sys.executable, "-c", source, "x"], stdout=stdout, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == "error: who reads the output has gone. Received: [Errno 32] Broken pipe\n"
+
+
+def test_output_that_cannot_be_written_is_told_in_a_line():
+    source = (
+        "import sys\nfrom tf_deep3d import command_line\nsys.exit(command_line.run(lambda o: print('x') or 0, None))"
+    )
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run([sys.executable, "-c", source], stdout=full, stderr=subprocess.PIPE, text=True)
+        assert ended.returncode == 1
+        assert ended.stderr == "error: [Errno 28] No space left on device\n"
+        failing = source.replace("print('x') or 0", "open('nothing')")
+        assert subprocess.run([sys.executable, "-c", failing], stdout=full, stderr=full).returncode == 1
+
+
+def test_a_process_without_streams_keeps_its_files_clean(tmp_path):
+    """The first file that it opens would else be its standard output, and get what is printed."""
+    source = (
+        "import os, sys\nfrom tf_deep3d import command_line\n"
+        "def work(options):\n"
+        "    file = open(sys.argv[1], 'w')\n    print('to nobody')\n    os.write(1, b'native')\n"
+        "    with command_line.quiet((1, 2)):\n        os.write(2, b'native')\n    file.write('mine')\n    return 0\n"
+        "sys.exit(command_line.run(work, None))"
+    )
+    (tmp_path / "source.py").write_text(source)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    closed = f"exec {sys.executable!r} {str(tmp_path / 'source.py')!r} {str(tmp_path / 'file')!r} <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", closed], env=environment).returncode == 0
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_lack_of_memory_is_told_in_a_line(capsys):
+    assert command_line.run(lambda options: len(bytearray(1 << 62)), PLAIN) == 1
+    assert capsys.readouterr().err == "error: not enough memory. Received: no more of it\n"
 
 
 QUIET = """

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.synthetic import synthetic_arrays
-from tf_deep3d.data import crc32c, records, tfrecord
+from tf_deep3d.data import records, tfrecord
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation import mesh_files
 from tf_deep3d.face import morphable_model
@@ -68,7 +68,12 @@ def _shard():
     }
     body = message(1, b"".join(message(1, message(1, name) + message(2, value)) for name, value in entries.items()))
     length = struct.pack("<Q", len(body))
-    frame = length + struct.pack("<I", crc32c.masked(length)) + body + struct.pack("<I", crc32c.masked(body))
+    frame = (
+        length
+        + struct.pack("<I", tfrecord.masked_checksum(length))
+        + body
+        + struct.pack("<I", tfrecord.masked_checksum(body))
+    )
     return gzip.compress(frame, mtime=0)
 
 

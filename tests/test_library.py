@@ -1,4 +1,4 @@
-"""The front door: what `import tf_deep3d as d3d` offers, and the README's example, run as it stands there."""
+"""The front door: what `import tf_deep3d as d3d` offers, and the documentation's examples, run as they stand there."""
 
 import re
 import subprocess
@@ -87,17 +87,17 @@ def test_models_by_name_and_by_path(model_file):
         d3d.MorphableModel.from_preset("no_such_model")
 
 
-def test_the_readme_runs_as_written(tmp_path, monkeypatch):
-    """Its photo is me.jpg, and it writes faces/me."""
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## In Python\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+def test_the_examples_run_as_written(tmp_path, monkeypatch):
+    """Of the README and the page on Python: their photo is me.jpg, and they write faces/me."""
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/pages/api.md")]
+    blocks = [block for text in texts for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)]
     monkeypatch.chdir(tmp_path)
     Image.fromarray(data.astronaut()).save("me.jpg", quality=95)
     Image.fromarray(data.astronaut()[:, ::-1]).save("me_too.jpg", quality=95)
     names = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
-    assert blocks
+        exec(compile(block, "example", "exec"), names)
+    assert len(blocks) > 1
     assert (tmp_path / "faces" / "me" / "face.glb").is_file()
     assert (tmp_path / "faces" / "us" / "confidence.png").is_file()
     assert names["picture"].shape == (1, 224, 224, 3)

@@ -1,5 +1,6 @@
 """The command line of the preparation, as a user meets it."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,10 +135,53 @@ def test_killed_run_goes_on_and_gives_the_same_bytes(photos, done, tmp_path):
     assert 1 <= len(kept) < len(contents(done)) - 1
     with pytest.raises(records.RecordsError, match=r"no dataset\.json"):
         records.open_records(out)
-    (out / ".0123456789abcdef.part").write_bytes(b"half a shard")
+    (out / ".0123456789abcdef.part").mkdir()
+    (out / ".0123456789abcdef.part" / "lock").touch()
+    (out / ".0123456789abcdef.part" / "new").write_bytes(b"half a shard")
     subprocess.run(command(photos, out), check=True, capture_output=True, timeout=180)
     assert contents(out) == contents(done)
     assert all((out / name).stat().st_mtime_ns == changed for name, changed in kept.items())
+
+
+def workers(temporary):
+    """Workers of the commands whose temporary files lie in a folder."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            words = Path("/proc", process, "cmdline").read_bytes().split(b"\0")
+            if b"tf_deep3d.data.worker" in words and any(str(temporary).encode() in word for word in words):
+                found.append(process)
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_their_command(photos, tmp_path, number):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        command(photos, tmp_path / "out"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    try:
+        while len(workers(temporary)) < 2:
+            assert process.poll() is None, "the run ended before it was killed"
+            time.sleep(0.02)
+    finally:
+        process.send_signal(number)
+    errors = process.communicate(timeout=60)[1]
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert errors == "Interrupted; the same command goes on from here.\n"
+        assert not workers(temporary)
+        assert not list(tmp_path.rglob(".*.part"))
+    deadline = time.monotonic() + 60
+    while workers(temporary):
+        assert time.monotonic() < deadline, "workers live on without their command"
+        time.sleep(0.1)
 
 
 def test_disk_that_takes_no_more(photos, tmp_path):

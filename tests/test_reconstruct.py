@@ -15,9 +15,8 @@ from skimage import data
 from tests.synthetic import synthetic_arrays
 from tf_deep3d import reconstruct
 from tf_deep3d.face import morphable_model
-from tf_deep3d.fitting import descent
-from tf_deep3d.fitting.descent import FitSettings, Stage
 from tf_deep3d.io import archive
+from tf_deep3d.io.work_folders import claimed
 from tf_deep3d.mesh import face_files
 
 FILES = [
@@ -33,18 +32,7 @@ FILES = [
 ]
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    """A fit of few steps, so that the tests are about the command."""
-    fit = descent.fit
-
-    def short(models, observation, settings, *arguments, **named):
-        return fit(models, observation, FitSettings(stages=(Stage(0, 3, 0.1, True),)), *arguments, **named)
-
-    monkeypatch.setattr(descent, "fit", short)
-
-
-def test_demo_writes_everything(tmp_path, quick, capsys):
+def test_demo_writes_everything(tmp_path, capsys):
     assert reconstruct.main(["--demo", "--out", str(tmp_path / "out"), "--level", "1", "--head"]) == 0
     folder = tmp_path / "out" / "astronaut"
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "head.glb"])
@@ -78,7 +66,7 @@ def test_demo_writes_everything(tmp_path, quick, capsys):
         assert picture.width > 5 * picture.height
 
 
-def test_existing_results_are_kept_unless_told(tmp_path, quick, capsys):
+def test_existing_results_are_kept_unless_told(tmp_path, capsys):
     kept = tmp_path / "astronaut" / "mine.txt"
     kept.parent.mkdir()
     kept.write_text("mine")
@@ -94,7 +82,7 @@ def test_existing_results_are_kept_unless_told(tmp_path, quick, capsys):
     assert sorted(path.name for path in (tmp_path / "astronaut").iterdir()) == FILES[:-1]
 
 
-def test_a_rerun_goes_on_where_it_ended(tmp_path, quick, capsys, monkeypatch):
+def test_a_rerun_goes_on_where_it_ended(tmp_path, capsys, monkeypatch):
     """Finished photos are done: they are neither failures nor made again, and nothing is loaded for them."""
     photos, out = tmp_path / "photos", tmp_path / "out"
     (photos / "sub").mkdir(parents=True)
@@ -115,7 +103,23 @@ def test_a_rerun_goes_on_where_it_ended(tmp_path, quick, capsys, monkeypatch):
     assert sorted(path.name for path in out.iterdir()) == ["a", "b", "index.html"]
 
 
-def test_one_good_photo_among_bad_ones(tmp_path, quick, capsys):
+def test_two_commands_share_the_photos_of_a_folder(tmp_path, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    out.mkdir()
+    for name in "ab":
+        Image.fromarray(data.astronaut()).save(photos / f"{name}.png")
+    command = [str(photos), "--out", str(out), "--level", "0", "--no-view"]
+    with claimed(out / "a") as mine:  # as the other command does
+        assert mine
+        assert reconstruct.main(command) == 0
+        assert f"1 face written to {out}; 1 photo left to another command that is at work" in capsys.readouterr().out
+        assert not (out / "a").exists()
+    assert reconstruct.main(command) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a", "b"]
+
+
+def test_one_good_photo_among_bad_ones(tmp_path, capsys):
     photos = tmp_path / "photos"
     photos.mkdir()
     good = Image.fromarray(data.astronaut())

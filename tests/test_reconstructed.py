@@ -45,7 +45,7 @@ def face(tiny_model):
         model=tiny_model,
         coefficients=coefficients,
         face=built,
-        detected=Detection(0.9, box, dense, detected, np.zeros((5, 2)), np.zeros(51)),
+        detected=Detection(0.9, box, dense, detected, np.zeros((5, 2))),
         crop=Crop(np.zeros((224, 224, 3), np.float32), PHOTO_TO_CROP, 0.25),
         units=blendshapes.units(tiny_model),
         report={"method": "rnet"},

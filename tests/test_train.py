@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -19,7 +20,7 @@ from tests.prepared import write_records
 from tf_deep3d import train
 from tf_deep3d.data import augmentation, plain_batches, records
 from tf_deep3d.face import morphable_model
-from tf_deep3d.losses import hybrid
+from tf_deep3d.losses import hybrid, weighing
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.training import config, run_folder
 from tf_deep3d.training.networks import build_rnet
@@ -116,31 +117,61 @@ def test_killed_and_started_again_it_continues_the_curve(tmp_path, finished, rec
     assert float(resumed[-1]["val_nme"]) == pytest.approx(float(whole[-1]["val_nme"]), rel=1e-2)
 
 
-def test_two_workers_train_as_one_process_does(tmp_path, finished, recipe):
-    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-    addresses = [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]
+def _start_workers(recipe, folder, count=2):
+    """Starts a cluster of workers on free ports."""
+    doors = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    cluster = {"worker": [f"127.0.0.1:{door.getsockname()[1]}" for door in doors]}
     for door in doors:
         door.close()
-    folder, cluster = tmp_path / "shared", {"worker": addresses}
-    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(2)]
-    workers = [_start(recipe, folder, TF_CONFIG=json.dumps(task)) for task in tasks]
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(count)]
+    return [_start(recipe, folder, TF_CONFIG=json.dumps(task)) for task in tasks]
+
+
+def _finish(workers):
+    """What they said, (standard output, standard error) each."""
     try:
-        said = [worker.communicate(timeout=600) for worker in workers]
+        return [worker.communicate(timeout=1200) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
             worker.wait()
+
+
+def _train_alike(one, other):
+    """Asserts that two runs logged the same numbers, and moved the weights to the same place."""
+    for mine, theirs in zip(_log(one), _log(other), strict=True):
+        for name in set(mine) - {"images_per_second"}:
+            same = mine[name] == theirs[name]
+            assert same or float(theirs[name]) == pytest.approx(float(mine[name]), rel=1e-2, abs=2e-6), name
+    start = build_rnet(config.load(one / run_folder.CONFIG, TrainSettings)).get_weights()
+    _moved_alike(start, *(rnets.load_rnet(run).get_weights() for run in (one, other)), 0.15)
+
+
+def test_two_workers_train_as_one_process_does(tmp_path, finished, recipe):
+    workers = _start_workers(recipe, tmp_path / "shared")
+    said = _finish(workers)
     assert [worker.returncode for worker in workers] == [0, 0], said
     assert "2 replicas" in said[0][0]
     assert not said[1][0]  # the chief alone writes
-    for one, two in zip(_log(finished), _log(folder), strict=True):
-        for name in set(one) - {"images_per_second"}:
-            assert one[name] == two[name] or float(two[name]) == pytest.approx(float(one[name]), rel=1e-2, abs=2e-6), (
-                name
-            )
-    single, shared = (rnets.load_rnet(run).get_weights() for run in (finished, folder))
-    start = build_rnet(config.load(finished / run_folder.CONFIG, TrainSettings)).get_weights()
-    _moved_alike(start, single, shared, 0.15)
+    _train_alike(finished, tmp_path / "shared")
+
+
+def test_a_killed_worker_ends_the_other_and_both_go_on_when_started_again(tmp_path, finished, recipe):
+    folder = tmp_path / "shared"
+    workers = _start_workers(recipe, folder)
+    deadline = time.monotonic() + 300
+    while not run_folder.checkpoints(folder) and workers[1].poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers[1].send_signal(signal.SIGKILL)
+    said = _finish(workers)  # TensorFlow waits for two minutes for a worker that is silent
+    assert workers[1].returncode == -signal.SIGKILL, said
+    assert workers[0].returncode == 1, said
+    assert re.search(r"^error: the training stopped\. Received: .*task:1", said[0][1], re.MULTILINE)
+    assert 0 < run_folder.checkpoints(folder)[-1][0] < 6
+    again = _start_workers(recipe, folder)
+    said = _finish(again)
+    assert [worker.returncode for worker in again] == [0, 0], said
+    _train_alike(finished, folder)
 
 
 JAX_ALONE = """
@@ -396,7 +427,7 @@ def test_the_papers_numbers():
 def test_the_papers_presets_weigh_landmarks_as_the_paper_does(name, tiny_model):
     """One pixel for every landmark costs (57 + 11 * 20) / 68 px^2, times 1.6e-3."""
     settings = config.load(CONFIGS / f"rnet_{name}.yaml", TrainSettings)
-    weights = hybrid.joint_landmarks(tiny_model, settings.emphasis, settings.jaw, settings.dense)[1]
+    weights = weighing.joint_landmarks(tiny_model, settings.emphasis, settings.jaw, settings.dense)[1]
     target = np.zeros((1, 68, 2), np.float32)
     cost = float(hybrid.landmark(target + np.float32([1, 0]), target, weights)[0])
     assert settings.loss.landmark * cost == pytest.approx(1.6e-3 * 277 / 68, rel=1e-6)
@@ -407,9 +438,9 @@ def test_the_mobile_presets_weigh_landmarks_as_the_shipped_weights_were_trained(
     """That was 4e-3 times a weighted mean over all landmarks, of which the dense ones had a weight of 0.3 each."""
     settings = config.load(CONFIGS / f"{name}.yaml", TrainSettings)
     model = morphable_model.load(level=0)
-    weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, settings.dense)[1]
+    weights = weighing.joint_landmarks(model, settings.emphasis, settings.jaw, settings.dense)[1]
     target, predicted = np.random.default_rng(0).normal(scale=5, size=(2, 4, 546, 2)).astype(np.float32)
-    before = np.concatenate([hybrid.landmark_weights(3.0, 0.2), np.full(468, 0.3), np.zeros(10)])
+    before = np.concatenate([weighing.landmark_weights(3.0, 0.2), np.full(468, 0.3), np.zeros(10)])
     expected = 4e-3 * np.average(((predicted - target) ** 2).sum(-1), axis=1, weights=before)
     cost = hybrid.landmark(predicted, target, weights, np.ones((4, 546), np.float32))
     np.testing.assert_allclose(settings.loss.landmark * np.asarray(cost), expected, rtol=1e-4)

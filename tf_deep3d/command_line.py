@@ -3,12 +3,13 @@
 import argparse
 import io
 import os
+import signal
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,26 +49,91 @@ def run(
       work: function of `options` and `arguments` that returns the status.
       options: of a `parser`.
       *arguments: more of them.
-      interrupted: what to say at Ctrl-C; the status is 130 then.
+      interrupted: what to say at Ctrl-C, SIGTERM and SIGHUP.
 
     Returns:
       The status; 1 after one line on stderr for the user's mistakes, InputError, OSError and ExtraError, whose messages
-      say what was received; with `--debug` their traceback comes first. Anything else, a bare ValueError or a missing
-      module too, is a bug and keeps its traceback.
+      say what was received, and for the lack of memory; with `--debug` their traceback comes first. 130 after Ctrl-C,
+      143 after SIGTERM, 129 after SIGHUP. Anything else, a bare ValueError or a missing module too, is a bug and keeps
+      its traceback.
     """
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):  # a name that the terminal's encoding lacks must not end the work
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        return work(options, *arguments)
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
-        return 130
-    except (InputError, OSError, ExtraError) as error:
+        with _heeding_signals():
+            status = work(options, *arguments)
+            sys.stdout.flush()  # here, where a reader who has gone is still told in a line
+        return status
+    except KeyboardInterrupt as stop:
+        _tell(interrupted)
+        return 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+    except (InputError, OSError, ExtraError, MemoryError) as error:
         if getattr(options, "debug", False):
             traceback.print_exc()
-        print(f"error: {readable(str(error))}", file=sys.stderr)
+        _tell(f"error: {readable(_said(error))}")
         return 1
+
+
+class Stopped(KeyboardInterrupt):
+    """The system or another program asks the command to end, as Ctrl-C does; `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _heeding_signals() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise `Stopped`, so that what is half done is cleared away as after Ctrl-C."""
+
+    def stop(number: int, _: Any) -> None:
+        raise Stopped(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        wanted = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]  # Windows has no SIGHUP
+        ours = [number for number in wanted if number is not None and signal.getsignal(number) == signal.SIG_DFL]
+        before = {number: signal.signal(number, stop) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _open_streams() -> None:
+    """Gives a process that was started without input or output a place for it: else a file would take its number."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r", closefd=False))  # noqa: SIM115
+
+
+def _tell(text: str) -> None:
+    """Says the last words on stderr; output that can no longer be written is dropped instead of failing at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is sys.stderr:
+                print(text, file=stream)
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                sink = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(sink, stream.fileno())
+                os.close(sink)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, BrokenPipeError):
+        return f"who reads the output has gone. Received: {error}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory. Received: {str(error) or 'no more of it'}"
+    return str(error)
 
 
 def counted(number: int, noun: str) -> str:

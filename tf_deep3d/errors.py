@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class WeightsError(InputError):
+    """The file holds no weights of a network that fit; the message says what was received."""
+
+
 def readable(text: str) -> str:
     r"""`text`, such as a file's name, as one line that every file and terminal in UTF-8 takes, and that still tells
     names apart: line breaks, controls and what is no Unicode (a byte of a name that is no UTF-8) are escaped, as \n."""

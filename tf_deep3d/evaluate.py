@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from tf_deep3d import command_line
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, extra
 from tf_deep3d.evaluation.options import MESHES, ForeignMethods, foreign_of, own_of, parser
 
 PROGRAM = "python -m tf_deep3d.evaluate"
@@ -14,7 +14,7 @@ EXAMPLES = """
 examples:
   python -m tf_deep3d.evaluate open --methods mean,rnet --out results          downloads nothing
   python -m tf_deep3d.evaluate open --methods mean,fit --limit 8 --out quick   8 of the pictures
-  python -m tf_deep3d.evaluate open --methods rnet:0,rnet:20 --compare rnet:0 rnet:20 --out results
+  python -m tf_deep3d.evaluate open --methods rnet:0,rnet:5 --compare rnet:0 rnet:5 --out results
   python -m tf_deep3d.evaluate open --methods rnet --weights runs/mine --out mine
   python -m tf_deep3d.evaluate open --methods mean --meshes theirs=meshes/ --out results
       after the same command without --meshes the photos lie in results/pictures; reconstruct each NAME.png to
@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace, foreign: Sequence[ForeignMethods]) -> int:
 
     from tqdm import tqdm
 
-    with command_line.quiet():
+    with command_line.quiet(), extra("train"):
         from tf_deep3d.evaluation import benchmark, named_methods, output, result_files
         from tf_deep3d.evaluation.protocols import loading, now
         from tf_deep3d.face import morphable_model

@@ -16,6 +16,7 @@ examples:
   python -m tf_deep3d.prepare photos/ records --identities photos/lfw --validation 0.1
                                                                      the folders in photos/lfw are one person each
   python -m tf_deep3d.prepare a/ 'b/*.png' records --identities people.csv --faces all --show 24
+  python -m tf_deep3d.prepare photos/ records --runner=DaskRunner --dask_scheduler_file=cluster.json
   python -m tf_deep3d.prepare photos/ records --runner=FlinkRunner --flink_master=host:8081 --parallelism=64
 
 The same command again goes on where it was cut off. Beam's own options are written --name=value; its workers need

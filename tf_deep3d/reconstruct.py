@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--demo", action="store_true", help="use a public-domain photo that comes with a package")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     add_options(parser)
-    text = "steps of the fit after R-Net (default: 20; with --set, of all photos together: 0)"
+    text = "steps of the fit after R-Net (default: 5; with --set, steps of gradient descent on all photos together: 0)"
     parser.add_argument("--refine", type=int, metavar="N", help=text)
     text = "equivalent focal length of the photos in mm, such as 26 (default: what their EXIF says)"
     parser.add_argument("--focal", type=float, metavar="MM", help=text)

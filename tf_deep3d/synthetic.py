@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, extra
+from tf_deep3d.io import files
 
 if TYPE_CHECKING:
     from tf_deep3d.data.rendered.pictures import Settings
@@ -67,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with command_line.quiet():
+    with command_line.quiet(), extra("train"):
         from tf_deep3d.data.rendered import pictures as rendered
         from tf_deep3d.face import head as heads
         from tf_deep3d.face import morphable_model
@@ -98,13 +99,14 @@ def _people(options: argparse.Namespace, settings: "Settings", model: "Morphable
     counts = rendered.write_dataset(options.out, settings, model, head, options.overwrite)
     if options.show > 0:
         made = rendered.render_people(settings, model, head, min(options.show, options.count))
-        Image.fromarray(rendered.contact_sheet(made)).save(options.out / "contact_sheet.png")
+        with files.writing(options.out / "contact_sheet.png", overwrite=True) as file:
+            Image.fromarray(rendered.contact_sheet(made)).save(file, "PNG")
     return counts
 
 
 def _photos(options: argparse.Namespace, settings: "Settings", model: "MorphableModel") -> dict[str, int]:
     """Renders photos anew; returns split -> number of records."""
-    with command_line.quiet():
+    with command_line.quiet(), extra("train"):
         from tf_deep3d.data import pipeline
         from tf_deep3d.data.rendered.people import load_head
         from tf_deep3d.data.rerendered import dataset

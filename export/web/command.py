@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tf_deep3d import command_line
+from tf_deep3d.errors import extra
+from tf_deep3d.io import photos
 from tf_deep3d.io.files import refuse_existing, refuse_foreign
+from tf_deep3d.io.work_folders import work_folder
 
 NAME = "web"
 EXAMPLES = """
@@ -48,13 +51,14 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     from export.web import page
 
+    sample = None if options.sample is None else photos.as_pixels(options.sample)
     if options.overwrite:
         refuse_foreign(options.out, page.MARK)
     else:
         refuse_existing(options.out)
-    with tempfile.TemporaryDirectory() as place:
-        bundle = options.bundle or _export(Path(place) / "bundle")
-        files = page.write_page(options.out, bundle, options.sample, options.overwrite)
+    with work_folder(Path(tempfile.gettempdir())) as place:
+        bundle = options.bundle or _export(place / "bundle")
+        files = page.write_page(options.out, bundle, sample, options.overwrite)
     print("\n".join(page.sizes(files)))
     print(f"{options.out}: {command_line.counted(len(files), 'file')}, {sum(files.values()) / 1e6:.1f} MB")
     return 0
@@ -62,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _export(folder: Path) -> Path:
     """A bundle of the shipped weights, with what the page takes alone."""
-    with command_line.quiet():
+    with command_line.quiet(), extra("export"):
         from export import bundle, crops, networks
 
     model = bundle.load_model()

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from export.web import expression_data
 from tf_deep3d.errors import InputError
+from tf_deep3d.face import expression
 from tf_deep3d.face.morphable_model import MorphableModel
 
 SHAPE_STEP = 5e-5  # dm, 5 micrometres: 200 modes of rounded numbers together stray by about 20
@@ -21,7 +23,7 @@ class FaceData(NamedTuple):
     Attributes:
       description: data for JSON: name, licence, the number of vertices, the names of the blendshapes, and for each
         array its type ("float32", "uint16", "uint32" or "modes"), its offset in bytes, the count of its numbers, and
-        for modes their step.
+        for modes their step; and as solver what `expression_data` has for a model that shows units.
       binary: the arrays one after the other, little-endian, each from a multiple of 4 bytes on.
     """
 
@@ -30,8 +32,8 @@ class FaceData(NamedTuple):
 
 
 def face_data(model: MorphableModel) -> FaceData:
-    """The `FaceData` of a model: meanShape and meanAlbedo [V, 3], triangles [T, 3], and as modes [K, 3, V] identity,
-    expression, albedo and blendshapes.
+    """The `FaceData` of a model: meanShape and meanAlbedo [V, 3], triangles [T, 3], as modes [K, 3, V] identity,
+    expression, albedo and blendshapes, and what `expression_data` has.
 
     Raises:
       InputError: if a mode is larger than 16 bits hold, 1.6 dm or 8 times white.
@@ -42,6 +44,9 @@ def face_data(model: MorphableModel) -> FaceData:
         "meanAlbedo": ("float32", model.mean_albedo),
         "triangles": (corners, model.triangles),
     }
+    shows_units = expression.shows_units(model)
+    if shows_units:
+        plain |= expression_data.arrays(model)
     modes = {
         "identity": (SHAPE_STEP, model.identity_basis),
         "expression": (SHAPE_STEP, model.expression_basis),
@@ -62,6 +67,8 @@ def face_data(model: MorphableModel) -> FaceData:
         "units": list(model.blendshape_names),
         "arrays": arrays,
     }
+    if shows_units:
+        description["solver"] = expression_data.constants(model)
     return FaceData(description, bytes(binary))
 
 

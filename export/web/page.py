@@ -63,7 +63,7 @@ def write_page(out: Path, bundle: Path, sample: Photo | None = None, overwrite: 
     with writing_folder(out, overwrite) as folder:
         shutil.copytree(PAGE, folder, dirs_exist_ok=True)
         shutil.copytree(VENDOR, folder / "vendor", ignore=shutil.ignore_patterns("NOTICE.md"))
-        shutil.copyfile(assets.find("three.min.js"), folder / "three.min.js")
+        shutil.copyfile(assets.checked(assets.find("three.min.js")), folder / "three.min.js")
         (folder / "data").mkdir()
         for name in (network["file"], *(f"detector/{name}" for name in DETECTOR)):
             path = inside(bundle, name)

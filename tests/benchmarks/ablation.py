@@ -56,15 +56,15 @@ def measure(trained, out, limit):
     from tf_deep3d.evaluation import methods as evaluation_methods
     from tf_deep3d.evaluation import open_benchmark, result_files
     from tf_deep3d.face import morphable_model
-    from tf_deep3d.models import rnet
+    from tf_deep3d.models import regression, rnet
     from tf_deep3d.reconstruction import photo
 
     levels = morphable_model.load_levels()
-    models = photo.Models(levels, levels[-1], None, None)
+    models = photo.Models(levels, levels[-1], None)
     chosen = photo.Options()
     methods = [evaluation_methods.own_method("mean", models, chosen)]
     for name, folder in trained.items():
-        network = models._replace(rnet=rnet.load_rnet(folder))
+        network = models._replace(regressor=regression.trained(rnet.load_rnet(folder)))
         weights = rnet.fingerprint(folder / rnet.WEIGHTS)
         methods.append(evaluation_methods.own_method("rnet:0", network, chosen, weights)._replace(name=name))
     benchmark = open_benchmark.load(limit)

@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.detection [--repeat 20]
 
-Prints the best of all repetitions in milliseconds of CPU time of this process (the networks run on one thread, so on
-an idle machine that is the time on the clock), and the number of faces found.
+Prints the median of all repetitions, with the least in brackets, in milliseconds of CPU time of this process (the
+networks run on one thread, so on an idle machine that is the time on the clock), and the number of faces found.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import time
 import numpy as np
 from skimage import data
 
+from tests.benchmarks.timing import both, machine, milliseconds
 from tf_deep3d.detection import alignment, detector, networks, resampling
 from tf_deep3d.face.geometry import Similarity
 
@@ -36,9 +37,9 @@ def main():
         ("align 224, upright", lambda: alignment.align(photo, face.points5, MODEL5)),
         ("align 224, turned", lambda: alignment.align(photo, face.points5, MODEL5, roll_limit=0.0)),
     ]
-    print(f"{'piece, 512 x 512 photo':44}{'ms':>8}")
+    print(f"{machine()}\n{'piece, 512 x 512 photo':34}{'ms':>18}")
     for name, function in rows:
-        print(f"{name:44}{best_ms(function, repeat):8.1f}")
+        print(f"{name:34}{cpu_ms(function, repeat):>18}")
     large = resampling.crop(photo, Similarity(3000 / 512), 3000)
     photos = [
         ("one face, 512 x 512", photo),
@@ -47,13 +48,14 @@ def main():
         ("15 small faces, 1000 x 600", group(photo)),
         ("no face (noise), 512 x 512", np.random.default_rng(0).integers(0, 256, photo.shape, dtype=np.uint8)),
     ]
-    print(f"\n{'photo':30}{'quick ms':>10}{'faces':>7}{'thorough ms':>13}{'faces':>7}")
+    print(f"\n{'photo':30}{'nearest ms':>18}{'quick ms':>18}{'faces':>7}{'thorough ms':>18}{'faces':>7}")
     for name, image in photos:
-        cells = []
+        calls = max(repeat // 4, 1)
+        row = f"{name:30}{cpu_ms(lambda p=image: detector.nearest(p), calls):>18}"
         for thorough in (False, True):
             faces = detector.detect(image, thorough)
-            cells += [best_ms(lambda p=image, t=thorough: detector.detect(p, t), max(repeat // 4, 1)), len(faces)]
-        print(f"{name:30}{cells[0]:10.1f}{cells[1]:7}{cells[2]:13.1f}{cells[3]:7}")
+            row += f"{cpu_ms(lambda p=image, t=thorough: detector.detect(p, t), calls):>18}{len(faces):7}"
+        print(row)
 
 
 def whole(photo, size):
@@ -66,14 +68,9 @@ def group(photo):
     return np.tile(np.round(small * 255).astype(np.uint8), (3, 5, 1))
 
 
-def best_ms(function, repeat):
-    """Least CPU time of `repeat` calls, in milliseconds."""
-    times = []
-    for _ in range(repeat):
-        start = time.process_time()
-        function()
-        times.append(time.process_time() - start)
-    return 1e3 * min(times)
+def cpu_ms(function, repeat):
+    """Median and least CPU time of `repeat` calls, in milliseconds."""
+    return both(milliseconds(function, repeat=repeat, clock=time.process_time), digits=1)
 
 
 if __name__ == "__main__":

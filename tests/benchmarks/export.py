@@ -2,18 +2,18 @@
 
     python -m tests.benchmarks.export BUNDLE [--resnet50] [--batches 1,2,4,8,16] [--calls 30]
 
-Prints milliseconds on the clock of one picture, least and median; for the SavedModel milliseconds of a call, median
+Prints milliseconds on the clock of one picture, median and least; for the SavedModel milliseconds of a call, median
 and 99th percentile, and pictures per second. --resnet50 adds an untrained ResNet-50 in every precision: its speed does
 not depend on its weights.
 """
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
 
+from tests.benchmarks.timing import both, machine, milliseconds
 from tests.exported import encode, smooth_pictures
 
 THREADS = (1, 2)
@@ -26,8 +26,8 @@ def main():
     parser.add_argument("--batches", default="1,2,4,8,16", help="of the SavedModel (%(default)s)")
     parser.add_argument("--calls", type=int, default=30, help="of each (%(default)s)")
     options = parser.parse_args()
-    head = "".join(f"{f'{threads} threads, ms':>16}{'median':>9}" for threads in THREADS)
-    print(f"{'file':32}{'MB':>7}{head}")
+    head = "".join(f"{f'{threads} threads, ms':>18}" for threads in THREADS)
+    print(f"{machine()}\n{'file':32}{'MB':>7}{head}")
     listed = json.loads((options.bundle / "manifest.json").read_text(encoding="utf-8"))["networks"]
     for entry in listed:
         _row(entry["file"], (options.bundle / entry["file"]).read_bytes(), options.calls)
@@ -42,8 +42,7 @@ def main():
 def _row(name, data, calls):
     print(f"{name:32}{len(data) / 1e6:>7.1f}", end="", flush=True)
     for threads in THREADS:
-        times = _tflite(data, threads, calls)
-        print(f"{min(times):>16.2f}{np.median(times):>9.2f}", end="", flush=True)
+        print(f"{both(_tflite(data, threads, calls)):>18}", end="", flush=True)
     print()
 
 
@@ -55,7 +54,7 @@ def _tflite(data, threads, calls):
     given = interpreter.get_input_details()[0]
     noise = np.random.default_rng(0).integers(0, 256, given["shape"], np.uint8)
     interpreter.set_tensor(given["index"], noise if given["dtype"] == np.uint8 else noise / np.float32(255))
-    return _times(interpreter.invoke, calls)
+    return milliseconds(interpreter.invoke, repeat=calls, warm=3)
 
 
 def _resnet50():
@@ -81,16 +80,12 @@ def _saved_model(options):
             "serving_default": {"image_bytes": tf.constant([encode(picture, "JPEG") for picture in pictures])},
         }
         for name, inputs in given.items():
-            yield name, batch, _times(lambda call=signatures[name], inputs=inputs: call(**inputs), options.calls)
-
-
-def _times(function, calls, warm=3):
-    times = []
-    for _ in range(warm + calls):
-        start = time.perf_counter()
-        function()
-        times.append(1e3 * (time.perf_counter() - start))
-    return times[warm:]
+            call = signatures[name]
+            yield (
+                name,
+                batch,
+                milliseconds(lambda call=call, inputs=inputs: call(**inputs), repeat=options.calls, warm=3),
+            )
 
 
 if __name__ == "__main__":

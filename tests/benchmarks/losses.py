@@ -14,9 +14,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
+from tests.benchmarks.timing import machine
 from tf_deep3d.detection import skin
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.losses import hybrid
+from tf_deep3d.losses import hybrid, weighing
 from tf_deep3d.models import recognition
 
 
@@ -53,7 +54,7 @@ def cases(batch, vertices):
 
     image, coverage, attention = draw(224, 224, 3), draw(224, 224, 1), draw(224, 224)
     points68, points478, descriptor = draw(68, 2), draw(478, 2), draw(128)
-    weights68, weights478, region = hybrid.landmark_weights(), np.ones(478, np.float32), np.arange(vertices) % 2 == 0
+    weights68, weights478, region = weighing.landmark_weights(), np.ones(478, np.float32), np.arange(vertices) % 2 == 0
     network = recognition.build_recognition()
     expression, albedo, normals = draw(64), draw(80), draw(vertices, 3)
 
@@ -80,7 +81,7 @@ def main(arguments=None):
     parser.add_argument("--vertices", type=int, default=9200)
     parser.add_argument("--repeat", type=int, default=20)
     options = parser.parse_args(arguments)
-    print(f"batch {options.batch}, {options.vertices} vertices, medians of {options.repeat} calls, ms")
+    print(f"{machine()}\nbatch {options.batch}, {options.vertices} vertices, medians of {options.repeat} calls, ms")
     print(f"{'':26}{'forward':>10}{'and backward':>16}")
     for name, (function, x) in cases(options.batch, options.vertices).items():
         forward, both = (median_ms(timed, x, repeat=options.repeat) for timed in forward_and_backward(function))

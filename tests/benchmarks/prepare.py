@@ -3,7 +3,7 @@
     python -m tests.benchmarks.prepare [PHOTOS...] [--count 100] [--workers 2]
 
 By default the photos are views of the astronaut of scikit-image, 250 x 250 px. The first table is CPU time of this
-process per photo: the mean, and the mean of the quicker half, which other work on the machine disturbs less. The last
+process per photo: the mean, the median, and the mean of the quicker half, which other work disturbs less. The last
 lines are the command on the clock: photos a second from its start to its end, and between its first and its last photo.
 """
 
@@ -21,8 +21,9 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
+from tests.benchmarks.timing import machine
 from tf_deep3d import face as faces
-from tf_deep3d.data import preparation, records
+from tf_deep3d.data import preparation, records, tfrecord
 from tf_deep3d.detection import alignment, detector, resampling, skin
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.geometry import Similarity
@@ -46,7 +47,7 @@ def views(folder, count):
     """JPEG files of the astronaut's face at several sizes; no two are alike."""
     folder.mkdir()
     for number in range(count):
-        scale = 0.6 + 0.8 * number / count
+        scale = 0.65 + 0.75 * number / count
         view = Similarity(scale, 0.0, (125 - 223 * scale, 125 - 120 * scale))
         picture = np.round(resampling.crop(data.astronaut(), view, 250) * 255).astype(np.uint8)
         Image.fromarray(picture).save(folder / f"{number}.jpg", quality=95)
@@ -78,10 +79,11 @@ def pieces(paths):
         timed("(skin, formula)", skin.skin_probability, image)
         [record] = timed("all up to the record", preparation.prepare_photo, photo)
         example = timed("encode", records.encode, record)
-        timed("compress", gzip.compress, example, 1)
-    print(f"{'piece':24}{'ms':>8}{'quick half':>12}")
+        timed("compress", gzip.compress, example, tfrecord.COMPRESSION_LEVEL)
+    print(f"{machine()}\n{'piece':24}{'ms':>8}{'median':>8}{'quick half':>12}")
     for name, values in times.items():
-        print(f"{name:24}{np.mean(values):8.2f}{np.mean(sorted(values)[: (len(values) + 1) // 2]):12.2f}")
+        half = np.mean(sorted(values)[: (len(values) + 1) // 2])
+        print(f"{name:24}{np.mean(values):8.2f}{np.median(values):8.2f}{half:12.2f}")
 
 
 def whole(given, count, out, workers):

@@ -4,8 +4,8 @@
 
 With KERAS_BACKEND=jax on JAX, and so on the GPU that it sees. Level 2 is the finest. Columns: `rasterize`; `render`,
 forward, with the photometric loss; the same with its gradient with respect to pixels, depth and colours; the loss and
-its gradient alone. Each is the minimum over the calls, because whatever else runs on the machine only ever adds to
-the time; the median is in brackets. With --cpu, one thread and its CPU time: on a busy machine the only figure that
+its gradient alone. Each is the median of the calls, with the least in brackets: whatever else runs on the machine only
+ever adds to the time. With --cpu, one thread and its CPU time: on a busy machine the only figure that
 can be repeated.
 """
 
@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tests.benchmarks.timing import both, machine, milliseconds
 from tf_deep3d import face as faces
 from tf_deep3d.face import Face, morphable_model
 from tf_deep3d.face.camera import Camera, to_pixels
@@ -74,16 +75,6 @@ def one_thread():
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def milliseconds(function, *arguments, repeat, clock=time.perf_counter):
-    """(Minimum, median) of `repeat` calls."""
-    times = []
-    for _ in range(repeat + 2):
-        start = clock()
-        function(*arguments)
-        times.append(clock() - start)
-    return 1e3 * np.min(times[2:]), 1e3 * np.median(times[2:])
-
-
 def ellipsoid(side, batch):
     """A face-sized front patch of side^2 vertices, turned by random yaws, with random colours: (Face, triangles)."""
     generator = np.random.default_rng(0)
@@ -136,8 +127,8 @@ def main(arguments=None):
     def loss_alone(image):
         return hybrid.photometric(photo, image, everywhere, attention)
 
-    how = f"minimum (median) of {options.repeat} calls, {clock.__name__}, ms an image"
-    print(f"{BACKEND}, batch {batch}, {size} px, {how}")
+    how = f"median (least) of {options.repeat} calls, {clock.__name__}, ms an image"
+    print(f"{machine()}\n{BACKEND}, batch {batch}, {size} px, {how}")
     print(
         f"{'level':>5}{'V':>8}{'T':>8}{'cover':>7}{'rasterize':>16}{'render, loss':>16}{'and gradient':>16}{'loss':>14}"
     )
@@ -164,8 +155,10 @@ def main(arguments=None):
             (compiled(gradient(forward)), inputs),
             (compiled(gradient(loss_alone)), [photo / 2]),
         ]
-        results = [milliseconds(function, *given, repeat=options.repeat, clock=clock) for function, given in cases]
-        cells = [f"{least / batch:.2f} ({median / batch:.2f})" for least, median in results]
+        cells = [
+            both(milliseconds(function, *given, repeat=options.repeat, warm=2, clock=clock), batch)
+            for function, given in cases
+        ]
         row = f"{level:5d}{face.pixels.shape[1]:8d}{len(triangles):8d}{float(rasterize(*inputs)[0]):7.0%}"
         print(row + "".join(f"{cell:>16}" for cell in cells[:3]) + f"{cells[3]:>14}", flush=True)
 

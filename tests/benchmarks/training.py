@@ -2,8 +2,9 @@
 
     python -m tests.benchmarks.training [--backbones mobilenet] [--batches 5 16] [--levels 1 2] [--repeat 5]
 
-Prints the least of `repeat` times, ms an image, forward and backward: the network alone; face, renderer and all losses
-but the perceptual one; the perceptual network; the whole step. The pictures are rendered faces.
+Prints the median of `repeat` times and below it the least, ms an image, forward and backward: the network alone; face,
+renderer and all losses but the perceptual one; the perceptual network; these two, the step without the network; the
+whole step. The pictures are rendered faces.
 """
 
 import argparse
@@ -19,12 +20,13 @@ with command_line.quiet():
     import numpy as np
     import tensorflow as tf
 
+    from tests.benchmarks.timing import machine, milliseconds
     from tests.prepared import write_records
     from tf_deep3d.data import augmentation
     from tf_deep3d.data import batches as data
     from tf_deep3d.data.mixture import DataSettings
     from tf_deep3d.face import morphable_model
-    from tf_deep3d.losses.hybrid import LossWeights
+    from tf_deep3d.losses.weighing import LossWeights
     from tf_deep3d.models.recognition import build_recognition
     from tf_deep3d.training.networks import build_rnet
     from tf_deep3d.training.objective import Reconstructor
@@ -32,18 +34,8 @@ with command_line.quiet():
     from tf_deep3d.training.settings import Network, TrainSettings
 
 
-def least_ms(function, images, repeat):
-    """Least of `repeat` calls after one for tracing, ms an image."""
-    times = []
-    for _ in range(repeat + 1):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times[1:]) / images
-
-
 def measure(settings, batch, repeat):
-    """Name of a part -> ms an image."""
+    """Name of a part -> [2], ms an image: the median of `repeat` calls, and the least."""
     images = settings.data.batch
     model = morphable_model.load(None, settings.level)
     recognition = build_recognition()
@@ -64,10 +56,16 @@ def measure(settings, batch, repeat):
             loss = sum(tf.reduce_sum(group) for group in rnet(batch["inputs"], training=True))
         return sum(tf.reduce_sum(g) for g in tape.gradient(loss, variables) if g is not None)
 
-    alone = least_ms(lambda: float(network()), images, repeat)
-    without = least_ms(step(replace(settings.loss, perceptual=0.0)), images, repeat)
-    whole = least_ms(step(settings.loss), images, repeat)
-    return {"network": alone, "face, renderer, losses": without - alone, "perceptual": whole - without, "step": whole}
+    cases = [lambda: float(network()), step(replace(settings.loss, perceptual=0.0)), step(settings.loss)]
+    times = [milliseconds(case, repeat=repeat) / images for case in cases]
+    alone, without, whole = (np.array([np.median(each), np.min(each)]) for each in times)
+    return {
+        "network": alone,
+        "face, renderer, losses": without - alone,
+        "perceptual": whole - without,
+        "but the network": whole - alone,
+        "step": whole,
+    }
 
 
 def main(arguments=None):
@@ -81,8 +79,10 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as folder:
         model = morphable_model.load(level=1)
         write_records(Path(folder), model, 32, shard=16)
-        titles = f"{'network':>10}{'face, renderer, losses':>25}{'perceptual':>12}{'step':>8}{'images/s':>10}"
-        print(f"{'ms an image':<28}{titles}")
+        print(machine())
+        widths = {"network": 10, "face, renderer, losses": 25, "perceptual": 12, "but the network": 18, "step": 8}
+        titles = "".join(f"{name:>{width}}" for name, width in widths.items())
+        print(f"{'ms an image':<28}{titles}{'images/s':>10}")
         for backbone in options.backbones:
             for size in options.batches:
                 for level in options.levels:
@@ -95,11 +95,9 @@ def main(arguments=None):
                     mirror = augmentation.mirror(model, model.layout())
                     batches = iter(data.open_batches(settings.data, model.layout().total, mirror, 0).training())
                     times = measure(settings, next(batches), options.repeat)
-                    cells = [times["network"], times["face, renderer, losses"], times["perceptual"], times["step"]]
-                    label = f"{backbone}, batch {size}, level {level}"
-                    widths = (10, 25, 12, 8)
-                    row = "".join(f"{value:>{width}.1f}" for value, width in zip(cells, widths, strict=True))
-                    print(f"{label:<28}{row}{1e3 / times['step']:>10.1f}", flush=True)
+                    for index, label in enumerate((f"{backbone}, batch {size}, level {level}", "  least")):
+                        row = "".join(f"{times[name][index]:>{width}.1f}" for name, width in widths.items())
+                        print(f"{label:<28}{row}{1e3 / times['step'][index]:>10.1f}", flush=True)
                     keras.backend.clear_session()
         start, count = time.perf_counter(), 0
         while time.perf_counter() - start < 5:

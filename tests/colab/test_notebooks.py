@@ -1,6 +1,9 @@
 """The notebooks: each runs from its first cell to its last with small settings, and is what its script says."""
 
+import ast
 import copy
+import importlib
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -16,6 +19,7 @@ pytest.importorskip("ipykernel", reason="ipykernel of requirements-test.txt is n
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "colab").glob("*.py"))
+OURS = ("tf_deep3d", "export")
 TIMEOUT = 1800  # s, of a cell, on a machine that does much else
 
 
@@ -69,6 +73,18 @@ def test_there_are_four_and_they_install_alike():
     assert [path.stem for path in SCRIPTS] == ["export_and_serve", "many_photos", "one_photo", "train"]
     cells = [jupytext.read(path).cells[1].source for path in SCRIPTS]
     assert len({re.sub(r'EXTRAS = "[a-z,]*"', "", cell) for cell in cells}) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_what_the_notebook_imports_is_there(script):
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] in OURS:
+            module = importlib.import_module(node.module)
+            for name in (alias.name for alias in node.names):
+                assert hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}"), name
+        elif isinstance(node, ast.Import):
+            for name in (alias.name for alias in node.names if alias.name.partition(".")[0] in OURS):
+                importlib.import_module(name)
 
 
 @long

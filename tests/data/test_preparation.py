@@ -234,14 +234,14 @@ def test_parameters_follow_what_matters(tmp_path, model_file):
 def shard_job(folder, listed, **changes):
     (folder / preparation.WORK).mkdir()
     settings = {"faces": "largest", "smallest": 24.0, "validation": 0.0, "shard_size": 9, "model": None}
-    return {"out": str(folder), "name": "train-00000-of-00001", "photos": listed, "settings": settings, "driver": None,
+    return {"out": str(folder), "name": "train-00000-of-00001", "photos": listed, "settings": settings, "command": None,
             **changes}  # fmt: skip
 
 
 def test_shard_with_its_report(tmp_path, astronaut):
     listed = pictures(tmp_path, ["photos/blank.png", "photos/good.png"])
     Image.fromarray(astronaut[:300, 50:400]).save(tmp_path / "photos/good.png")
-    job = shard_job(tmp_path, json.loads(json.dumps(listed)), driver=os.getpid())
+    job = shard_job(tmp_path, json.loads(json.dumps(listed)), command=str(tmp_path))
     assert preparation.prepare_shard(job) == job["name"]
     work = tmp_path / preparation.WORK
     report = json.loads((work / f"{job['name']}.json").read_text())
@@ -255,12 +255,8 @@ def test_shard_with_its_report(tmp_path, astronaut):
 
 def test_shard_ends_with_the_command_that_asked(tmp_path):
     listed = pictures(tmp_path, ["photos/blank.png"])
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    job = shard_job(tmp_path, listed, driver=child)
-    with pytest.raises(preparation.StoppedError, match=f"has ended. Received: {child}"):
+    job = shard_job(tmp_path, listed, command=str(tmp_path / "gone"))
+    with pytest.raises(preparation.StoppedError, match=f"has ended. Received: {job['name']}"):
         preparation.prepare_shard(job)
     assert not (tmp_path / job["name"]).exists()
     assert not list(tmp_path.glob(".*.part"))

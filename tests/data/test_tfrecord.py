@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.prepared import synthetic_records
-from tf_deep3d.data import crc32c, records, tfrecord
+from tf_deep3d.data import records, tfrecord
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,22 @@ def test_reads_what_tensorflow_writes(shard, examples):
         writer.write(b"")
         writer.write(b"x")
     assert list(tfrecord.read(shard)) == [b"", b"x"]
+
+
+@pytest.mark.parametrize(
+    ("data", "crc"),  # RFC 3720, appendix B.4, and the usual check value
+    [
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+        (bytes(range(31, -1, -1)), 0x113FDB5C),
+        (b"123456789", 0xE3069283),
+        (b"", 0),
+    ],
+)
+def test_checksums_are_those_published_and_masked(data, crc):
+    rotated = crc >> 15 | (crc & 0x7FFF) << 17
+    assert tfrecord.masked_checksum(data) == (rotated + 0xA282EAD8) % 2**32
 
 
 def test_parses_like_tensorflow(examples):
@@ -67,7 +83,7 @@ def test_every_cut_and_every_flip_is_damage(shard, examples):
 
 def test_a_huge_length_is_refused_before_it_is_read(tmp_path):
     head = struct.pack("<Q", 1 << 40)
-    data = head + struct.pack("<I", crc32c.masked(head))
+    data = head + struct.pack("<I", tfrecord.masked_checksum(head))
     (tmp_path / "shard").write_bytes(gzip.compress(data))
     with pytest.raises(tfrecord.DamageError, match=f"above {tfrecord.MAX_RECORD} bytes"):
         next(tfrecord.read(tmp_path / "shard"))

@@ -55,7 +55,7 @@ def test_finds_the_face(found):
     assert found.landmarks478.shape == (478, 3)
     assert found.landmarks68.shape == (68, 2)
     assert found.blendshapes.shape == (51,)
-    assert all(array.dtype == np.float32 for array in found[1:])
+    assert all(array.dtype == np.float32 for array in (*found[1:5], found.blendshapes))
     assert np.linalg.norm(found.points5 - ASTRONAUT5, axis=1).max() < 5
 
 
@@ -223,6 +223,8 @@ def test_refuses_unknown_arguments(photo):
 def test_the_nearest_face_is_the_largest_one(photo):
     (expected,) = detection.detect(photo)
     found = detection.nearest(photo)
+    shared = detection.nearest(photo, threads=2)
+    np.testing.assert_allclose(shared.landmarks478, found.landmarks478, atol=1e-3)
     assert found.landmarks478.shape == (478, 3)
     eyes = np.linalg.norm(expected.points5[0] - expected.points5[1])
     assert np.linalg.norm(found.points5 - expected.points5, axis=-1).max() < 0.05 * eyes

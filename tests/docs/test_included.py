@@ -30,7 +30,8 @@ def test_what_a_page_includes_is_there(name):
     text = re.sub(r"\{\{ (help|options) .* \}\}", "", PAGES[name])
     filled = included.on_page_markdown(text)
     assert "{{" not in filled
-    assert not re.search(r"\]\((?!https?:|#|\w+\.md\))", filled), "a link to what the site does not hold"
+    places = re.findall(r"\]\((?!https?:|#)([^)]*)\)", filled)
+    assert all((ROOT / "docs" / "pages" / place).is_file() for place in places), "a link to what the site does not hold"
 
 
 def test_every_command_tells_its_options():
@@ -45,6 +46,13 @@ def test_every_command_tells_its_options():
 def test_every_card_is_shown():
     cards = {path.name.removesuffix("_CARD.md") for path in (ROOT / "tf_deep3d" / "assets").glob("*_CARD.md")}
     assert set(re.findall(r"\{\{ card (\w+) \}\}", PAGES["cards.md"])) == cards
+
+
+def test_the_readme_leads_to_what_is_there():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    places = re.findall(r"\]\((?!https?:)([^)]*)\)", readme)
+    assert {"colab/one_photo.ipynb", "docs/pages/measuring.md", "docs/pages/figures/faces.webp"} <= set(places)
+    assert all((ROOT / place).is_file() for place in places)
 
 
 def test_a_section_ends_at_the_next_and_its_links_become_names(tmp_path):

@@ -49,7 +49,7 @@ def cases(views, tmp_path):
 def portrait_of(path, points, crop=None, transform=geometry.Similarity(0.5, 0.3, (12.0, -4.0))):  # noqa: B008
     """The `Portrait` of a face whose 68 landmarks in the photo are `points`; its crop is black by default."""
     crop = np.zeros((224, 224, 3), np.float32) if crop is None else crop
-    detected = detector.Detection(1.0, np.zeros(4), np.zeros((478, 3)), points, np.zeros((5, 2)), np.zeros(51))
+    detected = detector.Detection(1.0, np.zeros(4), np.zeros((478, 3)), points, np.zeros((5, 2)))
     return Portrait(path, np.zeros((4, 4, 3), np.uint8), (0, 0), alignment.Crop(crop, transform, 0.0), detected)
 
 

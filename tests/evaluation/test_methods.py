@@ -159,7 +159,7 @@ def test_the_mean_face_takes_the_pose_of_the_landmarks(tiny_model, cases, landma
     posed = face.reconstruct(tiny_model, tiny_model.layout().zeros(1)._replace(angles=angles)).landmarks[0]
     transform = geometry.Similarity(0.5, 0.3, (12.0, -4.0))
     seen = cases[0]._replace(portraits=(portrait_of(cases[0].photos[0], transform.inverse().apply(posed)),))
-    models = photo.Models((tiny_model,), tiny_model, None, None)
+    models = photo.Models((tiny_model,), tiny_model, None)
     method = methods.own_method("mean", models, photo.Options(method="fit"))
     answer, missing = method.run([seen, cases[1]])
     assert missing == "no face found"
@@ -169,16 +169,22 @@ def test_the_mean_face_takes_the_pose_of_the_landmarks(tiny_model, cases, landma
 
 @pytest.mark.parametrize("name", ["median", "fit:3", "rnet:", "rnet:x", "rnet:-1"])
 def test_unknown_methods_are_refused(tiny_model, name):
-    models = photo.Models((tiny_model,), tiny_model, None, None)
+    models = photo.Models((tiny_model,), tiny_model, None)
     with pytest.raises(InputError, match="a method must be"):
         methods.own_method(name, models, photo.Options())
 
 
 def test_steps_are_part_of_a_methods_identity(tiny_model):
-    models = photo.Models((tiny_model,), tiny_model, None, None)
+    models = photo.Models((tiny_model,), tiny_model, None)
     identities = [
         json.dumps(methods.own_method(name, models, photo.Options(), weights).identity)
-        for name, weights in (("rnet", "a"), ("rnet:20", "a"), ("rnet:0", "a"), ("rnet", "b"), ("fit", None))
+        for name, weights in (
+            ("rnet", "a"),
+            (f"rnet:{photo.REFINE}", "a"),
+            ("rnet:0", "a"),
+            ("rnet", "b"),
+            ("fit", None),
+        )
     ]
     assert identities[0] == identities[1]
     assert len(set(identities)) == 4

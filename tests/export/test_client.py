@@ -61,6 +61,7 @@ def test_wrong_requests_are_errors_and_others_go_on(server, pictures, expected):
         ("coefficients", {"images": np.zeros((1, 10, 10, 3))}),
         ("coefficients", {"pictures": np.zeros((1, 2))}),
         ("nothing", {"images": np.zeros((1, 2))}),
+        ("coefficients", {"images": [b"text"]}),
         ("face", {"identity": np.zeros((1, 3))}),
     ]
 

@@ -1,7 +1,6 @@
 """The SavedModel's signatures say what Keras and NumPy say, and a bad picture spoils no other one."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -168,12 +167,14 @@ def test_warm_up_is_read_by_the_servers_messages(folder, signatures):
     assert all(np.isfinite(values).all() for found in asked.values() for n, values in found.items() if n != "error")
 
 
-def test_batching_parameters(folder):
-    """The fields' names as in tensorflow_serving/servables/tensorflow/session_bundle_config.proto."""
-    fields = re.findall(r"^(\w+) \{ value: (\d+) \}$", (folder / saved_model.BATCHING).read_text(), re.MULTILINE)
-    known = ("max_batch_size", "batch_timeout_micros", "max_enqueued_batches", "num_batch_threads")
-    assert tuple(name for name, _ in fields) == known
-    assert all(int(value) > 0 for _, value in fields)
+def test_pictures_of_many_clients_are_joined_in_the_graph(folder):
+    """After each request was looked at; `tests.export.test_client` asks with good and bad ones at once."""
+    message = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    functions = message.meta_graphs[0].graph_def.library.function
+    joined = [node.attr["max_batch_size"].i for function in functions for node in function.node_def
+              if node.op == "BatchFunction"]  # fmt: skip
+    assert joined
+    assert min(joined) > 1
 
 
 def test_the_c_api_answers_without_python_tensorflow(folder, pictures, expected, tmp_path):

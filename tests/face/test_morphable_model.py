@@ -24,6 +24,23 @@ def test_a_coarse_level_is_a_subset_of_the_surface(model_file, tiny_model):
     np.testing.assert_array_equal(both[0].mean_shape, coarse.mean_shape)
 
 
+def test_levels_are_made_when_asked_for_and_kept(model_file, monkeypatch):
+    levels = morphable_model.load_levels(model_file)
+    made = []
+    subdivide = morphable_model.model_file.subdivide
+    monkeypatch.setattr(
+        morphable_model.model_file, "subdivide", lambda *args: made.append(len(args[-1])) or subdivide(*args)
+    )
+    assert len(levels) == 2
+    assert made == []
+    coarse = levels[0]
+    assert levels[-2] is coarse
+    assert levels[:1] == (coarse,)
+    assert made == [len(coarse.mean_shape)]
+    with pytest.raises(IndexError):
+        levels[2]
+
+
 def test_subdivision_is_the_matrix_product(tiny_model):
     scipy_sparse = pytest.importorskip("scipy.sparse")
     arrays = synthetic_arrays()

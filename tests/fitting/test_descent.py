@@ -10,7 +10,8 @@ from tf_deep3d.face import morphable_model, uncertainty
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.landmarks import IRISES
 from tf_deep3d.fitting import descent, pose
-from tf_deep3d.fitting.descent import FitSettings, Stage
+from tf_deep3d.fitting.settings import FitSettings, Observation, Stage
+from tf_deep3d.fitting.targets import landmark_targets
 from tf_deep3d.rendering import renderer
 
 
@@ -26,7 +27,7 @@ def truth(tiny_model):
     images = ops.convert_to_numpy(renderer.render(seen, tiny_model.triangles, Camera()).image)
     dense = face.reconstruct(tiny_model, coefficients, landmarks="mediapipe478").landmarks
     attention = np.ones((2, 224, 224, 1), "float32")
-    return coefficients, seen, descent.Observation(images, seen.landmarks, attention, dense)
+    return coefficients, seen, Observation(images, seen.landmarks, attention, dense)
 
 
 def test_fit_explains_the_picture(tiny_model, model_file, truth):
@@ -59,7 +60,7 @@ def test_faces_of_a_batch_do_not_influence_each_other(model_file, truth):
     models = morphable_model.load_levels(model_file)[:1]
     settings = FitSettings(stages=(Stage(0, 5, 0.1, False),))
     both = descent.fit(models, observation, settings).coefficients
-    alone = descent.fit(models, descent.Observation(*(part[1:] for part in observation[:4])), settings).coefficients
+    alone = descent.fit(models, Observation(*(part[1:] for part in observation[:4])), settings).coefficients
     for a, b in zip(both, alone, strict=True):
         np.testing.assert_allclose(a[1:], b, atol=0.02)  # five steps of 0.1: Adam turns rounding into some of it
 
@@ -89,7 +90,7 @@ def test_landmarks_that_face_away_count_little(tiny_model, truth):
     start = start._replace(angles=np.array([[0, 1.2, 0], [0, -1.2, 0]], "float32"))
     settings = FitSettings(hidden=0.25)
     weights = ops.convert_to_numpy(descent.FaceFitter(tiny_model, truth[2], start, settings).constants.point_weights)
-    model, _, plain = descent._landmark_targets(tiny_model, truth[2], FitSettings(hidden=1.0), start)
+    model, _, plain = landmark_targets(tiny_model, truth[2], FitSettings(hidden=1.0), start)
     assert weights.shape == plain.shape == (2, 68 + 478)
     plain = plain[0]
     counted = plain > 0  # irises do not count

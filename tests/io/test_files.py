@@ -91,6 +91,23 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
     assert os.listdir(tmp_path / "out") == []
 
 
+def test_a_folder_that_vanishes_is_told_even_if_it_is_there_again(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with files.staying(out):
+        (out / "a").write_text("a")
+
+    def replaced():
+        with files.staying(out):
+            out.rename(tmp_path / "elsewhere")
+            out.mkdir()
+
+    with pytest.raises(FileNotFoundError, match=r"vanished while it was written to\. Received: .*out"):
+        replaced()
+    with pytest.raises(FileNotFoundError, match="vanished"), files.staying(out):
+        out.rmdir()
+
+
 def test_every_photo_gets_a_folder_of_its_own():
     paths = [Path(p) for p in ("a/me.jpg", "b/me.png", "c/ME.jpg", "you.jpg", "x/me.jpg")]
     names = files.folder_names(paths)

@@ -10,12 +10,12 @@ import tensorflow as tf
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import Landmarks
-from tf_deep3d.losses import hybrid
+from tf_deep3d.losses import hybrid, weighing
 
 SQRT3 = np.sqrt(3.0)
 
 
-PAPER = hybrid.LossWeights(photometric=1.9, prior_albedo=1.7e-3, illumination_whiteness=0.0)
+PAPER = weighing.LossWeights(photometric=1.9, prior_albedo=1.7e-3, illumination_whiteness=0.0)
 
 
 def _random(*shape, seed=0):
@@ -112,11 +112,11 @@ def test_photometric_rejects_maps_that_would_broadcast(coverage, attention):
 
 
 def test_landmark_weights_emphasise_nose_and_inner_lips():
-    weights = hybrid.landmark_weights()
+    weights = weighing.landmark_weights()
     assert weights.shape == (68,)
     assert set(np.flatnonzero(weights == 20)) == {28, 29, 30, 60, 61, 62, 63, 64, 65, 66, 67}
     assert weights.sum() == 57 + 11 * 20
-    light = hybrid.landmark_weights(emphasis=10, jaw=0.25)
+    light = weighing.landmark_weights(emphasis=10, jaw=0.25)
     np.testing.assert_array_equal(light[:17], 0.25)
     assert (light[17:] == np.where(weights[17:] == 20, 10, 1)).all()
 
@@ -127,7 +127,7 @@ def test_landmark_is_a_weighted_mean_over_all_points():
     predicted[0, 30] = (3, 4)
     predicted[0, 0] = (1, 0)
     predicted[1, :, 0] = 2
-    value = hybrid.landmark(predicted, target, hybrid.landmark_weights())
+    value = hybrid.landmark(predicted, target, weighing.landmark_weights())
     np.testing.assert_allclose(value, [(20 * 25 + 1) / 68, 4 * (57 + 220) / 68], rtol=1e-6)
 
 
@@ -161,7 +161,7 @@ def test_landmark_takes_matrices_as_weights():
 def test_precisions_are_scaled_by_weights():
     moments = np.broadcast_to(np.float32([2e-4, 0, 1e-4]), (9, 3, 4, 3))
     points = Landmarks(np.zeros((4, 3), int), np.ones((4, 3)) / 3, moments)
-    found = hybrid.precisions(points, np.array([1, 1, 0, 2]), np.zeros((3, 3)))
+    found = weighing.precisions(points, np.array([1, 1, 0, 2]), np.zeros((3, 3)))
     assert found.shape == (3, 4, 2, 2)
     np.testing.assert_allclose(found[0, 0], [[2 / 3, 0], [0, 4 / 3]], rtol=1e-5)  # half their traces are 1 on average
     np.testing.assert_allclose(found[1, 3], 2 * found[0, 0], rtol=1e-6)
@@ -170,7 +170,7 @@ def test_precisions_are_scaled_by_weights():
 
 def test_an_absent_point_leaves_its_weight_to_the_others():
     """Equal distances cost the same whatever is there; without any point there is nothing to cost."""
-    weights = hybrid.landmark_weights()
+    weights = weighing.landmark_weights()
     target = np.zeros((3, 68, 2))
     there = np.ones((3, 68))
     there[1, 20:] = there[2] = 0
@@ -183,19 +183,19 @@ def test_an_absent_point_leaves_its_weight_to_the_others():
 
 
 def test_joint_landmarks_are_the_papers_and_the_dense_ones_share_their_term(tiny_model):
-    points, weights = hybrid.joint_landmarks(tiny_model)
-    np.testing.assert_array_equal(weights, hybrid.landmark_weights())
+    points, weights = weighing.joint_landmarks(tiny_model)
+    np.testing.assert_array_equal(weights, weighing.landmark_weights())
     assert points.vertices.shape == (68, 3)
-    points, weights = hybrid.joint_landmarks(tiny_model, emphasis=3.0, jaw=0.2, dense=0.3)
+    points, weights = weighing.joint_landmarks(tiny_model, emphasis=3.0, jaw=0.2, dense=0.3)
     assert points.vertices.shape == (546, 3)
-    assert weights.mean() == pytest.approx(hybrid.landmark_weights(3.0, 0.2).mean(), rel=1e-6)
+    assert weights.mean() == pytest.approx(weighing.landmark_weights(3.0, 0.2).mean(), rel=1e-6)
     np.testing.assert_allclose(weights[68:536] / weights[20], 0.3, rtol=1e-6)
     np.testing.assert_array_equal(weights[536:], 0)  # the irises, which the model does not move
     np.testing.assert_allclose(weights[[30, 5]] / weights[20], [3, 0.2], rtol=1e-6)
 
 
 def test_landmark_gradient():
-    weights = hybrid.landmark_weights()
+    weights = weighing.landmark_weights()
     _check_gradients(
         lambda predicted, target: hybrid.landmark(predicted, target, weights),
         *(_random(2, 68, 2), _random(2, 68, 2, seed=1)),
@@ -331,10 +331,10 @@ def test_values_and_gradients_are_finite_in_single_precision(function, arrays, v
 
 
 def test_defaults_are_the_released_codes():
-    default = hybrid.LossWeights()
+    default = weighing.LossWeights()
     assert dataclasses.astuple(default) == (1.92, 1.6e-3, 0.2, 3e-4, 5.0, 10.0, 0.0, 0.0, 0.0, 1.0, 0.8, 1.7e-2)
     with pytest.raises(ValueError, match=r"landmark must be finite and not negative\. Received: -1"):
-        hybrid.LossWeights(landmark=-1)
+        weighing.LossWeights(landmark=-1)
 
 
 def test_total_weights_batch_means():
@@ -369,7 +369,7 @@ def test_total_rejects(terms, arguments, message):
 
 _ALL_TERMS = """
 import numpy as np
-from tf_deep3d.losses import hybrid
+from tf_deep3d.losses import hybrid, weighing
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.coefficients import Coefficients
 
@@ -388,7 +388,7 @@ def terms(d):
     coefficients = Coefficients(d["identity"], d["expression"], d["albedo"], None, None, None)
     return {
         "photometric": hybrid.photometric(d["image"], d["rendered"], d["coverage"], d["attention"]),
-        "landmark": hybrid.landmark(d["predicted"], d["target"], hybrid.landmark_weights()),
+        "landmark": hybrid.landmark(d["predicted"], d["target"], weighing.landmark_weights()),
         "perceptual": hybrid.perceptual(d["a"], d["b"]),
         "prior": hybrid.prior(coefficients),
         "albedo_flatness": hybrid.albedo_flatness(d["colors"], SKIN),

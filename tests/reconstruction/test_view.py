@@ -28,7 +28,7 @@ def found(tiny_model):
         expression=np.ones_like(coefficients.expression), angles=np.radians([[10.0, -20.0, 5.0]]).astype(np.float32)
     )
     built = faces.reconstruct(tiny_model, coefficients)
-    detected = Detection(0.9, np.zeros(4), np.zeros((478, 3)), built.landmarks[0], np.zeros((5, 2)), np.zeros(51))
+    detected = Detection(0.9, np.zeros(4), np.zeros((478, 3)), built.landmarks[0], np.zeros((5, 2)))
     return Reconstruction(
         photo="a <b>.jpg",
         model=tiny_model,

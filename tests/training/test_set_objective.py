@@ -14,7 +14,7 @@ from tf_deep3d.data.augmentation import Mirror
 from tf_deep3d.data.mixture import DataSettings
 from tf_deep3d.face import morphable_model
 from tf_deep3d.losses import hybrid, supervised
-from tf_deep3d.losses.hybrid import LossWeights
+from tf_deep3d.losses.weighing import LossWeights
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.training import config, run_folder

@@ -4,7 +4,7 @@ import pytest
 
 from tf_deep3d.data.mixture import DataSettings
 from tf_deep3d.errors import InputError
-from tf_deep3d.losses.hybrid import LossWeights
+from tf_deep3d.losses.weighing import LossWeights
 from tf_deep3d.training.settings import Network, Optimization, SetSettings, TrainSettings, recipe_of
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,14 +25,17 @@ from tqdm import tqdm
 
 from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
-from tf_deep3d.data import preparation, records, tfrecord
+from tf_deep3d.data import preparation, records, tfrecord, worker
 from tf_deep3d.data.preparation import WORK, Photo, Settings
 from tf_deep3d.errors import InputError
+from tf_deep3d.io import files
+from tf_deep3d.io.work_folders import sweep
 from tf_deep3d.rendering import pictures
 
 SHARD_NAME = re.compile(r"(train|validation)-\d{5,}-of-\d{5,}")
 SHEET = "contact_sheet.jpg"
 DENSE_COLOR = (250, 220, 60)
+DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"  # Beam knows it by this name only
 
 
 class Spread(NamedTuple):
@@ -74,7 +78,7 @@ def prepare(
     """
     parameters = preparation.parameters(listed, settings)
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out):
+    with locked(out), _swept(out):
         if overwrite:
             _clear(out)
         if (out / records.DATASET_FILE).exists():
@@ -87,6 +91,19 @@ def prepare(
     return _left_over(out / records.DATASET_FILE, counts=dict, reasons=dict, rejected=list, duplicates=list)
 
 
+@contextmanager
+def _swept(out: Path) -> Iterator[None]:
+    """Removes what killed workers left; afterwards, too, for those of an interrupted or killed command end a moment
+    after it."""
+    try:
+        sweep(out, out / WORK)
+        yield
+    finally:
+        deadline = time.monotonic() + worker.PATIENCE
+        while sweep(out, out / WORK) and time.monotonic() < deadline:
+            time.sleep(worker.PAUSE)
+
+
 def _fill(
     out: Path, listed: list[Photo], settings: Settings, parameters: dict[str, Any], spread: Spread, terminal: Any
 ) -> None:
@@ -96,8 +113,7 @@ def _fill(
     if (work / "parameters.json").exists():
         _compare(work / "parameters.json", parameters)
     preparation.write_json(work / "parameters.json", parameters)
-    for stale in [*out.glob(".*.part"), *work.glob(".*.part"), *work.glob("*.progress")]:
-        stale.unlink(missing_ok=True)
+    _remove(*out.glob(".*.part"), *work.glob(".*.part"), *work.glob("*.progress"))
     bar = {"file": terminal, "unit": " photos", "disable": None, "smoothing": 0.05}
     if not (work / "plan.json").exists():
         with tqdm(total=len(listed), desc="reading", **bar) as progress:
@@ -106,7 +122,7 @@ def _fill(
     planned = _left_over(work / "plan.json", shards=dict, rejected=list, duplicates=list)
     shards = planned["shards"]
     missing = [name for name in shards if not ((work / f"{name}.json").exists() and (out / name).exists())]
-    common = {"out": str(out), "settings": asdict(settings), "driver": os.getpid() if spread.local else None}
+    common = {"out": str(out), "settings": asdict(settings)}
     jobs = [{"name": name, "photos": shards[name], **common} for name in missing]
     total, done = sum(map(len, shards.values())), sum(len(shards[name]) for name in shards if name not in missing)
     with (
@@ -115,7 +131,8 @@ def _fill(
         command_line.quiet((1, 2)),
     ):
         if jobs:
-            _run_beam(jobs, spread)
+            _work(jobs, spread)
+    _remove(*out.glob(".*.part"))  # of workers that were killed, and whose work others did
     reports = {name: _left_over(work / f"{name}.json", shard=dict, rejected=list) for name in shards}
     listing: dict[str, dict[str, tfrecord.ShardInfo]] = {split: {} for split in records.SPLITS}
     for name, report in reports.items():
@@ -130,30 +147,49 @@ def _fill(
     records.write_dataset_json(out, listing, info)
 
 
-def _run_beam(jobs: list[dict[str, Any]], spread: Spread) -> None:
-    """Runs the pipeline: each job is one shard; keys deal the jobs evenly to the workers."""
+def _work(jobs: list[dict[str, Any]], spread: Spread) -> None:
+    """`_run_beam`, which an interruption ends within seconds, together with its workers."""
+    try:
+        with worker.at_work() as command:
+            jobs = [{**job, "command": str(command) if spread.local else None} for job in jobs]
+            worker.interruptible(lambda: _run_beam(jobs, spread, command))
+    finally:
+        worker.wait_for_workers()
+
+
+def _run_beam(jobs: list[dict[str, Any]], spread: Spread, command: Path) -> None:
+    """Runs the pipeline: each job is one shard; keys deal the jobs evenly to the workers. Those of this machine live as
+    long as this process holds the hidden folder `command`."""
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    arguments = list(spread.options)
-    if spread.local:  # named exactly: "DirectRunner" would first try to download a program
+    arguments, runner = list(spread.options), None
+    if spread.local:
         workers = min(spread.workers, len(jobs))
-        mode = "multi_processing" if workers > 1 else "in_memory"
-        arguments += ["--runner=FnApiRunner", f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
+        runner = worker.runner(workers, command)
+        arguments.append(f"--direct_num_workers={workers}")
     else:
-        arguments.append(f"--runner={spread.runner}")
+        dask = spread.runner in ("DaskRunner", DASK)
+        if dask and not any(option.startswith(("--dask_npartitions", "--dask_partition_size")) for option in arguments):
+            arguments.append("--dask_partition_size=1")  # of Dask's own accord 128 shards would be one piece of work
+        arguments.append(f"--runner={DASK if dask else spread.runner}")
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     try:
-        made = beam.Pipeline(options=PipelineOptions(arguments))
+        made = beam.Pipeline(runner, PipelineOptions(arguments))
     except ValueError as error:  # what the user said of runner and options
         raise InputError(f"Beam does not take these options. Received: {' '.join(str(error).split())}") from error
     try:
         with made as pipeline:
             keyed = pipeline | "Shards" >> beam.Create(list(enumerate(jobs))) | "Deal" >> beam.GroupByKey()
             _ = keyed | "Jobs" >> beam.FlatMap(lambda item: item[1]) | "Prepare" >> beam.Map(preparation.prepare_shard)
-    except RuntimeError as error:  # Beam puts what a worker raised into the text
+    except Exception as error:  # of a worker: Beam has it in the text of what it raises, Dask as the cause
         causes = re.findall(r"^(?:\w+\.)*\w*Error: (.*?)(?: \[while running.*)?$", str(error), re.MULTILINE)
-        raise OSError(f"a worker failed: {causes[-1] if causes else error}") from error
+        raise OSError(f"a worker failed: {causes[-1] if causes else error.__cause__ or error}") from error
+
+
+def _remove(*paths: Path) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -257,7 +293,8 @@ def show(out: Path, count: int) -> None:
                 captions.append(record["source"].decode())
         start += shard.count
     if panels:
-        Image.fromarray(pictures.contact_sheet(panels, 4, captions)).save(out / SHEET, quality=90)
+        with files.writing(out / SHEET, overwrite=True) as file:
+            Image.fromarray(pictures.contact_sheet(panels, 4, captions)).save(file, "JPEG", quality=90)
 
 
 def summary(out: Path, info: dict[str, Any]) -> str:

@@ -228,14 +228,14 @@ def prepare_shard(job: dict[str, Any]) -> str:
 
     Args:
       job: dict of "out" (folder), "name" (of the shard), "photos" (rows of `Photo`), "settings" (of `Settings`) and
-        "driver" (id of the process that asked for it, or None).
+        "command" (hidden folder that is there as long as the command on this machine is at work, or None).
 
     Returns:
       The shard's name.
 
     Raises:
       OSError: if it cannot be written.
-      StoppedError: if the driver has ended.
+      StoppedError: if the command has ended.
     """
     settings, rejected = Settings(**job["settings"]), []
     work = Path(job["out"]) / WORK
@@ -243,7 +243,8 @@ def prepare_shard(job: dict[str, Any]) -> str:
     def examples() -> Iterator[bytes]:
         with open(work / f"{job['name']}.progress", "wb", buffering=0) as progress:
             for path, source, person in job["photos"]:
-                _check_driver(job["driver"])
+                if job["command"] is not None and not os.path.isdir(job["command"]):
+                    raise StoppedError(f"the command has ended. Received: {job['name']}")
                 try:
                     made = prepare_photo(path, settings, source, person, len(job["photos"]) >= _LARGE_SHARD)
                     yield from map(records.encode, made)
@@ -282,14 +283,6 @@ def _model_points(model: str | None) -> tuple[np.ndarray, str]:
     """(the face model's five alignment points [5, 3] dm, its name)."""
     loaded = morphable_model.load(model)
     return faces.at_landmarks(loaded.landmarks["alignment5"], loaded.mean_shape[None])[0], loaded.name
-
-
-def _check_driver(process: int | None) -> None:
-    try:
-        if process is not None:
-            os.kill(process, 0)  # asks only whether it is there
-    except ProcessLookupError:
-        raise StoppedError(f"the process that asked for the shard has ended. Received: {process}") from None
 
 
 def _fingerprint(photo: Photo) -> tuple[str | None, str | None]:

@@ -1,4 +1,4 @@
-"""Prepared faces on disk: compressed TFRecord shards beside a `dataset.json` that says what each of them holds.
+"""Prepared faces on disk: TFRecord shards beside a `dataset.json` that says what each of them holds.
 
 `SCHEMA` alone decides what a record is: `tfrecord` writes and reads by it. A shard is a file with a count, a size and a
 SHA-256 in `dataset.json`; whatever is not listed there is never read. To open a folder, TensorFlow is not needed.

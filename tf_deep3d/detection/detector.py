@@ -1,7 +1,7 @@
 """Finds the faces of a photo and their landmarks, with MediaPipe's networks (`networks`).
 
 photo -views-> BlazeFace -weighted NMS-> candidates -> turned crop -> quick mesh (468 points) -> crop again from these
-points -> attention mesh (478 points with irises) -> blendshapes -> `Detection`.
+points -> attention mesh (478 points with irises) -> `Detection`.
 
 BlazeFace sees a face well when it fills a tenth to a half of its input, so a photo is searched in views: the whole
 photo, then overlapping tiles of half, a quarter, ... of its side, and turned views where upright ones hold nothing.
@@ -29,6 +29,7 @@ from tf_deep3d.detection.networks import (
     BlazeFace,
     Candidates,
     Folder,
+    Picture,
 )
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.geometry import Similarity
@@ -46,7 +47,7 @@ EASY_FACE = 0.12  # of a tile: where every face is larger, the photo is not sear
 QUICK_LEVELS = 3  # halvings of the tiles at most, unless thorough
 SMALLEST_FACE = 24  # px
 
-Proposer: TypeAlias = Callable[[np.ndarray, BlazeFace, Similarity], Candidates]
+Proposer: TypeAlias = Callable[[Picture, BlazeFace, Similarity], Candidates]
 
 
 class Detection(NamedTuple):
@@ -62,8 +63,7 @@ class Detection(NamedTuple):
         three-dimensional and do not slide along the visible contour.
       points5: [5, 2] float32 px: right eye, left eye (half way between their corners, which stay where they are in a
         blink), nose tip, right and left mouth corner.
-      blendshapes: [51] float32, weights in [0, 1] of ARKit's units `networks.BLENDSHAPES`, read off the landmarks by a
-        network: a witness beside the weights of the reconstructed expression.
+      folder: of the networks' files, None for the package's assets.
     """
 
     score: float
@@ -71,7 +71,13 @@ class Detection(NamedTuple):
     landmarks478: np.ndarray
     landmarks68: np.ndarray
     points5: np.ndarray
-    blendshapes: np.ndarray
+    folder: Folder = None
+
+    @property
+    def blendshapes(self) -> np.ndarray:
+        """Weights [51] float32 in [0, 1] of ARKit's units `networks.BLENDSHAPES`, read off the landmarks by a network
+        when they are asked for: a witness beside the weights of the reconstructed expression."""
+        return networks.blendshapes(self.landmarks478, self.folder)
 
 
 def detect(
@@ -108,6 +114,7 @@ def detect(
         raise InputError(f"smallest must be a positive number of pixels. Received: {smallest!r}")
     propose = _proposer(backend, folder)
     height, width = image.shape[:2]
+    picture = networks.as_picture(image)
     found: list[Detection] = []
     for tile, regions in _stages(width, height, thorough, smallest):
         if found and not thorough:
@@ -115,18 +122,18 @@ def detect(
                 continue
             if min(_side(face.box) for face in found) > EASY_FACE * 2 * tile:  # all were large enough in larger tiles
                 break
-        proposals = [propose(image, detector, region) for detector, region in regions]
+        proposals = [propose(picture, detector, region) for detector, region in regions]
         candidates = merge(Candidates(*(np.concatenate(column) for column in zip(*proposals, strict=True))))
         for score, box, keypoints in zip(*candidates, strict=True):
             if any(_same(box, face.box) for face in found):
                 continue
-            face = _landmark(image, score, box, keypoints, folder)
+            face = _landmark(picture, score, box, keypoints, folder)
             if face is not None:
                 found = _add(found, face)
     return sorted(found, key=lambda face: _side(face.box), reverse=True)
 
 
-def nearest(image: np.ndarray, folder: Folder = None) -> Detection | None:
+def nearest(image: np.ndarray, folder: Folder = None, threads: int = 1) -> Detection | None:
     """The largest face of a photo, quicker than `detect` where it is a portrait, as before a phone's camera.
 
     The short-range network looks at the whole photo once, and the attention mesh at its largest face. Where that crop
@@ -135,6 +142,7 @@ def nearest(image: np.ndarray, folder: Folder = None) -> Detection | None:
 
     Args:
       image, folder: as of `detect`; so are the errors.
+      threads: of the attention mesh, where it alone finds the face.
 
     Returns:
       `Detection`, or None if there is no face.
@@ -142,24 +150,26 @@ def nearest(image: np.ndarray, folder: Folder = None) -> Detection | None:
     image = _as_bytes(image)
     height, width = image.shape[:2]
     region = whole_region(width, height, SHORT_RANGE.size)
-    candidates = merge(networks.propose(image, SHORT_RANGE, region, folder))
+    picture = networks.as_picture(image)
+    candidates = merge(networks.propose(picture, SHORT_RANGE, region, folder))
     for score, box, keypoints in sorted(zip(*candidates, strict=True), key=lambda seen: -_side(seen[1])):
         if _side(box) < EASY_FACE * max(width, height):
             break
-        face = _glance(image, score, box, keypoints, folder) or _landmark(image, score, box, keypoints, folder)
+        sight = (picture, score, box, keypoints, folder)
+        face = _glance(*sight, threads) or _landmark(*sight)
         if face is not None:
             return face
     return next(iter(detect(image, folder=folder)), None)
 
 
-def refine(image: np.ndarray, score: float, points: np.ndarray, folder: Folder = None) -> Detection:
+def refine(image: Picture, score: float, points: np.ndarray, folder: Folder = None) -> Detection:
     """What the attention mesh sees of a face.
 
     Its own logit is not asked: it doubts profiles (-13 at a yaw of 80 degrees) but shows them better than the quick
     mesh.
 
     Args:
-      image: [H, W, 3] uint8.
+      image: `Picture`.
       score: of the `Detection`.
       points: [468+, 2+] px, the mesh as an earlier pass found it.
       folder: as of `detect`.
@@ -168,18 +178,17 @@ def refine(image: np.ndarray, score: float, points: np.ndarray, folder: Folder =
       `Detection`.
     """
     region = networks.region_of_landmarks(points, networks.ATTENTION_SIZE)
-    landmarks478, _ = networks.attention_mesh(image, region, folder)
-    return describe(score, landmarks478, networks.blendshapes(landmarks478, folder))
+    return describe(score, networks.attention_mesh(image, region, folder)[0], folder)
 
 
-def describe(score: float, landmarks478: np.ndarray, blendshapes: np.ndarray) -> Detection:
-    """`Detection` of its score, landmarks [478, 3] px and blendshapes [51]."""
+def describe(score: float, landmarks478: np.ndarray, folder: Folder = None) -> Detection:
+    """`Detection` of its score, landmarks [478, 3] px and the networks' folder."""
     points = landmarks478[:, :2]
     eyes = [points[list(corners)].mean(axis=0) for corners in EYE_CORNERS]
     points5 = np.stack([*eyes, points[NOSE_TIP], *points[list(MOUTH_CORNERS)]])
     box = np.concatenate([points[:MESH_POINTS].min(axis=0), points[:MESH_POINTS].max(axis=0)])
-    arrays = (box, landmarks478, points[IBUG68], points5, blendshapes)
-    return Detection(float(score), *(np.asarray(array, np.float32) for array in arrays))
+    box, dense, sparse, five = (np.asarray(a, np.float32) for a in (box, landmarks478, points[IBUG68], points5))
+    return Detection(float(score), box, dense, sparse, five, folder)
 
 
 def merge(candidates: Candidates, overlap: float = OVERLAP) -> Candidates:
@@ -259,34 +268,35 @@ def _proposer(backend: str, folder: Folder) -> Proposer:
 
 
 def _glance(
-    image: np.ndarray, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder
+    image: Picture, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder, threads: int
 ) -> Detection | None:
     """The `Detection` of one candidate by the attention mesh alone; None where it is not sure, or turns the crop."""
     region = networks.region_of_box(box, keypoints, networks.ATTENTION_SIZE)
-    landmarks478, presence = networks.attention_mesh(image, region, folder)
+    landmarks478, presence = networks.attention_mesh(image, region, folder, threads)
     if presence < SURE or _turn(region, landmarks478) >= SETTLED:
         return None
-    return describe(score * networks.sigmoid(presence), landmarks478, networks.blendshapes(landmarks478, folder))
+    return describe(score * networks.sigmoid(presence), landmarks478, folder)
 
 
-def _landmark(
-    image: np.ndarray, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder
-) -> Detection | None:
+def _landmark(image: Picture, score: float, box: np.ndarray, keypoints: np.ndarray, folder: Folder) -> Detection | None:
     """The `Detection` of one candidate, turned if need be; None where the meshes see no face."""
     region = networks.region_of_box(box, keypoints, networks.MESH_SIZE)
-    points, presence = _passes(image, region, folder)
+    points, presence = _settled(image, region, networks.mesh(image, region, folder), folder)
     if presence < UPRIGHT:  # BlazeFace's eyes may be another thing on a face that lies or hangs
         turns = [networks.turned_region(region, eighth * math.pi / 4) for eighth in range(1, 8)]
-        likeliest = max(turns, key=lambda turned: networks.mesh(image, turned, folder)[1])
-        turned = _passes(image, likeliest, folder)
+        seen = [networks.mesh(image, turned, folder) for turned in turns]
+        likeliest = max(range(len(turns)), key=lambda index: seen[index][1])
+        turned = _settled(image, turns[likeliest], seen[likeliest], folder)
         points, presence = turned if turned[1] > presence + TURN_GAIN else (points, presence)
     return refine(image, score * networks.sigmoid(presence), points, folder) if presence >= PRESENCE else None
 
 
-def _passes(image: np.ndarray, region: Similarity, folder: Folder) -> tuple[np.ndarray, float]:
-    """Quick mesh of a region; of the region of its own points as long as that turns, and once where it is not surely
-    upright; four times at most."""
-    points, presence = networks.mesh(image, region, folder)
+def _settled(
+    image: Picture, region: Similarity, seen: tuple[np.ndarray, float], folder: Folder
+) -> tuple[np.ndarray, float]:
+    """What the quick mesh has `seen` of a region; of the region of its own points as long as that turns, and once where
+    it is not surely upright; four times at most."""
+    points, presence = seen
     for again in range(3):
         settled = presence < PRESENCE or _turn(region, points) < SETTLED
         if settled and (again or presence >= UPRIGHT):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_deep3d.detection.networks import CANDIDATE_SCORE, BlazeFace, Candidates, model_file, view
+from tf_deep3d.detection.networks import CANDIDATE_SCORE, BlazeFace, Candidates, Picture, model_file, view
 from tf_deep3d.errors import ExtraError
 from tf_deep3d.face.geometry import Similarity
 
@@ -20,11 +20,11 @@ KEYPOINTS = 6
 _lock = threading.Lock()  # a task serves one caller at a time
 
 
-def propose(image: np.ndarray, detector: BlazeFace, region: Similarity) -> Candidates:
+def propose(image: Picture, detector: BlazeFace, region: Similarity) -> Candidates:
     """Proposes faces in one region of the photo.
 
     Args:
-      image: [H, W, 3] uint8.
+      image: `Picture`.
       detector: `networks.BlazeFace`.
       region: `Similarity`, photo px -> the detector's input px.
 

@@ -22,11 +22,11 @@ import numpy as np
 from PIL import Image
 
 from tf_deep3d import assets
-from tf_deep3d.command_line import muted
 from tf_deep3d.errors import InputError
 from tf_deep3d.face.blendshapes import ARKIT
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.face.landmarks import DENSE_COUNT
+from tf_deep3d.litert import open_interpreter
 
 # ibug 68 points out of MediaPipe's mesh, in ibug order: jaw, brows, nose, eyes, outer lips, inner lips.
 # fmt: off
@@ -67,6 +67,7 @@ SMALLEST_SIDE = 1e-3  # px of the photo; keeps regions of degenerate points usab
 MESH_OFFSET = np.array([0.7, 0.5])
 
 Folder: TypeAlias = str | PathLike[str] | None  # of the networks, see `model_file`
+Picture: TypeAlias = np.ndarray | Image.Image  # a photo: [H, W, 3] uint8, or what `as_picture` made of it
 
 
 class Candidates(NamedTuple):
@@ -103,60 +104,64 @@ def model_file(name: str, folder: Folder = None) -> Path:
 
     Raises:
       FileNotFoundError: there is no such file.
+      assets.AssetError: it is one of the package's, but not as it was shipped.
     """
     path = assets.find(name) if folder is None else Path(folder) / name
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} must hold MediaPipe's networks. Received: no {name}")
-    return path
+    return assets.checked(path)
 
 
-# (file name, folder) -> interpreters nobody uses now; append and pop are atomic
-_idle: defaultdict[tuple[str, Folder], deque[Any]] = defaultdict(deque)
+# (file name, folder, threads) -> interpreters nobody uses now; append and pop are atomic
+_idle: defaultdict[tuple[str, Folder, int], deque["_Network"]] = defaultdict(deque)
+
+
+class _Network(NamedTuple):
+    """An interpreter with the indices of its input and outputs, the largest first."""
+
+    interpreter: Any
+    takes: int
+    gives: list[int]
 
 
 @contextmanager
-def _lend(name: str, folder: Folder) -> Generator[Any]:
+def _lend(name: str, folder: Folder, threads: int) -> Generator[_Network]:
     """Lends an interpreter to one thread at a time; kept for the life of the process."""
     try:
-        lent = _idle[name, folder].pop()
+        lent = _idle[name, folder, threads].pop()
     except IndexError:
-        lent = _open(model_file(name, folder))
+        lent = _open(model_file(name, folder), threads)
     try:
         yield lent
     finally:
-        _idle[name, folder].append(lent)
+        _idle[name, folder, threads].append(lent)
 
 
-def _open(path: Path) -> Any:
-    """An interpreter of the file of one of `NETWORKS`; InputError if it is damaged or another network."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    try:
-        with muted():  # XNNPACK says that it is there
-            interpreter = Interpreter(str(path), num_threads=1)
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"{path} must be a network for LiteRT. Received: {str(error).splitlines()[0]}") from error
+def _open(path: Path, threads: int) -> _Network:
+    """The `_Network` in the file of one of `NETWORKS`; InputError if it is damaged or another network."""
+    interpreter = open_interpreter(path, threads)
     takes = tuple(interpreter.get_input_details()[0]["shape"][1:].tolist())
-    lengths = [math.prod(output["shape"].tolist()) for output in interpreter.get_output_details()]
-    gives = tuple(sorted(lengths, reverse=True))
+    outputs = [(math.prod(output["shape"].tolist()), output["index"]) for output in interpreter.get_output_details()]
+    outputs.sort(key=lambda output: -output[0])
+    gives = tuple(length for length, _ in outputs)
     if (takes, gives) != NETWORKS[path.name]:
         raise InputError(f"{path} must take and give {NETWORKS[path.name]} numbers. Received: {(takes, gives)}")
-    return interpreter
+    return _Network(interpreter, interpreter.get_input_details()[0]["index"], [index for _, index in outputs])
 
 
-def run(name: str, values: np.ndarray, folder: Folder = None) -> list[np.ndarray]:
+def run(name: str, values: np.ndarray, folder: Folder = None, threads: int = 1) -> list[np.ndarray]:
     """Runs network `name` of `NETWORKS` on float32 `values` of its input's shape; its outputs, flat, largest first.
+
+    Only the attention mesh is large enough to gain by more than one of `threads`.
 
     Raises:
       FileNotFoundError: see `model_file`.
       InputError: the file is damaged, or another network.
     """
-    with _lend(name, folder) as interpreter:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.asarray(values[None], np.float32))
-        interpreter.invoke()
-        outputs = [interpreter.get_tensor(d["index"]).reshape(-1) for d in interpreter.get_output_details()]
-    return sorted(outputs, key=len, reverse=True)
+    with _lend(name, folder, threads) as network:
+        network.interpreter.set_tensor(network.takes, np.asarray(values[None], np.float32))
+        network.interpreter.invoke()
+        return [network.interpreter.get_tensor(index).reshape(-1) for index in network.gives]
 
 
 @lru_cache
@@ -170,11 +175,16 @@ def _anchors(detector: BlazeFace) -> np.ndarray:
     return np.concatenate(centres).astype(np.float32)
 
 
-def view(image: np.ndarray, transform: Similarity, size: int, border: str = "zeros") -> np.ndarray:
+def as_picture(image: Picture) -> Image.Image:
+    """Pillow's form of a photo, of which views are cut quickly: who needs several converts it once."""
+    return image if isinstance(image, Image.Image) else Image.fromarray(image)
+
+
+def view(image: Picture, transform: Similarity, size: int, border: str = "zeros") -> np.ndarray:
     """What a network sees of the photo: box means over whole pixels, then bilinear samples; quick rather than fine.
 
     Args:
-      image: [H, W, 3] uint8.
+      image: `Picture`.
       transform: `Similarity`, photo px -> input px.
       size: S, side of the input in pixels.
       border: "zeros" leaves what lies outside the photo black, "edge" repeats its last pixels, up to 2 S.
@@ -182,16 +192,16 @@ def view(image: np.ndarray, transform: Similarity, size: int, border: str = "zer
     Returns:
       [S, S, 3] float32 in [0, 1].
     """
-    extent = np.array(image.shape[1::-1])
+    image = as_picture(image)
+    extent = np.array(image.size)
     back = transform.inverse()
     corners = back.apply(np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64))
     reach = 2.0 * max(back.scale, 1.0) + 1.0
     low = np.clip(np.floor(corners.min(axis=0) - reach), 0, extent - 1).astype(int)
     high = np.clip(np.ceil(corners.max(axis=0) + reach), low + 1, extent).astype(int)
-    part = Image.fromarray(np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]]))
-    step = max(min(int(back.scale), *part.size), 1)
-    if step > 1:
-        part = part.reduce(step)
+    box = (*low.tolist(), *high.tolist())
+    step = max(min(int(back.scale), *(high - low).tolist()), 1)
+    part = image.reduce(step, box) if step > 1 else image.crop(box)
     matrix = back.matrix
     matrix[:, 2] -= low
     matrix /= step
@@ -208,11 +218,11 @@ def view(image: np.ndarray, transform: Similarity, size: int, border: str = "zer
     return np.asarray(seen).astype(np.float32) / np.float32(255)
 
 
-def propose(image: np.ndarray, detector: BlazeFace, region: Similarity, folder: Folder = None) -> Candidates:
+def propose(image: Picture, detector: BlazeFace, region: Similarity, folder: Folder = None) -> Candidates:
     """Runs one BlazeFace on one region of the photo.
 
     Args:
-      image: [H, W, 3] uint8.
+      image: `Picture`.
       detector: `BlazeFace`.
       region: `Similarity`, photo px -> the detector's input px.
       folder: of the networks, see `model_file`.
@@ -243,11 +253,11 @@ def _angle(start: Sequence[float] | np.ndarray, end: Sequence[float] | np.ndarra
     return math.atan2(end[1] - start[1], end[0] - start[0])
 
 
-def mesh(image: np.ndarray, region: Similarity, folder: Folder = None) -> tuple[np.ndarray, float]:
+def mesh(image: Picture, region: Similarity, folder: Folder = None) -> tuple[np.ndarray, float]:
     """The quick face mesh of one region; its lids never close.
 
     Args:
-      image: [H, W, 3] uint8.
+      image: `Picture`.
       region: `Similarity`, photo px -> `MESH_SIZE` px.
       folder: of the networks, see `model_file`.
 
@@ -261,18 +271,22 @@ def mesh(image: np.ndarray, region: Similarity, folder: Folder = None) -> tuple[
     return points, float(logit[0])
 
 
-def attention_mesh(image: np.ndarray, region: Similarity, folder: Folder = None) -> tuple[np.ndarray, float]:
+def attention_mesh(
+    image: Picture, region: Similarity, folder: Folder = None, threads: int = 1
+) -> tuple[np.ndarray, float]:
     """The fine face mesh of one region, with irises, and lids and lips that close (Grishchenko et al. 2020).
 
     Args:
-      image: [H, W, 3] uint8.
+      image: `Picture`.
       region: `Similarity`, photo px -> `ATTENTION_SIZE` px.
       folder: of the networks, see `model_file`.
+      threads: of the network.
 
     Returns:
       (points [478, 3] in photo px, logit that the region shows a face).
     """
-    values, logit, _tongue = run(ATTENTION_FILE, view(image, region, ATTENTION_SIZE, border="edge"), folder)
+    seen = view(image, region, ATTENTION_SIZE, border="edge")
+    values, logit, _tongue = run(ATTENTION_FILE, seen, folder, threads)
     points = values.reshape(DENSE_COUNT, 3)
     back = region.inverse()
     points = np.concatenate([back.apply(points[:, :2]), points[:, 2:] * back.scale], axis=1)

@@ -75,11 +75,15 @@ def _upright(part: np.ndarray, matrix: np.ndarray, inside: np.ndarray) -> np.nda
     # The outermost pixels may reach half over the photo's border.
     before = np.maximum(np.ceil(-box[:, 0]), 0).astype(int)
     after = np.maximum(np.ceil(box[:, 1] - extent), 0).astype(int)
-    padded = np.pad(part, [(before[1], after[1]), (before[0], after[0]), (0, 0)], mode="edge")
+    if before.any() or after.any():
+        part = np.pad(part, [(before[1], after[1]), (before[0], after[0]), (0, 0)], mode="edge")
     box = np.clip(box + before[:, None], 0, (extent + before + after)[:, None])
     target = (span[:, 1] - span[:, 0]).tolist()
+    seen = _resize(part, target, box.T.reshape(-1).tolist())
+    if seen.shape[:2] == inside.shape:
+        return seen
     picture = np.zeros((*inside.shape, 3), np.float32)
-    picture[span[1, 0] : span[1, 1], span[0, 0] : span[0, 1]] = _resize(padded, target, box.T.reshape(-1).tolist())
+    picture[span[1, 0] : span[1, 1], span[0, 0] : span[0, 1]] = seen
     return picture
 
 

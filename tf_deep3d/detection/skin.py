@@ -123,7 +123,7 @@ def _posterior(colors: np.ndarray, prior: float) -> np.ndarray:
 @functools.cache
 def _log_gaussians() -> np.ndarray:
     """[32, 7] float32: log(weight * Gaussian) as coefficients of 1, c - 127.5 and its square; skin first."""
-    mixtures = json.loads(SKIN_MIXTURES.read_text(encoding="utf-8"))
+    mixtures = json.loads(assets.checked(SKIN_MIXTURES).read_text(encoding="utf-8"))
     rows = []
     for name in ("skin", "nonskin"):
         weights, means, variances = (np.asarray(mixtures[name][key]) for key in ("weights", "means", "variances"))

@@ -73,11 +73,12 @@ def find_face(
 
 def follow(image: np.ndarray, last: Detection) -> Detection | None:
     """The face `last` (`Detection`) in the next frame, or None where it is lost."""
+    picture = networks.as_picture(image)
     region = networks.region_of_landmarks(last.landmarks478, networks.MESH_SIZE)
-    points, presence = networks.mesh(image, region)
+    points, presence = networks.mesh(picture, region)
     if presence < detector.PRESENCE:
         return None
-    found = detector.refine(image, networks.sigmoid(presence), points)
+    found = detector.refine(picture, networks.sigmoid(presence), points)
     return found if detector.intersection_over_union(last.box, found.box[None])[0] >= OVERLAP else None
 
 

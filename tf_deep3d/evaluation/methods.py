@@ -29,7 +29,7 @@ from tf_deep3d.face.landmarks import COUNT, INNER_FACE
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import pose
 from tf_deep3d.io.photos import Photo
-from tf_deep3d.models import rnet
+from tf_deep3d.models.presets import fingerprint
 from tf_deep3d.reconstruction import photo
 from tf_deep3d.reconstruction.portraits import BATCH, Portrait, observe
 from tf_deep3d.rendering import renderer
@@ -68,15 +68,13 @@ def own_method(name: str, models: photo.Models, options: photo.Options, weights:
             f"{', '.join(STRATEGIES)}. Received: {name!r}"
         )
     options = replace(options, method=kind, refine=int(steps) if steps else options.refine)
-    settings = options.descent()
-    if kind == "mean":
-        settings = replace(settings, stages=())
+    settings = options.refinement if kind == "rnet" else options.settings
 
     def regress(portraits: Sequence[Portrait]) -> Coefficients:
         observation = observe(portraits)
         if kind == "mean":
             return pose.initial_coefficients(models.levels[-1], observation.landmarks, settings.lighting, settings.jaw)
-        return photo.solve(observation, options, models).coefficients
+        return photo.solve(observation, options, models)
 
     def run(cases: Sequence[Case]) -> list[Answer]:
         portraits = [portrait for case in cases for portrait in case.portraits]
@@ -93,7 +91,13 @@ def own_method(name: str, models: photo.Models, options: photo.Options, weights:
             for case, start, end in zip(cases, np.r_[0, ends[:-1]], ends, strict=True)
         ]
 
-    identity = {"method": kind, "settings": repr(settings), "model": rnet.fingerprint(options.model)}
+    identity = {
+        "method": kind,
+        "settings": repr(options.refinement if kind == "rnet" else settings),
+        "model": fingerprint(options.model),
+    }
+    if kind == "rnet":
+        identity |= {"steps": options.refine}
     return Method(name, run, identity | ({"weights": weights} if kind == "rnet" else {}))
 
 

@@ -1,6 +1,7 @@
 """From the names of this project's methods to `Method`s: what networks they need, and whether these belong together."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from tf_deep3d.evaluation.methods import FLOOR, SINGLE, floor_method, own_method
 from tf_deep3d.face.aggregation import STRATEGIES
 from tf_deep3d.face.morphable_model import MorphableModel, pick_level
 from tf_deep3d.models import cnet as cnets
-from tf_deep3d.models import mobilenet, recognition, rnet
+from tf_deep3d.models import mobilenet, rnet
+from tf_deep3d.models.regression import trained
 from tf_deep3d.reconstruction import photo
 
 
@@ -85,14 +87,14 @@ def load(
     if "scalar" in names and scalar is None:
         raise InputError("the method 'scalar' needs a C-Net of its own, --scalar. Received: none")
     network: Any = None
-    version = None
+    whole = version = None
     weighed = [name for name in names if name == SINGLE or name in STRATEGIES]
     if weighed or any(name.startswith("rnet") for name in names):
         path = networks.weights or rnet.SHIPPED
         network, version = rnet.load_rnet(path, rnet.fingerprint(networks.model)), _version(path, rnet.WEIGHTS)
-    perceptual = recognition.build_recognition() if "fit" in names else None
+        whole = trained(network)
     shown = pick_level(levels, detail)
-    models = photo.Models(tuple(levels), shown, None, perceptual, network)
+    models = photo.Models(levels, shown, None, whole, lru_cache(partial(photo.surface_of, levels)))
     options = photo.Options(model=networks.model, refine=photo.REFINE if refine is None else refine)
     judges, versions = {}, {}
     if set(weighed) & {"summed", "best", "elementwise"}:

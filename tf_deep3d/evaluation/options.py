@@ -169,7 +169,7 @@ def _add_options(sub: argparse.ArgumentParser, foreign: Sequence[ForeignMethods]
     add("--weights", type=Path, metavar="RUN", help="folder of a training or .keras file, for R-Net")
     add("--cnet", type=Path, metavar="RUN", help="the same for C-Net")
     add("--scalar", type=Path, metavar="RUN", help="the same for a C-Net with one confidence a photo")
-    add("--refine", type=int, metavar="N", help="steps of the fit after R-Net (default: 20)")
+    add("--refine", type=int, metavar="N", help="steps of the fit after R-Net (default: 5)")
     add("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
     add("--compare", nargs=2, action="append", default=[], metavar=("A", "B"), help="test the paired differences A - B")
     add("--overwrite", action="store_true", help="measure again what was measured before")

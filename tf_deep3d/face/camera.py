@@ -57,6 +57,15 @@ def together(cameras: Sequence[Camera]) -> Camera:
     return replace(cameras[0], focal=focal, center=(x, y))  # pyright: ignore[reportArgumentType]
 
 
+def alone(camera: Camera, index: int) -> Camera:
+    """The `index`-th of the cameras of `together`; a camera of all is that of each."""
+    lens = (camera.focal, *camera.center)
+    if not any(np.ndim(each) for each in lens):
+        return camera
+    focal, x, y = (float(each[index, 0]) for each in np.asarray(lens))
+    return replace(camera, focal=focal, center=(x, y))
+
+
 def to_pixels(camera: Camera, points: Array, xp: Namespace = np) -> tuple[Array, Array]:
     """Projects points.
 

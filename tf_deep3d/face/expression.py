@@ -17,7 +17,7 @@ where they differ. What `mouthClose` corrects is an open jaw: it opens the jaw a
 Letters: L landmarks, J units, Ki identity modes, N frames.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -41,16 +41,17 @@ DOUBT = 0.6  # standard deviations of the identity
 SEEN = 0.8  # share of a unit's displacement that the detector follows: .5 to .94 on renders
 RARE, SOFT = 3.0, 0.15  # cost of a unit, and the weight at which half of it is reached
 RIDGE, BOND = 0.1, 0.3  # of squared weights, and of squared differences of the halves of a pair
+LOOSE = 1e-9  # of squared steps of the pose
 CLOSED, OPEN = 0.05, 0.2  # gap of the lids over the eye's width between which its iris becomes visible
 RESTING = 0.25  # weight up to which what the calmest frames show is the person's neutral face
 CALM = 0.1  # share of the frames that are the calmest
 
 # For either eye: its iris, the corners, and the upper and lower points of its lids.
-_EYES = (
+EYES = (
     (slice(468, 473), (33, 133), (160, 158), (144, 153)),
     (slice(473, 478), (263, 362), (387, 385), (373, 380)),
 )
-_CORRECTIVE = ("mouthClose", "jawOpen")
+CORRECTIVE = ("mouthClose", "jawOpen")
 _GAZE = (("eyeLookInLeft", "eyeLookOutRight"), ("eyeLookInRight", "eyeLookOutLeft"))  # eyes turn together
 _TO_A_SIDE = ("mouthLeft", "jawLeft", "eyeLookInLeft", "eyeLookOutLeft")  # no halves of a pair
 
@@ -139,11 +140,11 @@ def shows_units(model: MorphableModel) -> bool:
 def solve(known: Actor, frame: Frame, camera: Camera) -> Performance:
     """The `Performance` of an actor in a frame, which is seen at about the scale of an aligned crop."""
     count, size = len(known.units), len(known.points)
-    base, errors = _bases(known)
+    base, errors = bases(known)
     shapes = np.concatenate([base, DOUBT * known.modes]).transpose(1, 2, 0)  # [L, 3, J + Ki]
     columns = 6 + shapes.shape[2]
-    bonds = RIDGE * np.eye(count) + BOND * _bonds(known.names)
-    prior = np.concatenate([np.full(6, 1e-9), np.zeros(count), np.ones(columns - 6 - count + errors.shape[2])])
+    bonds = squares(known.names)
+    prior = np.concatenate([np.full(6, LOOSE), np.zeros(count), np.ones(columns - 6 - count + errors.shape[2])])
     wanted = np.arange(6, 6 + count)
     others = np.delete(np.arange(len(prior)), wanted)
     rotation: np.ndarray = geometry.rotation_matrix(np.asarray(frame.angles, np.float64)[None])[0]
@@ -180,7 +181,12 @@ def solve(known: Actor, frame: Frame, camera: Camera) -> Performance:
     return Performance(_separate(known.names, found[:count]), rotation, translation)
 
 
-def at_rest(known: Actor, frames: Sequence[Frame], camera: Camera) -> Actor:
+def at_rest(
+    known: Actor,
+    frames: Sequence[Frame],
+    camera: Camera,
+    over: Callable[[Callable[[Frame], Performance], Sequence[Frame]], Iterable[Performance]] = map,
+) -> Actor:
     """The `Actor` whose neutral face is what a set or clip of this person shows when it is calm.
 
     A detector sees each person's neutral face a little off the model's, the same in all frames. The calmest frames,
@@ -190,8 +196,9 @@ def at_rest(known: Actor, frames: Sequence[Frame], camera: Camera) -> Actor:
       known: `Actor`.
       frames: of this person, at least one.
       camera: `Camera` of all.
+      over: as `map`, which applies a function to each frame; another may use all cores.
     """
-    found = [solve(known, frame, camera) for frame in frames]
+    found = list(over(lambda frame: solve(known, frame, camera), frames))
     busy = [float(one.weights.sum()) for one in found]
     offsets: list[np.ndarray] = []
     for index in sorted(range(len(frames)), key=busy.__getitem__)[: max(1, round(CALM * len(frames)))]:
@@ -207,10 +214,10 @@ def _stray(known: Actor) -> float:
     return STRAY_KNOWN if known.known else STRAY
 
 
-def _bases(known: Actor) -> tuple[np.ndarray, np.ndarray]:
+def bases(known: Actor) -> tuple[np.ndarray, np.ndarray]:
     """Units [J, L, 3] as the detector follows them, and smooth errors [L, 2, 18] px, right first, then down."""
     units = SEEN * known.units
-    corrective, base = (known.names.index(name) if name in known.names else -1 for name in _CORRECTIVE)
+    corrective, base = (known.names.index(name) if name in known.names else -1 for name in CORRECTIVE)
     if min(corrective, base) >= 0:
         units[corrective] += units[base]
     x, y, z = (known.points - known.points.mean(0)).T
@@ -222,21 +229,21 @@ def _bases(known: Actor) -> tuple[np.ndarray, np.ndarray]:
 
 def _separate(names: tuple[str, ...], weights: np.ndarray) -> np.ndarray:
     """Weights [J] of the units themselves, where a corrective one had its base in it."""
-    if all(name in names for name in _CORRECTIVE):
-        corrective, base = map(names.index, _CORRECTIVE)
+    if all(name in names for name in CORRECTIVE):
+        corrective, base = map(names.index, CORRECTIVE)
         weights[base] = min(weights[base] + weights[corrective], 1.0)
     return weights
 
 
-def _bonds(names: tuple[str, ...]) -> np.ndarray:
-    """[J, J], whose quadratic form is the sum of the squared differences of the halves of pairs."""
+def squares(names: tuple[str, ...]) -> np.ndarray:
+    """[J, J], whose quadratic form is what squared weights cost, and squared differences of the halves of pairs."""
     pairs = [(name, name[:-4] + "Right") for name in names if name.endswith("Left") and name not in _TO_A_SIDE]
-    bonds = np.zeros((len(names), len(names)))
+    costs = RIDGE * np.eye(len(names))
     for one, other in (*pairs, *_GAZE):
         if one in names and other in names:
             ends = [names.index(one), names.index(other)]
-            bonds[np.ix_(ends, ends)] += [[1, -1], [-1, 1]]
-    return bonds
+            costs[np.ix_(ends, ends)] += BOND * np.array([[1, -1], [-1, 1]])
+    return costs
 
 
 def _trust(known: Actor, frame: Frame, rotation: np.ndarray, translation: np.ndarray, camera: Camera) -> np.ndarray:
@@ -246,7 +253,7 @@ def _trust(known: Actor, frame: Frame, rotation: np.ndarray, translation: np.nda
     toward = geometry.normalize(np.array([0, 0, camera.distance]) - known.points @ rotation.T - translation)
     cosine = np.sum(known.normals @ rotation.T * toward, axis=-1)
     factor = uncertainty.trust(cosine) / _stray(known) ** 2
-    for iris, corners, upper, lower in _EYES:
+    for iris, corners, upper, lower in EYES:
         at = frame.pixels
         gap = np.linalg.norm(at[list(upper)] - at[list(lower)], axis=-1).mean()
         width = np.linalg.norm(at[corners[0]] - at[corners[1]])

@@ -16,8 +16,9 @@ import numpy as np
 from tf_deep3d import assets
 from tf_deep3d.arrays import Array, Namespace
 from tf_deep3d.errors import first_line
-from tf_deep3d.face import geometry, morphable_model
-from tf_deep3d.face.morphable_model import ModelError, MorphableModel
+from tf_deep3d.face import geometry, model_file
+from tf_deep3d.face.model_file import ModelError
+from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.face.reconstruction import combine, neutral_shape
 from tf_deep3d.io import archive
 
@@ -200,11 +201,11 @@ def _check_border(model: MorphableModel, arrays: dict[str, Array]) -> None:
 
 def _join(model: MorphableModel, arrays: dict[str, Array], shoulders: bool) -> Head:
     count, control = len(arrays["mean_albedo"]), len(arrays["mean_shape"])
+    steps = model_file.read_steps(arrays, control, count)
 
     def around(name: str) -> np.ndarray:
         values = arrays[name].astype(np.float32).reshape(-1, control, 3)
-        flat = morphable_model.subdivide(arrays, np.swapaxes(values, 0, 1).reshape(control, -1), count)
-        rest = np.swapaxes(flat.reshape(count, -1, 3), 0, 1)
+        rest = model_file.subdivide(steps, values, np.arange(count))
         return np.concatenate([getattr(model, name).reshape(len(values), -1, 3), rest], 1)
 
     names = tuple(map(str, arrays["blendshape_names"]))

@@ -43,6 +43,25 @@ def _sh_basis(normals: Array, xp: Namespace) -> list[Array]:
     ]
 
 
+def sh_slopes(normals: np.ndarray) -> np.ndarray:
+    """Derivatives [N, 9, 3] of the basis functions by the normal, at `normals` [N, 3]; NumPy."""
+    x, y, z = normals.T
+    zero, (_, band1, band2) = np.zeros_like(x), _AC
+    one = np.ones_like(x)
+    rows = [
+        [zero, zero, zero],
+        [zero, -band1 * one, zero],
+        [zero, zero, band1 * one],
+        [-band1 * one, zero, zero],
+        [band2 * y, band2 * x, zero],
+        [zero, -band2 * z, -band2 * y],
+        [zero, zero, band2 * 3**0.5 * z],
+        [-band2 * z, zero, -band2 * x],
+        [band2 * x, -band2 * y, zero],
+    ]
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
 def irradiance(normals: Array, illumination: Array, xp: Namespace = np) -> Array:
     """Light that arrives at each normal.
 

@@ -7,20 +7,21 @@ Letters: V vertices, T triangles, U texture points, L landmarks, N blendshapes, 
 Ki, Ke, Kt the numbers of identity, expression and albedo modes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, overload
 
 import numpy as np
 
 from tf_deep3d import assets
 from tf_deep3d.arrays import Array
-from tf_deep3d.errors import InputError
-from tf_deep3d.face import uncertainty
+from tf_deep3d.face import model_file, uncertainty
 from tf_deep3d.face.coefficients import MAX_MODES, Layout
 from tf_deep3d.face.geometry import corners_around
 from tf_deep3d.face.landmarks import Landmarks
+from tf_deep3d.face.model_file import Arrays, ModelError, checked, checked_indices
 from tf_deep3d.io import archive
 
 SCHEMA = 1
@@ -29,14 +30,8 @@ REGIONS = ("skin", "inner_face", "lips", "inner_mouth", "lids", "eyes")
 LANDMARK_SETS = {"ibug68": 68, "alignment5": 5, "mediapipe478": 478, "jaw17": 17}
 OPTIONAL_SETS = ("mediapipe478", "jaw17")
 MAX_VERTICES, MAX_LEVELS = 1_000_000, 16
-MAX_TRIANGLES, MAX_TERMS = 256, 256  # at a vertex; of the mean that a subdivided vertex is
-_STEP = "subdivision_{}_"  # of the names of its three arrays
+MAX_TRIANGLES = 256  # at a vertex
 _MOMENTS = "landmarks_{}_moments"
-_Arrays: TypeAlias = Mapping[str, np.ndarray]  # of a model file
-
-
-class ModelError(InputError):
-    """The file is not a usable model; the message says which array is wrong and what was received."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +133,8 @@ def load(path: str | Path | None = None, level: int | None = None) -> MorphableM
     return _load(path, lambda levels: [wanted + levels * (wanted < 0)])[0]
 
 
-def load_levels(path: str | Path | None = None) -> tuple[MorphableModel, ...]:
-    """Reads all levels of detail of a model file, the coarsest first; arguments and errors as of `load`."""
+def load_levels(path: str | Path | None = None) -> "Levels":
+    """Reads all `Levels` of detail of a model file, the coarsest first; arguments and errors as of `load`."""
     return _load(path, range)
 
 
@@ -189,21 +184,44 @@ def save_level(model: MorphableModel, path: str | Path, half: bool = True, overw
     archive.write_arrays(path, arrays, overwrite)
 
 
-def _load(path: str | Path | None, choose: Callable[[int], Iterable[int]]) -> tuple[MorphableModel, ...]:
-    """The levels of detail that `choose` picks, given their number."""
+class Levels(Sequence[MorphableModel]):
+    """The levels of detail of a model file, the coarsest first; each is made when it is first asked for, and kept."""
+
+    def __init__(self, modes: "_Modes", surfaces: Sequence["_Surface"]) -> None:
+        self._modes, self._surfaces = modes, surfaces
+        self._made: dict[int, MorphableModel] = {}
+
+    def __len__(self) -> int:
+        return len(self._surfaces)
+
+    @overload
+    def __getitem__(self, index: int) -> MorphableModel: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[MorphableModel, ...]: ...
+    def __getitem__(self, index: int | slice) -> MorphableModel | tuple[MorphableModel, ...]:
+        if isinstance(index, slice):
+            return tuple(self[at] for at in range(len(self))[index])
+        at = range(len(self))[index]
+        if at not in self._made:
+            self._made[at] = _at_level(self._modes, self._surfaces[at])
+        return self._made[at]
+
+
+def _load(path: str | Path | None, choose: Callable[[int], Iterable[int]]) -> Levels:
+    """The levels of detail that `choose` picks, given their number; whatever they are made of is checked."""
     path = Path(path or OPEN_FACE)
     try:
         arrays = archive.read_arrays(path)
-        if int(_array(arrays, "schema", (), "iu")) != SCHEMA:
+        if int(checked(arrays, "schema", (), "iu")) != SCHEMA:
             raise ModelError(f"schema must be {SCHEMA}. Received: {arrays['schema']}")
-        levels = int(_array(arrays, "levels", (), "iu"))
+        levels = int(checked(arrays, "levels", (), "iu"))
         if not 0 < levels <= MAX_LEVELS:
             raise ModelError(f"levels must lie in 1 to {MAX_LEVELS}. Received: {levels}")
         wanted = list(choose(levels))
         if not all(0 <= level < levels for level in wanted):
             raise ModelError(f"the model has the levels of detail 0 to {levels - 1}. Received: {wanted[0]}")
-        finest = _finest(arrays)
-        return tuple(_at_level(arrays, finest, level) for level in wanted)
+        modes = _read_modes(arrays)
+        return Levels(modes, [_read_surface(arrays, level, len(modes.mean_albedo)) for level in wanted])
     except archive.ArchiveError as error:
         raise ModelError(str(error)) from error
     except ModelError as error:
@@ -212,144 +230,113 @@ def _load(path: str | Path | None, choose: Callable[[int], Iterable[int]]) -> tu
         raise ModelError(f"{path} is not a face model of schema {SCHEMA}: array {error} is missing.") from error
 
 
-class _Finest(NamedTuple):
-    """What stands on the control mesh, at the finest level: mean_shape [V, 3] and the bases [_, V, 3]."""
+class _Modes(NamedTuple):
+    """What moves and colours the vertices, as the file has it.
 
-    mean_shape: np.ndarray
-    identity_basis: np.ndarray
-    expression_basis: np.ndarray
-    blendshapes: np.ndarray
+    Attributes:
+      names: of the fields on the control mesh, after the mean shape.
+      sizes: how many modes each of these has.
+      control: [F, C, 3], the mean shape and all of these modes.
+      steps: from the control mesh to the finest level.
+      mean_albedo: [V, 3], float32.
+      albedo_basis: [Kt, V, 3], of integers or floats, and their albedo_scale [Kt], float32.
+    """
+
+    names: tuple[str, ...]
+    sizes: list[int]
+    control: np.ndarray
+    steps: list[model_file.Step]
+    mean_albedo: np.ndarray
+    albedo_basis: np.ndarray
+    albedo_scale: np.ndarray
 
 
-def _finest(arrays: _Arrays) -> _Finest:
-    """Reads what stands on the control mesh, checked, and takes it to the finest level."""
-    control = len(_array(arrays, "mean_shape", (None, 3), "f"))
-    names = len(_array(arrays, "blendshape_names", (None,), "U"))
+class _Surface(NamedTuple):
+    """One level of detail: its vertices [V_l] of the finest level, and the model but for what its modes say."""
+
+    vertices: np.ndarray
+    model: Callable[..., MorphableModel]
+
+
+def _read_modes(arrays: Arrays) -> _Modes:
+    """Reads what moves and colours the vertices, checked."""
+    control = len(checked(arrays, "mean_shape", (None, 3), "f"))
+    names = len(checked(arrays, "blendshape_names", (None,), "U"))
     shapes = {"identity_basis": None, "expression_basis": None, "blendshapes": names}
-    bases = [_array(arrays, name, (count, control, 3), "f") for name, count in shapes.items()]
-    full = len(_array(arrays, "mean_albedo", (None, 3), "f"))
-    modes = [*map(len, bases), len(_array(arrays, "albedo_basis", (None, full, 3), "fi"))]
+    bases = [checked(arrays, name, (count, control, 3), "f") for name, count in shapes.items()]
+    mean_albedo = checked(arrays, "mean_albedo", (None, 3), "f").astype(np.float32)
+    full = len(mean_albedo)
+    albedo_basis = checked(arrays, "albedo_basis", (None, full, 3), "fi")
+    albedo_scale = checked(arrays, "albedo_scale", (len(albedo_basis),), "f").astype(np.float32)
+    sizes = [*map(len, bases)]
+    modes = [*sizes, len(albedo_basis)]
     size = 4 * 3 * full * (sum(modes) + 2)
     if max(control, full) > MAX_VERTICES or max(modes) > MAX_MODES or size > archive.MAX_BYTES:
         limits = f"{MAX_VERTICES} vertices, {MAX_MODES} modes and {archive.MAX_BYTES} bytes"
         raise ModelError(f"at most {limits} at the finest level. Received: {max(control, full)}, {modes}, {size}")
-    if f"{_STEP.format(0)}indptr" not in arrays and control == full:
-        return _Finest(*(field.astype(np.float32) for field in (arrays["mean_shape"], *bases)))
-    fields = np.concatenate([arrays["mean_shape"][None], *bases]).astype(np.float32)
-    fields = np.swapaxes(fields, 0, 1).reshape(control, -1)
-    fields = subdivide(arrays, fields, full)
-    fields = np.ascontiguousarray(np.swapaxes(fields.reshape(len(fields), -1, 3), 0, 1))
-    mean, *bases = np.split(fields, np.cumsum([1, *map(len, bases)])[:-1])
-    return _Finest(mean[0], *bases)
+    fields = np.concatenate([arrays["mean_shape"][None], *bases], dtype=np.float32)
+    steps = model_file.read_steps(arrays, control, full)
+    return _Modes(tuple(shapes), sizes, fields, steps, mean_albedo, albedo_basis, albedo_scale)
 
 
-def _at_level(arrays: _Arrays, finest: _Finest, level: int) -> MorphableModel:
-    """Reads what belongs to one level, checked."""
-    full = len(finest.mean_shape)
-    keep = _indices(arrays, f"level{level}_vertices", (None,), full)
-    stored = _array(arrays, "albedo_basis", (None, full, 3), "fi").take(keep, axis=1).astype(np.float32)
-    scale = _array(arrays, "albedo_scale", (len(stored),), "f").astype(np.float32)
-    triangles = _indices(arrays, f"level{level}_triangles", (None, 3), len(keep))
+def _read_surface(arrays: Arrays, level: int, full: int) -> _Surface:
+    """Reads what belongs to one level, checked; the finest has `full` vertices."""
+    vertices = checked_indices(arrays, f"level{level}_vertices", (None,), full)
+    triangles = checked_indices(arrays, f"level{level}_triangles", (None, 3), len(vertices))
     if (crowd := np.bincount(triangles.reshape(-1), minlength=1).max()) > MAX_TRIANGLES:
         raise ModelError(f"at most {MAX_TRIANGLES} triangles may meet at a vertex. Received: {crowd}")
-    uv = _array(arrays, "uv", (None, 2), "f").astype(np.float32)
-    region_names = [str(name) for name in _array(arrays, "region_names", (None,), "U")]
-    regions = _array(arrays, "regions", (len(region_names), full), "b")[:, keep]
+    uv = checked(arrays, "uv", (None, 2), "f").astype(np.float32)
+    region_names = [str(name) for name in checked(arrays, "region_names", (None,), "U")]
+    regions = checked(arrays, "regions", (len(region_names), full), "b")[:, vertices]
     if not set(REGIONS) <= set(region_names):
         raise ModelError(f"regions must include {REGIONS}. Received: {region_names}")
-    return MorphableModel(
-        name=str(_array(arrays, "name", (), "U")),
-        licence=str(_array(arrays, "licence", (), "U")),
+    known = partial(
+        MorphableModel,
+        name=str(checked(arrays, "name", (), "U")),
+        licence=str(checked(arrays, "licence", (), "U")),
         level=level,
-        mean_shape=finest.mean_shape[keep],
-        identity_basis=finest.identity_basis.take(keep, axis=1),
-        expression_basis=finest.expression_basis.take(keep, axis=1),
-        mean_albedo=arrays["mean_albedo"][keep].astype(np.float32),
-        albedo_basis=stored * scale[:, None, None],
         triangles=triangles,
-        vertex_corners=corners_around(triangles, len(keep)),
+        vertex_corners=corners_around(triangles, len(vertices)),
         uv=uv,
-        uv_triangles=_indices(arrays, f"level{level}_uv_triangles", triangles.shape, len(uv)),
+        uv_triangles=checked_indices(arrays, f"level{level}_uv_triangles", triangles.shape, len(uv)),
         regions=dict(zip(region_names, regions, strict=True)),
-        landmarks={name: _landmarks(arrays, level, name, len(keep)) for name in _landmark_sets(arrays, level)},
+        landmarks={name: _landmarks(arrays, level, name, len(vertices)) for name in _landmark_sets(arrays, level)},
         blendshape_names=tuple(map(str, arrays["blendshape_names"])),
-        blendshapes=finest.blendshapes.take(keep, axis=1),
     )
+    return _Surface(vertices, known)
 
 
-def _array(arrays: _Arrays, name: str, shape: tuple[int | None, ...], kinds: str) -> np.ndarray:
-    """The array `name`, of a dtype kind in `kinds` and of `shape`, where None stands for any length above 0."""
-    array = arrays[name]
-    fits = array.ndim == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape, strict=True))
-    if not fits or array.dtype.kind not in kinds:
-        raise ModelError(f"{name} must have shape {shape} and kind {kinds!r}. Received: {array.dtype} {array.shape}")
-    if array.dtype.itemsize > 4 and array.dtype.kind == "f" and np.abs(array).max(initial=0) > np.finfo("f4").max:
-        raise ModelError(f"{name} must fit single precision. Received: {np.abs(array).max():.3g}")
-    return array
+def _at_level(modes: _Modes, surface: _Surface) -> MorphableModel:
+    """The model of a `surface`: its vertices alone are subdivided to where the finest level has them."""
+    at = surface.vertices
+    fields = model_file.subdivide(modes.steps, modes.control, at)
+    mean, *bases = np.split(fields, np.cumsum([1, *modes.sizes])[:-1])
+    albedo = modes.albedo_basis.take(at, axis=1).astype(np.float32)
+    albedo *= modes.albedo_scale[:, None, None]
+    bases = dict(zip(modes.names, bases, strict=True))
+    return surface.model(mean_shape=mean[0], mean_albedo=modes.mean_albedo[at], albedo_basis=albedo, **bases)
 
 
-def _indices(arrays: _Arrays, name: str, shape: tuple[int | None, ...], bound: int) -> np.ndarray:
-    """The index array `name` as int32, all within [0, bound)."""
-    array = _array(arrays, name, shape, "iu").astype(np.int64)
-    if array.size and not 0 <= array.min() <= array.max() < bound:
-        raise ModelError(f"{name} must lie in [0, {bound}). Received: {array.min()} to {array.max()}")
-    return array.astype(np.int32)
-
-
-def subdivide(arrays: _Arrays, fields: np.ndarray, full: int) -> np.ndarray:
-    """Applies the subdivision matrices to `fields` [C, F]: [V, F]."""
-    step = 0
-    while f"{_STEP.format(step)}indptr" in arrays:
-        prefix = _STEP.format(step)
-        indices = _indices(arrays, prefix + "indices", (None,), len(fields))
-        indptr = _indices(arrays, prefix + "indptr", (None,), len(indices) + 1)
-        weights = _array(arrays, prefix + "weights", indices.shape, "f").astype(np.float32)
-        terms = np.diff(indptr, prepend=0)[1:]
-        whole = 0 < len(terms) <= full and indptr[0] == 0 and indptr[-1] == len(indices)
-        if not whole or terms.min() < 1 or terms.max() > MAX_TERMS:
-            raise ModelError(
-                f"{prefix}indptr must rise by 1 to {MAX_TERMS} from 0 to {len(indices)}. Received: {indptr}"
-            )
-        fields = _sparse_product(indptr, indices, weights, fields)
-        step += 1
-    if len(fields) != full:
-        raise ModelError(f"the subdivision must end at {full} vertices, as mean_albedo has. Received: {len(fields)}")
-    return fields
-
-
-def _sparse_product(
-    indptr: np.ndarray, indices: np.ndarray, weights: np.ndarray, fields: np.ndarray, block: int = 2048
-) -> np.ndarray:
-    """CSR matrix times dense `fields`, in blocks of rows that stay in the cache. NumPy only, for the device."""
-    product = np.empty((len(indptr) - 1, fields.shape[1]), fields.dtype)
-    for start in range(0, len(product), block):
-        rows = indptr[start : start + block + 1]
-        part = slice(rows[0], rows[-1])
-        scaled = weights[part, None] * fields[indices[part]]
-        product[start : start + block] = np.add.reduceat(scaled, rows[:-1] - rows[0], axis=0)
-    return product
-
-
-def _landmark_sets(arrays: _Arrays, level: int) -> list[str]:
+def _landmark_sets(arrays: Arrays, level: int) -> list[str]:
     """Names of the landmark sets that a file has, or must have."""
     return [s for s in LANDMARK_SETS if s not in OPTIONAL_SETS or f"level{level}_landmarks_{s}_vertices" in arrays]
 
 
-def _landmarks(arrays: _Arrays, level: int, name: str, vertex_count: int) -> Landmarks:
+def _landmarks(arrays: Arrays, level: int, name: str, vertex_count: int) -> Landmarks:
     """Reads a landmark set, checked."""
     prefix = f"level{level}_landmarks_{name}_"
     shape = (LANDMARK_SETS[name], 3)
-    vertices = _indices(arrays, prefix + "vertices", shape, vertex_count)
-    weights = _array(arrays, prefix + "weights", shape, "f").astype(np.float32)
+    vertices = checked_indices(arrays, prefix + "vertices", shape, vertex_count)
+    weights = checked(arrays, prefix + "weights", shape, "f").astype(np.float32)
     return Landmarks(vertices, weights, _moments(arrays, name))
 
 
-def _moments(arrays: _Arrays, name: str) -> np.ndarray | None:
+def _moments(arrays: Arrays, name: str) -> np.ndarray | None:
     """The second moments of a landmark set, checked; None where the file has none."""
     stored = _MOMENTS.format(name)
     if stored not in arrays:
         return None
-    moments = _array(arrays, stored, (None, None, LANDMARK_SETS[name], uncertainty.MOMENTS), "f").astype(np.float32)
+    moments = checked(arrays, stored, (None, None, LANDMARK_SETS[name], uncertainty.MOMENTS), "f").astype(np.float32)
     xx, xy, yy = np.moveaxis(moments, -1, 0)
     if not (np.isfinite(moments).all() and (xx > 0).all() and (xx * yy > xy * xy).all()):
         raise ModelError(f"{stored} must be second moments, positive definite. Received: other numbers")

@@ -8,8 +8,7 @@ Letters: B batch, L landmarks.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -17,113 +16,16 @@ from keras import ops
 
 from tf_deep3d import face as faces
 from tf_deep3d.arrays import Array
-from tf_deep3d.errors import InputError
-from tf_deep3d.face import morphable_model, uncertainty
+from tf_deep3d.face import morphable_model
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients
-from tf_deep3d.face.landmarks import IRISES
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import pose
+from tf_deep3d.fitting.settings import Fit, FitSettings, Observation
+from tf_deep3d.fitting.targets import landmark_targets
 from tf_deep3d.losses import hybrid
-from tf_deep3d.losses.hybrid import LossWeights
 from tf_deep3d.models.recognition import describe
 from tf_deep3d.rendering import renderer
-
-# One photo is all there is, so landmarks and priors weigh more than in training.
-WEIGHTS = LossWeights(photometric=4.0, landmark=1.6e-2, prior=2e-3, prior_albedo=0.05, exposure=0.03)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One descent at one level of detail.
-
-    Attributes:
-      level: of detail, see `morphable_model.pick_level`.
-      steps: number of Adam steps, or 0.
-      learning_rate: at the start of the stage; falls to a tenth along a half cosine.
-      perceptual: compare the descriptors of photo and render, too.
-    """
-
-    level: int
-    steps: int
-    learning_rate: float
-    perceptual: bool
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How to fit.
-
-    Attributes:
-      stages: run one after the other.
-      weights: of the loss terms.
-      lighting: "rgb" or "white".
-      emphasis: weight of nose and inner lips among the 68 landmarks (20 in training).
-      jaw: weight of the 17 contour points among the 68 landmarks.
-      dense: weight of each of the 478 dense landmarks, where photo and model have them.
-      hidden: factor of the weight of landmarks on the side turned away, where the detector can only guess.
-      strays: weigh the dense landmarks alone, by how far the detector strays from each in that pose, where the model
-        knows it (`face.uncertainty`); then `emphasis`, `jaw`, `dense` and `hidden` say nothing.
-      shared: names of the groups of coefficients that all faces of a batch have in common.
-      fixed: names of the groups that stay as they are.
-
-    Raises:
-      InputError: if there is no such group.
-    """
-
-    stages: tuple[Stage, ...] = (
-        Stage(level=0, steps=80, learning_rate=0.1, perceptual=False),
-        Stage(level=1, steps=40, learning_rate=0.05, perceptual=True),
-    )
-    weights: LossWeights = WEIGHTS
-    lighting: str = "rgb"
-    emphasis: float = pose.EMPHASIS
-    jaw: float = pose.JAW
-    dense: float = pose.DENSE
-    hidden: float = uncertainty.HIDDEN
-    strays: bool = False
-    shared: tuple[str, ...] = ()
-    fixed: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not {*self.shared, *self.fixed} <= {*GROUPS}:
-            raise InputError(f"shared and fixed name groups of {GROUPS}. Received: {self.shared}, {self.fixed}")
-
-    @property
-    def steps(self) -> int:
-        """Steps of all stages together."""
-        return sum(stage.steps for stage in self.stages)
-
-
-class Observation(NamedTuple):
-    """What is known of B aligned photos.
-
-    Attributes:
-      images: [B, 224, 224, 3] float32 RGB in [0, 1].
-      landmarks: [B, 68, 2], px of the aligned photo.
-      attention: [B, 224, 224, 1] float32, skin attention in [0, 1].
-      dense: [B, 478, 2], px, or None.
-      camera: those that saw the aligned photos (`camera.together`); None for the usual one.
-    """
-
-    images: np.ndarray
-    landmarks: np.ndarray
-    attention: np.ndarray
-    dense: np.ndarray | None = None
-    camera: Camera | None = None
-
-
-class Fit(NamedTuple):
-    """The outcome.
-
-    Attributes:
-      coefficients: `Coefficients` of B faces, NumPy.
-      terms: raw loss terms, name -> [B], at the last stage's level of detail; the perceptual one wherever there is a
-        network for it.
-    """
-
-    coefficients: Coefficients
-    terms: dict[str, np.ndarray]
 
 
 class FaceFitter(keras.Model):
@@ -149,7 +51,7 @@ class FaceFitter(keras.Model):
         super().__init__(name="face_fitter")
         self.settings = settings
         self.recognition = recognition
-        model, points, weights = _landmark_targets(model, observation, settings, start)
+        model, points, weights = landmark_targets(model, observation, settings, start)
         inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
         self.constants = _Constants(
             model=model.on_backend(ops.convert_to_tensor),
@@ -258,23 +160,3 @@ def fit(
         coefficients = Coefficients(*(ops.convert_to_numpy(value) for value in fitter.coefficients()))
     terms = FaceFitter(model, observation, coefficients, settings, recognition)(nothing)
     return Fit(coefficients, {name: ops.convert_to_numpy(value) for name, value in terms.items()})
-
-
-def _landmark_targets(
-    model: MorphableModel, observation: Observation, settings: FitSettings, start: Coefficients
-) -> tuple[MorphableModel, np.ndarray, np.ndarray]:
-    """The model with a landmark set "fit", its targets [B, L, 2] and their weights in the poses of `start`: [B, L], or
-    [B, L, 2, 2] where the model knows how far a detector strays."""
-    points = model.landmarks.get("mediapipe478")
-    if settings.strays and observation.dense is not None and points is not None and points.moments is not None:
-        still = np.ones(len(points.vertices), np.float32)
-        still[IRISES] = 0
-        weights = hybrid.precisions(points, still, start.angles)
-        return replace(model, landmarks={"fit": points}), observation.dense.astype(np.float32), weights
-    targets, dense = observation.landmarks, 0.0
-    if observation.dense is not None and "mediapipe478" in model.landmarks and settings.dense > 0:
-        targets, dense = np.concatenate([targets, observation.dense], axis=1), settings.dense
-    joint, weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, dense)
-    model = replace(model, landmarks={"fit": joint})
-    trust = uncertainty.trust(pose.facing(model, "fit", start), settings.hidden)
-    return model, targets.astype(np.float32), trust * weights / weights.mean()

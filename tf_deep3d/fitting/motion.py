@@ -18,7 +18,7 @@ from tf_deep3d.face.camera import Camera, projection_jacobian, to_pixels
 from tf_deep3d.face.landmarks import COUNT
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import pose
-from tf_deep3d.losses import hybrid
+from tf_deep3d.losses import weighing
 
 STEPS = 5  # of Gauss-Newton; more change nothing
 PRIOR = 0.1  # of squared standard deviations against mean squared px; what the photo fit's weights amount to
@@ -59,7 +59,7 @@ def person(model: MorphableModel, identity: np.ndarray) -> Person:
     """The `Person` of a `MorphableModel` with identity coefficients [Ki]."""
     neutral = faces.neutral_shape(model, np.asarray(identity, np.float32)[None])
     normals = geometry.vertex_normals(neutral, model.triangles, model.vertex_corners)
-    joint, weights = hybrid.joint_landmarks(model, pose.EMPHASIS, pose.JAW, pose.DENSE)
+    joint, weights = weighing.joint_landmarks(model, pose.EMPHASIS, pose.JAW, pose.DENSE)
     return Person(
         points=faces.at_landmarks(joint, neutral)[0].astype(np.float64),
         modes=faces.at_landmarks(joint, model.expression_basis).astype(np.float64),

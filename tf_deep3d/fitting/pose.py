@@ -6,14 +6,13 @@ Letters: B batch, L landmarks.
 from dataclasses import replace
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from tf_deep3d import face as faces
 from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.losses import hybrid
+from tf_deep3d.losses import weighing
 
 # Weights of landmarks: of nose and inner lips and of the contour among the 68, and of each of the 478 dense ones.
 EMPHASIS, JAW, DENSE = 3.0, 0.2, 0.3
@@ -44,7 +43,7 @@ def posed(
     """The faces of `start` in the poses of their photos; other arguments as of `initial_coefficients`."""
     shape = faces.unposed_shape(model, start.identity, start.expression)
     points = faces.at_landmarks(model.landmarks["ibug68"], shape)
-    weights = hybrid.landmark_weights(emphasis=1.0, jaw=jaw)
+    weights = weighing.landmark_weights(emphasis=1.0, jaw=jaw)
     focal, x, y = (np.broadcast_to(np.ravel(each), len(landmarks)) for each in (camera.focal, *camera.center))
     poses = np.stack(
         [
@@ -69,6 +68,8 @@ def landmark_pose(
     Returns:
       [6]: pitch, yaw, roll in radians, translation in dm.
     """
+    from scipy.optimize import least_squares  # a quarter of a second, and few photos need it
+
     camera = camera or Camera()
     root = np.sqrt(weights)[:, None]
     upright = (pixels - np.array(camera.center)) * [1, -1] * camera.distance / camera.focal

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tf_deep3d import assets
 from tf_deep3d.errors import InputError, first_line
 from tf_deep3d.io.files import writing
 
@@ -37,8 +38,9 @@ def read_arrays(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> dic
       FileNotFoundError: if there is no such file.
       ArchiveError: if the file is no .npz, is damaged, too large, or holds Python objects or floats that are not
         finite.
+      assets.AssetError: if it is a file of the package, but not as it was shipped.
     """
-    path = Path(path)
+    path = assets.checked(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"No such file: {path}")
     try:

@@ -3,14 +3,13 @@
 import hashlib
 import os
 import re
-import secrets
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from tf_deep3d.io.work_folders import check_there, work_folder
 
 _NUMBERED = re.compile(r"-(face|photo)\d+$", re.IGNORECASE)  # the endings of `folder_names` and `face_folder`
 
@@ -32,7 +31,8 @@ def refuse_foreign(folder: str | os.PathLike[str], mark: str) -> None:
 
 @contextmanager
 def writing(path: str | os.PathLike[str], overwrite: bool = False) -> Generator[BinaryIO]:
-    """Opens a temporary file beside `path` that takes its name when the block ends well, and vanishes otherwise.
+    """Opens a new file in a hidden folder beside `path`, which takes its name when the block ends well, and vanishes
+    otherwise; if the process is killed, with the next run that writes there (`work_folders`).
 
     Args:
       path: file to write; its folder is created.
@@ -48,26 +48,24 @@ def writing(path: str | os.PathLike[str], overwrite: bool = False) -> Generator[
     if not overwrite:
         refuse_existing(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{secrets.token_hex(8)}.part"
-    try:
-        with open(temporary, "xb") as file:
+    with work_folder(path.parent) as work:
+        with open(work / "new", "xb") as file:
             yield file
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        check_there(work)
+        os.replace(work / "new", path)
 
 
 @contextmanager
 def writing_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> Generator[Path]:
-    """Makes a temporary folder beside `folder` that takes its name when the block ends well, and vanishes otherwise.
+    """Makes a new folder in a hidden one beside `folder`, which takes its name when the block ends well, and vanishes
+    otherwise; see `writing`.
 
     Args:
       folder: to create, with the folders above it.
       overwrite: replace an existing folder.
 
     Yields:
-      `Path` of the temporary folder.
+      `Path` of the new folder.
 
     Raises:
       FileExistsError: if the folder exists and `overwrite` is false.
@@ -76,23 +74,24 @@ def writing_folder(folder: str | os.PathLike[str], overwrite: bool = False) -> G
     if not overwrite:
         refuse_existing(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:40]}."))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        _move_into_place(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with work_folder(folder.parent) as work:
+        (work / "new").mkdir()
+        yield work / "new"
+        check_there(work)
+        if folder.exists():  # steps aside first and is removed last
+            (work / "old").mkdir()
+            folder.rename(work / "old" / folder.name)
+        (work / "new").rename(folder)
 
 
-def _move_into_place(temporary: Path, folder: Path) -> None:
-    """Renames `temporary` to `folder`; an existing folder steps aside first and is removed last."""
-    if folder.exists():
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name[:40]}.") as aside:
-            folder.rename(Path(aside) / "old")
-            temporary.rename(folder)
-    else:
-        temporary.rename(folder)
+@contextmanager
+def staying(folder: str | os.PathLike[str]) -> Generator[None]:
+    """Raises FileNotFoundError at the end of the block if `folder` was removed meanwhile, even if it is there again:
+    what was written into it is lost."""
+    before = os.stat(folder)
+    yield
+    if not (os.path.isdir(folder) and os.path.samestat(before, os.stat(folder))):
+        raise FileNotFoundError(f"the folder has vanished while it was written to. Received: {folder}")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

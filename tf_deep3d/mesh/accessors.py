@@ -58,27 +58,38 @@ def add_accessor(
         rows = np.pad(values, ((0, 0), (0, short // values.itemsize)))
         stride = rows.itemsize * rows.shape[1]
     source = {"bufferView": add_view(gltf, rows.tobytes(), target, stride)}
-    return _append(gltf, values, source, bounds, normalized)
+    return _append(gltf, _Whole(values, len(values)), source, bounds, normalized)
 
 
-def add_sparse(gltf: Gltf, values: np.ndarray, bounds: bool = False, normalized: bool = False) -> int:
-    """Appends the rows of `values` [N, C] of vertices that are not zero, or all of them where that is smaller; else as
-    `add_accessor`."""
-    moved = np.flatnonzero(np.any(values != 0, axis=1))
-    if not len(moved):
-        return _append(gltf, values, {}, bounds, normalized)
-    indices, width = narrow(moved), values.itemsize * values.shape[1]
-    if len(moved) * (width + indices.itemsize) >= len(values) * (width + -width % 4):
-        return add_accessor(gltf, values, VERTEX_BUFFER, bounds, normalized)
+def add_sparse(
+    gltf: Gltf, values: np.ndarray, rows: np.ndarray, count: int, bounds: bool = False, normalized: bool = False
+) -> int:
+    """Appends `values` [M, C] of the `rows` [M] among `count`, whose others are zero: those that are not zero, or all
+    of them where that is smaller; else as `add_accessor`."""
+    moved = np.logical_or.reduce(values.T != 0)
+    rows, values = rows[moved], values[moved]
+    whole = _Whole(values, count)
+    if not len(rows):
+        return _append(gltf, whole, {}, bounds, normalized)
+    indices, width = narrow(rows), values.itemsize * values.shape[1]
+    if len(rows) * (width + indices.itemsize) >= count * (width + -width % 4):
+        return add_accessor(gltf, spread(values, rows, count), VERTEX_BUFFER, bounds, normalized)
     sparse = {
-        "count": len(moved),
+        "count": len(rows),
         "indices": {
             "bufferView": add_view(gltf, indices.tobytes()),
             "componentType": _COMPONENTS[indices.dtype.str],
         },
-        "values": {"bufferView": add_view(gltf, values[moved].tobytes())},
+        "values": {"bufferView": add_view(gltf, values.tobytes())},
     }
-    return _append(gltf, values, {"sparse": sparse}, bounds, normalized)
+    return _append(gltf, whole, {"sparse": sparse}, bounds, normalized)
+
+
+def spread(values: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """[count, C] with `values` [M, C] in the `rows` [M] and zeros elsewhere."""
+    whole = np.zeros((count, values.shape[1]), values.dtype)
+    whole[rows] = values
+    return whole
 
 
 def narrow(indices: np.ndarray) -> np.ndarray:
@@ -98,11 +109,25 @@ def share(values: np.ndarray, dtype: str) -> np.ndarray:
     return np.round(np.clip(values, max(-1, np.iinfo(dtype).min), 1) * most).astype(dtype)
 
 
-def _append(gltf: Gltf, values: np.ndarray, source: dict[str, Any], bounds: bool, normalized: bool) -> int:
+class _Whole(NamedTuple):
+    """What an accessor of so many `rows` holds: `values` [M] or [M, C], and zeros in the rows that these lack."""
+
+    values: np.ndarray
+    rows: int
+
+    def bounds(self) -> dict[str, list[float]]:
+        """The smallest and largest value of each column."""
+        columns = np.atleast_2d(self.values.T)
+        if len(self.values) < self.rows:
+            columns = np.pad(columns, ((0, 0), (0, 1)))
+        return {"min": columns.min(axis=1).tolist(), "max": columns.max(axis=1).tolist()}
+
+
+def _append(gltf: Gltf, whole: _Whole, source: dict[str, Any], bounds: bool, normalized: bool) -> int:
+    values = whole.values
     kind = "SCALAR" if values.ndim == 1 else f"VEC{values.shape[1]}"
-    accessor = {**source, "componentType": _COMPONENTS[values.dtype.str], "count": len(values), "type": kind}
+    accessor = {**source, "componentType": _COMPONENTS[values.dtype.str], "count": whole.rows, "type": kind}
     accessor |= {"normalized": True} if normalized else {}
-    if bounds:
-        accessor |= {"min": np.atleast_1d(values.min(0)).tolist(), "max": np.atleast_1d(values.max(0)).tolist()}
+    accessor |= whole.bounds() if bounds else {}
     gltf.tree["accessors"].append(accessor)
     return len(gltf.tree["accessors"]) - 1

@@ -13,24 +13,23 @@ import json
 import os
 import struct
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 import tf_deep3d
-from tf_deep3d.face import geometry
 from tf_deep3d.face.camera import METRES
 from tf_deep3d.io.files import writing
 from tf_deep3d.mesh import accessors
 from tf_deep3d.mesh.accessors import INDEX_BUFFER, VERTEX_BUFFER, Gltf
-from tf_deep3d.mesh.mesh import IMAGE_FORMATS, Mesh, checked, encode, numbers, to_uint8
+from tf_deep3d.mesh.mesh import IMAGE_FORMATS, Mesh, checked, encode, to_uint8
+from tf_deep3d.mesh.morphs import Morph, morphs
 
 HEAD = 0  # the node that all meshes hang on, at the face model's origin
 PACKINGS = {"compact": "jpeg", "plain": "png"}  # kind of file -> format of its textures
 # What commands say of the two:
 PACKING_HELP = "compact: small, for viewers of today (default); plain: ten times as large, floats alone, for old ones"
-SMALLEST_DISPLACEMENT = 1e-5  # dm, 1 micrometre; what moves less stays
 STEP = 1.5e-4  # m: displacements of compact files are whole multiples; the node of the mesh has it as its scale
 # Of compact files, what is left out of a morph target: displacements up to this, dm, and turns of the normal, in
 # radians. From there to twice as much they fade in, so that no edge is seen.
@@ -40,29 +39,6 @@ MATERIALS = {"skin": 0.9, "eyes": 0.1, "teeth": 0.3, "mouth": 0.8}
 AXES = "unit: metre; +y up, the face looks along +z, +x is the person's left"  # said in the file
 
 _LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
-
-
-class Morph(NamedTuple):
-    """A morph target at full weight.
-
-    Attributes:
-      displacements: [V, 3], dm.
-      turns: [V, 3], true unit normals of the moved surface less those of the still one; None without normals.
-    """
-
-    displacements: np.ndarray
-    turns: np.ndarray | None = None
-
-
-def morphs(mesh: Mesh, targets: Mapping[str, ArrayLike]) -> dict[str, Morph]:
-    """The `Morph`s of a mesh by displacements [V, 3] in dm; ValueError for arrays of wrong shapes or values."""
-    moved = {
-        name: numbers(f"morph target {name!r}", displacements, mesh.vertices.shape)
-        for name, displacements in targets.items()
-    }
-    if mesh.normals is None:
-        return {name: Morph(displacements) for name, displacements in moved.items()}
-    return {name: Morph(each, _turns(mesh.vertices, mesh.triangles, each)) for name, each in moved.items()}
 
 
 def build(
@@ -211,21 +187,6 @@ def _is_compact(gltf: Gltf) -> bool:
     return "extensionsUsed" in gltf.tree
 
 
-def _turns(vertices: np.ndarray, triangles: np.ndarray, displacements: np.ndarray) -> np.ndarray:
-    """The change [V, 3] of the unit normals of `geometry.vertex_normals`; only around what moves there is any."""
-    count = len(vertices)
-    moving = np.linalg.norm(displacements, axis=1) >= SMALLEST_DISPLACEMENT
-    turning = np.zeros(count, bool)
-    turning[triangles[moving[triangles].any(1)]] = True
-    around = triangles[turning[triangles].any(1)]
-    changes = np.zeros((count, 3))
-    for sign, points in ((-1, vertices), (1, vertices + displacements)):
-        facing = geometry.triangle_normals(np.asarray(points, np.float64)[None], around)[0]
-        sums = [np.bincount(around.reshape(-1), np.repeat(facing[:, axis], 3), count) for axis in range(3)]
-        changes[turning] += sign * geometry.normalize(np.stack(sums, 1)[turning])
-    return changes
-
-
 def _add_primitive(gltf: Gltf, mesh: Mesh, origin: np.ndarray, targets: Mapping[str, Morph]) -> dict[str, Any]:
     """Appends the attributes, triangles and morph targets of a mesh and returns its primitive."""
     owner, texture_point, indices = split_seams(mesh.triangles, mesh.uv_triangles)
@@ -255,27 +216,33 @@ def _add_primitive(gltf: Gltf, mesh: Mesh, origin: np.ndarray, targets: Mapping[
 
 def _add_morph(gltf: Gltf, morph: Morph, owner: np.ndarray, normals: np.ndarray | None) -> dict[str, int]:
     """Appends a morph target of the vertices `owner` [N], whose still `normals` are [N, 3]."""
-    moved = morph.displacements[owner]
-    turns = None if morph.turns is None else morph.turns[owner]
+    place = np.full(int(owner.max(initial=0)) + 1, -1)
+    known = morph.vertices < len(place)
+    place[morph.vertices[known]] = np.flatnonzero(known)
+    rows = np.flatnonzero(place[owner] >= 0)
+    chosen = place[owner[rows]]
+    moved, turns = morph.displacements[chosen], None if morph.turns is None else morph.turns[chosen]
     if not _is_compact(gltf):
         values = {"POSITION": moved * METRES} | ({} if turns is None else {"NORMAL": turns})
         return {
-            field: accessors.add_accessor(gltf, np.asarray(each, "<f4"), VERTEX_BUFFER, bounds=field == "POSITION")
+            field: accessors.add_accessor(
+                gltf, accessors.spread(each.astype("<f4"), rows, len(owner)), VERTEX_BUFFER, field == "POSITION"
+            )
             for field, each in values.items()
         }
     steps = accessors.whole(_faded(moved, FADE) * (METRES / STEP))
-    target = {"POSITION": accessors.add_sparse(gltf, steps, bounds=True)}
+    target = {"POSITION": accessors.add_sparse(gltf, steps, rows, len(owner), bounds=True)}
     if turns is not None and normals is not None:
-        packed = accessors.share(_shortened(normals, _faded(turns, NORMAL_FADE)), "|i1")
-        target["NORMAL"] = accessors.add_sparse(gltf, packed, normalized=True)
+        packed = accessors.share(_shortened(normals[rows], _faded(turns, NORMAL_FADE)), "|i1")
+        target["NORMAL"] = accessors.add_sparse(gltf, packed, rows, len(owner), normalized=True)
     return target
 
 
 def _shortened(normals: np.ndarray, turns: np.ndarray) -> np.ndarray:
     """`turns` [N, 3] within [-1, 1]: where a normal turns too far for that, to a shorter one of the same direction."""
     turned = normals + turns
-    length = (1 + np.sign(turned) * normals) / np.maximum(np.abs(turned), 1e-6)
-    return turned * np.minimum(length.min(axis=1, keepdims=True), 1) - normals
+    x, y, z = ((1 + np.sign(turned) * normals) / np.maximum(np.abs(turned), 1e-6)).T
+    return turned * np.minimum(np.minimum(np.minimum(x, y), z), 1)[:, None] - normals
 
 
 def _add_material(gltf: Gltf, name: str, texture: np.ndarray | None, double_sided: bool) -> int:
@@ -308,7 +275,8 @@ def _add_texture(gltf: Gltf, texture: np.ndarray) -> int:
 
 def _faded(values: np.ndarray, least: float) -> np.ndarray:
     """`values` [N, 3] that fade in between the lengths `least` and twice that."""
-    length = np.linalg.norm(values, axis=1, keepdims=True)
+    x, y, z = values.T
+    length = np.sqrt(x * x + y * y + z * z)[:, None]
     return values * np.clip(length / least - 1, 0, 1)
 
 

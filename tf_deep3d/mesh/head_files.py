@@ -18,8 +18,8 @@ from tf_deep3d.face.head import Head
 from tf_deep3d.mesh import gltf
 from tf_deep3d.mesh.accessors import Gltf
 from tf_deep3d.mesh.face_files import PHOTO_EXPRESSION, USUAL, Style, say
-from tf_deep3d.mesh.gltf import Morph
 from tf_deep3d.mesh.mesh import Mesh
+from tf_deep3d.mesh.morphs import SMALLEST_DISPLACEMENT, Morph, morphs
 
 DARKEST = 0.02  # added to colours before the logarithm
 SPREADING = 400  # steps by which the texture's light goes on over the skin
@@ -65,7 +65,7 @@ def build(
         normals=geometry.vertex_normals(neutral, whole.triangles, whole.vertex_corners)[0],
         colors=np.clip(albedo, 0, 1) if texture is None else continued(head, albedo, texture),
     )
-    morphs = gltf.morphs(mesh, targets)
+    moves = morphs(mesh, targets)
     textured = np.arange(len(whole.triangles)) < len(whole.uv_triangles)
 
     def part(chosen: np.ndarray) -> Mesh:
@@ -78,7 +78,7 @@ def build(
     file = gltf.start(name, licence, style.packing)
 
     def add(node: str, parts: dict[str, Mesh], origin: np.ndarray | None = None) -> None:
-        moving = _moving(np.concatenate([each.triangles for each in parts.values()]), morphs)
+        moving = _moving(np.concatenate([each.triangles for each in parts.values()]), moves)
         weights = {PHOTO_EXPRESSION: 1.0} if PHOTO_EXPRESSION in moving else {}
         gltf.add_mesh(file, parts, moving, weights, node, np.zeros(3) if origin is None else origin)
 
@@ -143,14 +143,15 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
     return np.clip(np.exp(np.log(np.clip(albedo, 0, 1) + DARKEST) + offset) - DARKEST, 0, 1)
 
 
-def _moving(triangles: np.ndarray, morphs: dict[str, Morph]) -> dict[str, Morph]:
+def _moving(triangles: np.ndarray, moves: dict[str, Morph]) -> dict[str, Morph]:
     """The morph targets that move what `triangles` [T, 3] cover."""
     used = np.unique(triangles)
-    return {
-        name: morph
-        for name, morph in morphs.items()
-        if np.linalg.norm(morph.displacements[used], axis=1).max() >= gltf.SMALLEST_DISPLACEMENT
-    }
+
+    def moved(morph: Morph) -> bool:
+        mine = morph.displacements[np.isin(morph.vertices, used)]
+        return bool(np.linalg.norm(mine, axis=1).max(initial=0) >= SMALLEST_DISPLACEMENT)
+
+    return {name: morph for name, morph in moves.items() if moved(morph)}
 
 
 def _eye_texture(head: Head) -> tuple[np.ndarray, np.ndarray]:

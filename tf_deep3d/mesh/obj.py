@@ -1,6 +1,7 @@
 """Wavefront OBJ, with a material and a texture beside it, in millimetres."""
 
 import os
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -66,15 +67,21 @@ def _elements(mesh: Mesh, before_triangles: list[str]) -> list[str]:
     parts = [_rows("v" + " %.5f" * points.shape[1] + "\n", points)]
     corners, pattern = [mesh.triangles + 1], "%d"
     if mesh.uv is not None and mesh.uv_triangles is not None:
-        parts.append(_rows("vt %.7f %.7f\n", mesh.uv))
+        parts.append(_known_rows("vt %.7f %.7f\n", "f8", np.asarray(mesh.uv, "f8").tobytes()))
         corners.append(mesh.uv_triangles + 1)
         pattern += "/%d"
     if mesh.normals is not None:
         parts.append(_rows("vn %.6f %.6f %.6f\n", mesh.normals))
         corners.append(mesh.triangles + 1)
         pattern += "/%d" if mesh.uv is not None else "//%d"
-    columns = np.stack(corners, axis=-1).reshape(len(mesh.triangles), -1)
-    return [*parts, *before_triangles, _rows("f" + f" {pattern}" * 3 + "\n", columns)]
+    columns = np.stack(corners, axis=-1).astype("i4").tobytes()
+    return [*parts, *before_triangles, _known_rows("f" + f" {pattern}" * 3 + "\n", "i4", columns)]
+
+
+@lru_cache(maxsize=4)
+def _known_rows(pattern: str, dtype: str, values: bytes) -> str:
+    """`_rows` of what is the same in all faces of a model: texture points and triangles."""
+    return _rows(pattern, np.frombuffer(values, dtype).reshape(-1, pattern.count("%")))
 
 
 def _rows(pattern: str, values: np.ndarray) -> str:

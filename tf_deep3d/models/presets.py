@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tf_deep3d import assets
+from tf_deep3d.errors import WeightsError
+from tf_deep3d.face.morphable_model import OPEN_FACE
 from tf_deep3d.io import files
-from tf_deep3d.models.weights import WeightsError
 
 
 class Shipped(NamedTuple):
@@ -13,11 +14,9 @@ class Shipped(NamedTuple):
 
     Attributes:
       file: its name.
-      sha256: of its contents, in hex.
     """
 
     file: str
-    sha256: str
 
     @property
     def path(self) -> Path:
@@ -35,22 +34,26 @@ class Preset(NamedTuple):
 
     Attributes:
       rnet, cnet: their files.
+      runtime: both in one file for LiteRT, which starts at once (`python -m export preset` makes it).
       face_model: asset of the face model that their coefficients belong to.
     """
 
     rnet: Shipped
     cnet: Shipped
+    runtime: Shipped
     face_model: str
 
 
 PRESETS = {
     "mobilenet": Preset(
-        rnet=Shipped("rnet_mobilenet.keras", "66b46a1e66beb01d7543a27de98d4e724d09247f3be9e751df05e0ff3da9682f"),
-        cnet=Shipped("cnet_mobilenet.keras", "aac0382606a68a3356210d1c6294b0414633bc48f2b4cfd4660a6c0aaff1675e"),
+        rnet=Shipped("rnet_mobilenet.keras"),
+        cnet=Shipped("cnet_mobilenet.keras"),
+        runtime=Shipped("rnet_mobilenet.tflite"),
         face_model="open_face.npz",
     ),
 }
 DEFAULT = "mobilenet"
+SCULPTED = "20ce25c4ac521fe4"  # fingerprint of the first open face model
 
 
 def find_weights(preset: str | Path, network: str) -> Path:
@@ -58,17 +61,13 @@ def find_weights(preset: str | Path, network: str) -> Path:
 
     Args:
       preset: name in `PRESETS`, which comes before a file of that name; a `.keras` file; or the folder of a training.
-      network: "rnet" or "cnet".
+      network: "rnet", "cnet", or of a preset also "runtime".
 
     Raises:
       FileNotFoundError: if it is none of these, or the training has no such network.
-      WeightsError: if a shipped file is not the one that was shipped.
     """
     if isinstance(preset, str) and preset in PRESETS:
-        shipped = getattr(PRESETS[preset], network)
-        if (received := files.sha256(shipped.path)) != shipped.sha256:
-            raise WeightsError(f"{shipped.path} must have the SHA-256 {shipped.sha256}. Received: {received}")
-        return shipped.path
+        return getattr(PRESETS[preset], network).path
     path = Path(preset)
     if path.is_dir():
         path = path / f"{network}.keras"  # as a training leaves it
@@ -76,3 +75,24 @@ def find_weights(preset: str | Path, network: str) -> Path:
         names = ", ".join(PRESETS)
         raise FileNotFoundError(f"No such file; nor is it a preset ({names}): {path}")
     return path
+
+
+def fingerprint(face_model: str | Path | None = None) -> str:
+    """16 hexadecimal digits that name the contents of a face model's file; the open face model's by default.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+    """
+    return files.sha256(face_model or OPEN_FACE)[:16]
+
+
+def check_face_model(weights: str | Path, received: str, wanted: str) -> None:
+    """Raises `WeightsError` if `weights` belong to another face model, by `fingerprint`, than is `wanted`."""
+    if received == wanted:
+        return
+    remedy = "name that model, or start a training with these weights"
+    if received == SCULPTED:
+        remedy = "python -m tf_deep3d.porting.open_face.networks moves it to the open face model of people's shapes"
+    raise WeightsError(
+        f"{weights} was trained with another face model than this one ({wanted}): {remedy}. Received: {received}"
+    )

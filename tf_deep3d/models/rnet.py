@@ -16,17 +16,14 @@ import numpy as np
 from keras import ops
 
 from tf_deep3d.arrays import Array
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, WeightsError
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients, Layout
-from tf_deep3d.face.morphable_model import OPEN_FACE
-from tf_deep3d.io import files
 from tf_deep3d.models import mobilenet, presets, weights
-from tf_deep3d.models.weights import WeightsError
+from tf_deep3d.models.presets import fingerprint as fingerprint
 
 BACKBONES = ("resnet50", "mobilenet", "mobilenet_small")
 SHIPPED = presets.PRESETS[presets.DEFAULT].rnet.path
-SCULPTED = "20ce25c4ac521fe4"  # fingerprint of the open face model before its identities were calibrated with people
 WEIGHTS = "rnet.keras"  # in the folder of a training
 
 
@@ -108,15 +105,6 @@ class RNet(keras.Model):
         return {**super().get_config(), **fields, "recipe": self.recipe}
 
 
-def fingerprint(face_model: str | Path | None = None) -> str:
-    """16 hexadecimal digits that name the contents of a face model's file; the open face model's by default.
-
-    Raises:
-      FileNotFoundError: if there is no such file.
-    """
-    return files.sha256(face_model or OPEN_FACE)[:16]
-
-
 def load_start(rnet: RNet, start: str) -> None:
     """Gives the backbone the weights that training starts from; the heads stay zero.
 
@@ -179,14 +167,8 @@ def load_rnet(path: str | Path, face_model: str | None = None) -> RNet:
     """
     path = Path(path)
     rnet = weights.load(path / WEIGHTS if path.is_dir() else path, RNet)
-    if face_model is not None and rnet.face_model != face_model:
-        remedy = "name that model, or start a training with these weights"
-        if rnet.face_model == SCULPTED:
-            remedy = "python -m tf_deep3d.porting.open_face.networks moves it to the open face model of people's shapes"
-        raise WeightsError(
-            f"{path} was trained with another face model than this one ({face_model}): {remedy}. "
-            f"Received: {rnet.face_model}"
-        )
+    if face_model is not None:
+        presets.check_face_model(path, rnet.face_model, face_model)
     return rnet
 
 

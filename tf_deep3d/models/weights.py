@@ -11,17 +11,14 @@ import h5py
 import keras
 import numpy as np
 
-from tf_deep3d.errors import InputError, first_line
+from tf_deep3d import assets
+from tf_deep3d.errors import WeightsError, first_line
 from tf_deep3d.io.archive import ArchiveError, checked_entries
 from tf_deep3d.io.files import writing
 
 MAX_BYTES = 1 << 30  # of a weights file, packed and unpacked
 MAX_CONFIG = 1 << 20  # bytes of its config.json
 T = TypeVar("T", bound=keras.Model)
-
-
-class WeightsError(InputError):
-    """The file holds no weights that fit; the message says what was received."""
 
 
 def save(network: keras.Model, path: str | Path, overwrite: bool = False, half: bool = False) -> None:
@@ -59,8 +56,9 @@ def load(path: str | Path, kind: type[T]) -> T:
     Raises:
       FileNotFoundError: if there is no such file.
       WeightsError: if the file is damaged or is something else.
+      assets.AssetError: if it is a file of the package, but not as it was shipped.
     """
-    path = Path(path)
+    path = assets.checked(Path(path))
     if not path.is_file():
         raise FileNotFoundError(f"No such file: {path}")
     try:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import h5py
 import numpy as np
 import scipy.io
 
+from tf_deep3d.errors import extra
 from tf_deep3d.porting import PortingError
 
 MAX_BYTES = 4 << 30  # of a container
@@ -95,7 +95,7 @@ def read_mat(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
       PortingError: if it is damaged, a variable is missing, not numeric, or too large.
     """
     path = checked_file(path)
-    if h5py.is_hdf5(path):
+    if _hdf5().is_hdf5(path):
         return {name: array.T for name, array in read_hdf5(path, names).items()}
     try:
         present = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(path, appendmat=False)}
@@ -130,7 +130,7 @@ def read_hdf5(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     """
     path = checked_file(path)
     try:
-        with h5py.File(path, "r") as file:
+        with _hdf5().File(path, "r") as file:
             return {name: _dataset(file, name)[()] for name in names}
     except PortingError as error:
         raise PortingError(f"{path.name}: {error}") from error
@@ -138,8 +138,17 @@ def read_hdf5(path: str | Path, names: Sequence[str]) -> dict[str, np.ndarray]:
         raise PortingError(f"{path.name} is not a readable HDF5 file. Received: {error}") from error
 
 
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    node: Any = file
+def _hdf5() -> Any:
+    """The package that reads HDF5, which not every installation has."""
+    with extra("train"):
+        import h5py
+
+    return h5py
+
+
+def _dataset(file: Any, name: str) -> Any:
+    """The dataset `name` of an `h5py.File`."""
+    h5py, node = _hdf5(), file
     for part in name.split("/"):
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:

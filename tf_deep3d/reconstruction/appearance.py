@@ -1,10 +1,11 @@
 """What a photo shows of a reconstructed face: its texture, pictures to judge it by, and a page to look at it."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from importlib import metadata
 from typing import Any
 
-import keras
 import numpy as np
 
 import tf_deep3d
@@ -20,6 +21,7 @@ from tf_deep3d.texture.texture import Texture
 from tf_deep3d.texture.views import View, extract_view, texture_size
 
 OVERLAY = "overlay.png"
+MAKERS = ("numpy", "ai-edge-litert", "keras")  # packages whose versions are told with results
 
 
 def paint(
@@ -83,4 +85,8 @@ def photograph(portrait: Portrait, atlas: Atlas, found: Reconstruction, keep_eve
 
 def versions() -> dict[str, str]:
     """Versions of what made the results, name -> version."""
-    return {"tf_deep3d": tf_deep3d.__version__, "keras": keras.__version__, "numpy": np.__version__}
+    found = {"tf_deep3d": tf_deep3d.__version__}
+    for name in MAKERS:
+        with suppress(metadata.PackageNotFoundError):  # what is not installed has made nothing
+            found[name] = metadata.version(name)
+    return found

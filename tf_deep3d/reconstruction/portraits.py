@@ -14,7 +14,7 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.face.camera import CAMERA_DISTANCE, FOCAL, IMAGE_SIZE, Camera, together
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.fitting import descent
+from tf_deep3d.fitting.settings import Observation
 from tf_deep3d.io import photos
 from tf_deep3d.io.photos import Photo
 
@@ -100,11 +100,11 @@ def _camera(image: np.ndarray, transform: Similarity, focal: float | None) -> Ca
     return Camera(focal=own, center=(x, y))
 
 
-def observe(portraits: Sequence[Portrait]) -> descent.Observation:
-    """The `descent.Observation` of a batch of portraits."""
+def observe(portraits: Sequence[Portrait]) -> Observation:
+    """The `Observation` of a batch of portraits."""
     images = np.stack([p.crop.image for p in portraits])
     cameras = [p.camera for p in portraits]
-    return descent.Observation(
+    return Observation(
         images=images,
         landmarks=np.stack([p.landmarks() for p in portraits]).astype(np.float32),
         attention=skin.skin_attention(skin.skin_probability(images))[..., None],

@@ -53,7 +53,7 @@ class FaceReconstructor:
           model: path of a face model, by default the open face model.
           level: level of detail of the meshes, from 0, the coarsest, or from -1, the finest.
           method: "rnet", or "fit" to search from the mean face without R-Net, which is slower.
-          refine: steps of gradient descent after R-Net, 0 for R-Net alone.
+          refine: Gauss-Newton steps after R-Net, 0 for R-Net alone.
           head: load the whole head, which is then written with each face.
           view: write view.html with each face, a page to look at it.
           **further: `packing`, `texture`, `keep_everything` and `focal` of `photo.Options`.
@@ -69,7 +69,7 @@ class FaceReconstructor:
         return cls(options, photo.load_models(options))
 
     def reconstruct(self, photos: Photo | Sequence[Photo], all_faces: bool = False) -> list[Reconstruction]:
-        """Reconstructs the faces of a photo, or of several in batches.
+        """Reconstructs the faces of a photo, or of several.
 
         Args:
           photos: path, bytes of a file, or [H, W, 3] RGB, uint8 or float in [0, 1]; or a list of them.
@@ -93,20 +93,26 @@ class FaceReconstructor:
         return found
 
     def each(
-        self, photos: Sequence[Photo], all_faces: bool = False, on_progress: Callable[[float], object] | None = None
+        self,
+        photos: Sequence[Photo],
+        all_faces: bool = False,
+        on_progress: Callable[[float], object] | None = None,
+        finish: Callable[[photo.Found], object] | None = None,
     ) -> Iterator[photo.Found]:
-        """Reconstructs the faces of many photos in batches; one that fails is an error in the place of its face.
+        """Reconstructs the faces of many photos on all cores; one that fails is an error in the place of its face.
 
         Args:
           photos: paths, bytes of files, or arrays [H, W, 3].
           all_faces: every face of a photo, else the largest.
           on_progress: called with the share of one photo's work that was done.
+          finish: called with each `Found` in the thread that made it, e.g. to write it; an InputError or OSError
+            that it raises takes the place of the face.
 
         Yields:
-          `Found`: index of the photo, number of the face in it from 1, and the `Reconstruction` or an error. Faces come
-          in the order of the photos, errors as soon as they are met.
+          `Found`: index of the photo, number of the face in it from 1, and the `Reconstruction` or an error, in the
+          order of the photos.
         """
-        return photo.reconstruct_photos(photos, self.options, self.models, all_faces, on_progress)
+        return photo.reconstruct_photos(photos, self.options, self.models, all_faces, on_progress, finish)
 
     def fuse(
         self,

@@ -19,7 +19,7 @@ from tf_deep3d.face.camera import IMAGE_SIZE, Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import light, motion
-from tf_deep3d.fitting.descent import Observation
+from tf_deep3d.fitting.settings import Observation
 from tf_deep3d.models.rnet import RNet, fingerprint
 
 

@@ -60,7 +60,7 @@ def cell(shown: str, height: int = HEIGHT) -> str:
 @functools.cache
 def _three() -> str:
     """The shipped part of three.js, packed."""
-    return _packed(THREE.read_bytes())
+    return _packed(assets.checked(THREE).read_bytes())
 
 
 def _packed(data: bytes) -> str:

@@ -1,9 +1,8 @@
 """Pictures with smooth edges: rendered larger, then averaged. NumPy in and out, one picture at a time."""
 
 import numpy as np
-from keras import ops
 
-from tf_deep3d.rendering import renderer
+from tf_deep3d.rendering import still
 
 SUPERSAMPLING = 2  # renderings are made this much larger and averaged
 
@@ -24,13 +23,23 @@ def antialiased(
       [H, W, C] attributes, multiplied by their coverage; and the coverage [H, W, 1] in [0, 1].
     """
     pixels, (width, height) = np.asarray(pixels, np.float32) * SUPERSAMPLING, (n * SUPERSAMPLING for n in size)
-    fragments = renderer.rasterize(pixels[None], np.asarray(depth)[None], triangles, height, width)
+    fragments = still.rasterize(pixels, depth, triangles, height, width)
     values = np.concatenate([attributes, np.ones((len(attributes), 1))], axis=1)
-    values = averaged(ops.convert_to_numpy(renderer.interpolate(fragments, values[None], triangles))[0])
+    values = averaged(still.interpolate(fragments, values, triangles))
     return values[..., :-1], values[..., -1:]
 
 
 def averaged(image: np.ndarray) -> np.ndarray:
     """[H, W, C] of an image [SUPERSAMPLING H, SUPERSAMPLING W, C]."""
-    image = np.sum([image[i::SUPERSAMPLING] for i in range(SUPERSAMPLING)], axis=0)
-    return np.sum([image[:, i::SUPERSAMPLING] for i in range(SUPERSAMPLING)], axis=0) / np.float32(SUPERSAMPLING**2)
+    return block_sums(image, SUPERSAMPLING) / np.float32(SUPERSAMPLING**2)
+
+
+def block_sums(picture: np.ndarray, block: int) -> np.ndarray:
+    """Sums [H / block, W / block, C] of a picture [H, W, C] over squares of `block` px."""
+    rows = picture[::block].copy()
+    for i in range(1, block):
+        rows += picture[i::block]
+    sums = rows[:, ::block].copy()
+    for i in range(1, block):
+        sums += rows[:, i::block]
+    return sums

@@ -4,7 +4,6 @@ and sheets of pictures with captions. All pictures are uint8 RGB."""
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from keras import ops
 from PIL import Image, ImageDraw, ImageFont
 
 from tf_deep3d.arrays import Array
@@ -190,7 +189,7 @@ def _layers(
 
 def _first(batch: Array) -> np.ndarray:
     """The first of a batch, as NumPy."""
-    return ops.convert_to_numpy(batch)[0]
+    return np.asarray(batch)[0]
 
 
 def _rgb(name: str, image: Array) -> np.ndarray:

@@ -8,10 +8,7 @@ from keras import ops
 
 from tf_deep3d.arrays import Array
 from tf_deep3d.rendering import lists
-
-NEAR = 1e-2  # dm; a triangle with a vertex nearer than this, or behind the camera, is not drawn
-FARTHEST_PIXEL = 1e6  # px; beyond it float32 has no sub-pixel precision, and a triangle is not drawn
-LARGEST_IMAGE = 2**24  # px
+from tf_deep3d.rendering.still import FARTHEST_PIXEL, NEAR, check_size
 
 
 def screen_points(pixels: Array, depth: Array) -> tuple[tuple[Array, Array], Array]:
@@ -53,8 +50,7 @@ def visible(
     Raises:
       ValueError: if the image has no pixel or more than 2^24.
     """
-    if not (height >= 1 and width >= 1 and height * width <= LARGEST_IMAGE):
-        raise ValueError(f"An image must have 1 to {LARGEST_IMAGE} px. Received: height={height}, width={width}")
+    check_size(height, width)
     pixels, nearness = (ops.stop_gradient(p) for p in points)
     batch = ops.shape(pixels)[0]
     budget = budget or lists.CANDIDATES_PER_PIXEL * (height * width + 4096)

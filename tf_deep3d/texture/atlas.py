@@ -6,11 +6,10 @@ Letters: S side of the texture, N texels that a triangle covers, V vertices, T t
 from typing import NamedTuple
 
 import numpy as np
-from keras import ops
 from scipy import spatial
 
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.rendering import renderer
+from tf_deep3d.rendering import still
 from tf_deep3d.texture import fields, occlusion
 from tf_deep3d.texture.occlusion import Zones
 
@@ -65,11 +64,11 @@ def unwrap(model: MorphableModel, size: int = SIZE) -> Atlas:
 
 def _unwrap(model: MorphableModel, size: int, zones: Zones) -> Atlas:
     points = np.stack([model.uv[:, 0], 1.0 - model.uv[:, 1]], axis=-1).astype(np.float32) * size
-    fragments = renderer.rasterize(points[None], np.ones((1, len(points))), model.uv_triangles, size, size, cull=False)
-    triangle = ops.convert_to_numpy(fragments.triangle).reshape(-1)
+    seen = still.rasterize(points, np.ones(len(points)), model.uv_triangles, size, size, cull=False)
+    triangle = seen.triangle.reshape(-1)
     texels = np.flatnonzero(triangle >= 0)
     triangle = triangle[texels]
-    weights = ops.convert_to_numpy(fragments.barycentrics).reshape(-1, 3)[texels]
+    weights = seen.barycentrics.reshape(-1, 3)[texels]
     mirror = np.einsum("nk,nkc->nc", weights, _mirrored_corners(model, points)[triangle])
     corners = model.triangles[triangle]
     return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]], zones)

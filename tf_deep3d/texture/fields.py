@@ -13,6 +13,8 @@ from PIL import Image
 from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
+from tf_deep3d.rendering.antialiasing import block_sums
+
 STIFFNESS = 30.0  # of a membrane: how known cells pull, over the tension
 MEMBRANE_SIZE = 64  # about this many cells on the longer side hold a membrane
 FIELD_SIZE = 128  # about this many cells on the longer side hold a field
@@ -106,12 +108,6 @@ def shrink(value: np.ndarray, weight: np.ndarray, size: int = FIELD_SIZE) -> tup
     sums = block_sums(sums, block)
     total = sums[..., -1:]
     return sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total / block**2, 1.0)
-
-
-def block_sums(picture: np.ndarray, block: int) -> np.ndarray:
-    """Sums [H / block, W / block, C] of a picture [H, W, C] over squares."""
-    rows, columns = (side // block for side in picture.shape[:2])
-    return picture.reshape(rows, block, -1).sum(axis=1).reshape(rows, columns, block, -1).sum(axis=2)
 
 
 def grow(field: np.ndarray, height: int, width: int, size: int = FIELD_SIZE) -> np.ndarray:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from keras import ops
 from PIL import Image
 from scipy import ndimage
 
@@ -20,7 +19,7 @@ from tf_deep3d.face import camera as cameras
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.rendering import renderer
+from tf_deep3d.rendering import still
 from tf_deep3d.texture import fields, occlusion
 from tf_deep3d.texture.atlas import Atlas, at_texels, refined
 
@@ -160,15 +159,14 @@ def _toward(points: np.ndarray, camera: Camera) -> np.ndarray:
 
 def _rasterize(face: Face, triangles: np.ndarray) -> _Raster:
     """The face with a margin around it."""
-    corners, depth = np.asarray(face.pixels)[0], np.asarray(face.depth)[:1]
+    corners, depth = np.asarray(face.pixels)[0], np.asarray(face.depth)[0]
     low, high = corners.min(axis=0) - occlusion.BEYOND[1], corners.max(axis=0) + occlusion.BEYOND[1]
     scale = DEPTH_MAP_SIZE / max(float((high - low).max()), 1.0)
     width, height = (int(n) for n in np.ceil((high - low) * scale))
     places = ((corners - low) * scale).astype(np.float32)
-    fragments = renderer.rasterize(places[None], depth, triangles, height, width)
-    nearest = ops.convert_to_numpy(renderer.interpolate(fragments, depth[..., None], triangles))[0, ..., 0]
-    triangle, barycentrics = (ops.convert_to_numpy(a)[0] for a in (fragments.triangle, fragments.barycentrics))
-    return _Raster(np.where(nearest > 0, nearest, np.float32(BACKGROUND)), triangle, barycentrics, low, scale)
+    seen = still.rasterize(places, depth, triangles, height, width)
+    nearest = still.interpolate(seen, depth[:, None], triangles)[..., 0]
+    return _Raster(np.where(nearest > 0, nearest, np.float32(BACKGROUND)), *seen, low, scale)
 
 
 def _scene(shot: _Shot, raster: _Raster, atlas: Atlas) -> occlusion.Scene:

@@ -19,7 +19,7 @@ from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.training import panels
 from tf_deep3d.training.objective import Reconstructor
-from tf_deep3d.training.run_folder import LOG, TrainingError, save_checkpoint
+from tf_deep3d.training.run_folder import LOG, TrainingError, check_there, save_checkpoint
 from tf_deep3d.training.set_objective import SetReconstructor
 from tf_deep3d.training.settings import TrainSettings
 
@@ -80,6 +80,7 @@ class Journal(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes an entry; `logs` has the validation's as val_*, where there was one."""
+        check_there(self.path.parent)
         seconds = time.perf_counter() - self.started - self.waited
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         photos = self.settings.sets.photos if self.settings.sets else 1
@@ -146,12 +147,12 @@ class Keeper(keras.callbacks.Callback):
         self.step += self.settings.log_every
         if self.step % self.settings.save_every == 0 or self.step == self.settings.steps:
             self._save()
-            self._panel()
 
     def _save(self) -> None:
-        save_checkpoint(self.folder, self.model, self.step)
         with averaged(self.model):
             save_networks(self.model, self.folder)
+        self._panel()
+        save_checkpoint(self.folder, self.model, self.step)  # last: by it a run knows what it has done
 
     def _panel(self) -> None:
         if self.shown is None:

@@ -17,7 +17,7 @@ from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.landmarks import COUNT, eye_distance, mean_distance
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.losses import hybrid, supervised
+from tf_deep3d.losses import hybrid, supervised, weighing
 from tf_deep3d.models.recognition import describe
 from tf_deep3d.models.rnet import RNet
 from tf_deep3d.rendering import renderer
@@ -71,7 +71,7 @@ class Reconstructor(keras.Model):
         self.rnet = rnet
         self.settings = settings
         self.strategy = strategy
-        joint, weights = hybrid.joint_landmarks(model, settings.emphasis, settings.jaw, settings.dense)
+        joint, weights = weighing.joint_landmarks(model, settings.emphasis, settings.jaw, settings.dense)
         inner = renderer.triangles_within(model.regions["inner_face"], model.triangles)
         albedo_metric = supervised.albedo_metric(model.albedo_basis, model.regions["skin"])
         self.constants = _Constants(
@@ -105,8 +105,8 @@ class Reconstructor(keras.Model):
         return self.strategy.num_replicas_in_sync if self.strategy else 1
 
     def term_names(self) -> list[str]:
-        """The terms that have a weight, in the order of `hybrid.TERMS`."""
-        return [name for name in hybrid.TERMS if getattr(self.settings.loss, name) > 0]
+        """The terms that have a weight, in the order of `weighing.TERMS`."""
+        return [name for name in weighing.TERMS if getattr(self.settings.loss, name) > 0]
 
     def call(self, batch: dict[str, Array], training: bool = False) -> dict[str, Any]:
         """Raw loss terms and measures of `batch`, see the class."""

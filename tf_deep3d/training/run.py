@@ -200,6 +200,8 @@ def _one_line() -> Iterator[None]:
         tf.errors.NotFoundError,
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
+        tf.errors.ResourceExhaustedError,  # memory, or the disk of TensorBoard's files
+        tf.errors.PermissionDeniedError,
     ) as error:
         raise TrainingError(f"the training stopped. Received: {' '.join(error.message.split())[:400]}") from error
 

@@ -14,18 +14,23 @@ from.
 import csv
 import dataclasses
 import io
+import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_deep3d.errors import InputError
 from tf_deep3d.io.files import writing
+from tf_deep3d.io.work_folders import sweep, work_folder
 from tf_deep3d.training import config
 from tf_deep3d.training.settings import TrainSettings
 
 KEPT = 2  # checkpoints
+_HDF5_OVERHEAD = 1 << 21  # bytes
 CONFIG, LOG = "config.yaml", "log.csv"
 
 
@@ -46,6 +51,7 @@ def open_folder(folder: str | Path, settings: TrainSettings, overwrite: bool = F
       OSError: if it cannot be written.
     """
     folder = Path(folder)
+    sweep(folder, folder / "checkpoints", folder / "panels")
     if folder.exists() and overwrite:
         if any(folder.iterdir()) and not (folder / CONFIG).is_file():
             raise TrainingError(f"only the folder of a run can be overwritten. Received: {folder}")
@@ -107,17 +113,37 @@ def cut_log(folder: str | Path, step: int) -> None:
 
 
 def save_checkpoint(folder: str | Path, reconstructor: keras.Model, step: int) -> None:
-    """Writes the weights and the optimizer's state, and drops the oldest checkpoint beyond the latest `KEPT`."""
+    """Writes the weights and the optimizer's state, and drops the oldest checkpoint beyond the latest `KEPT`.
+
+    Raises:
+      OSError: if it cannot be written.
+    """
     path = Path(folder, "checkpoints", f"{step:08d}.weights.h5")
-    temporary = path.with_name(f".{path.name}")  # Keras insists on the suffix
     path.parent.mkdir(exist_ok=True)
-    try:
-        reconstructor.save_weights(temporary, overwrite=True)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with work_folder(path.parent) as work:
+        new = work / path.name  # Keras insists on the suffix
+        values = [*reconstructor.variables, *reconstructor.optimizer.variables]
+        _check_room(new, sum(np.dtype(value.dtype).itemsize * math.prod(value.shape) for value in values))
+        reconstructor.save_weights(new)
+        new.replace(path)
     for _, old in checkpoints(folder)[:-KEPT]:
         old.unlink()
+
+
+def _check_room(path: Path, size: int) -> None:
+    """Raises OSError if the disk has no room for a file of so many bytes and what HDF5 adds: the library ends the
+    process with a segmentation fault when it cannot write."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "xb") as file:
+        os.posix_fallocate(file.fileno(), 0, size + size // 10 + _HDF5_OVERHEAD)
+    path.unlink()
+
+
+def check_there(folder: str | Path) -> None:
+    """Raises TrainingError if the folder of a run has vanished: what is written now would be half a run."""
+    if not Path(folder, CONFIG).is_file():
+        raise TrainingError(f"the folder of the run has vanished. Received: {folder}")
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

@@ -7,8 +7,8 @@ from typing import Any
 from tf_deep3d.data.mixture import DataSettings
 from tf_deep3d.detection import skin
 from tf_deep3d.errors import InputError
-from tf_deep3d.losses import hybrid
-from tf_deep3d.losses.hybrid import LossWeights
+from tf_deep3d.losses import weighing
+from tf_deep3d.losses.weighing import LossWeights
 from tf_deep3d.models.cnet import BOUND
 from tf_deep3d.training import config
 
@@ -114,7 +114,7 @@ class TrainSettings:
       sets: train C-Net on sets of photos, see there; None trains R-Net. Then `data.batch` and `data.validation` count
         sets, and of `network` only the face model matters.
       level: level of detail of the rendered face, from the coarsest, 0; -1 is the finest.
-      emphasis, jaw, dense: weights of landmarks, see `hybrid.joint_landmarks`.
+      emphasis, jaw, dense: weights of landmarks, see `weighing.joint_landmarks`.
       attention: "codes" or "paper", see `skin.skin_attention`.
       steps: of the whole training.
       log_every, validate_every, save_every: steps between entries of the log, validations and checkpoints; the last
@@ -129,7 +129,7 @@ class TrainSettings:
     optimization: Optimization = field(default_factory=Optimization)
     sets: SetSettings | None = None
     level: int = 1
-    emphasis: float = hybrid.EMPHASIS
+    emphasis: float = weighing.EMPHASIS
     jaw: float = 1.0
     dense: float = 0.0
     attention: str = "codes"

@@ -2,28 +2,30 @@
 
 import { openCamera, pixelsOf } from "./camera.js";
 import {
-  addModes, aggregate, albedoOf, linearLight, neutralShape, rotationMatrix, shade, turn, vertexNormals,
+  addModes, aggregate, albedoOf, anglesOf, linearLight, neutralShape, rotationMatrix, shade, times, turn, vertexNormals,
 } from "./face.js";
 import { writeGlb } from "./glb.js";
+import { follower } from "./live.js";
 import { openRuntime } from "./runtime.js";
 import { apply } from "./similarity.js";
+import { addSliders } from "./sliders.js";
 import { openStage } from "./stage.js";
 import { LANGUAGE, TEXTS } from "./texts.js";
 
 const PHOTO_SIDE = 2560;  // px at most; a face needs 224
-const MODES = 10, DEVIATIONS = 3;  // sliders of the person, and how far they go
-const MEMORY = 60;  // pictures of the camera that the person is averaged over
 const THUMBNAIL = 168;  // px
 const AROUND = 2.4;  // sides of the face's box that are shown of a photo
+const TOLD = 500;  // ms from one telling of the camera's numbers to the next
 const PHOTO_EXPRESSION = "photoExpression";
 
 const $ = (query) => document.querySelector(query);
 const picture = $("#picture"), status = $("#status");
 
-// What is known: photos [{ name, photo, face }] of one person, the shown one, and how the sliders differ from what was
-// found: weights of the units, deviations of the first modes, share of the photo's expression.
-export const state = { photos: [], current: -1, live: null, units: [], modes: [], expression: 1 };
+// What is known: photos [{ name, photo, face }] of one person, the shown one, what the camera sees (`live.js`), and what the
+// sliders change (`sliders.js`).
+export const state = { photos: [], current: -1, live: null, changed: { units: [], modes: [], expression: null } };
 export let runtime, stage;
+let refreshSliders, body = null;
 
 function say(text) {
   status.textContent = text;
@@ -32,6 +34,7 @@ function say(text) {
 function translate() {
   document.documentElement.lang = LANGUAGE;
   document.title = TEXTS.title;
+  $("meta[name=description]").content = TEXTS.intro;
   for (const node of document.querySelectorAll("[data-text]")) node.textContent = TEXTS[node.dataset.text];
   for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", TEXTS[node.dataset.label]);
 }
@@ -69,31 +72,46 @@ export function identity() {
 }
 
 function changedIdentity() {
-  return identity().map((value, k) => value + (state.modes[k] ?? 0));
+  return identity().map((value, k) => value + (state.changed.modes[k] ?? 0));
 }
 
-function unitDisplacements(model, weights) {
-  return addModes(new Float32Array(model.meanShape.length), model.blendshapes, weights);
+const current = () => state.live ?? state.photos[state.current];
+
+// Weights of the units, and the share of the expression as the network read it: what is found, where no slider was moved.
+// The landmarks tell more of an expression than the network, but not every model knows where they lie.
+export function shownExpression() {
+  const { changed } = state, found = current()?.face.weights;
+  const units = runtime.model.units.map((_, k) => changed.units[k] ?? found?.[k] ?? 0);
+  return { units, expression: changed.expression ?? (found ? 0 : 1) };
 }
 
-// Shows the current photo's face, as the sliders change it.
-export function show() {
-  const shown = state.live ?? state.photos[state.current];
+// The neutral shape and the albedo of the person; made anew only where they differ from those of the last call.
+function bodyOf({ coefficients: { albedo } }) {
+  const { model } = runtime, key = [state.live?.identity ?? [...identity()].join(), albedo, state.changed.modes.join()];
+  if (!body || key.some((part, k) => part !== body.key[k]))
+    body = { key, shape: neutralShape(model, changedIdentity()), albedo: albedoOf(model, albedo) };
+  return body;
+}
+
+// Shows the current photo's face, as the sliders change it; and tells its numbers.
+export function show(telling = true) {
+  const shown = current();
   $("#tools").hidden = !shown;
   if (!shown) {
     stage.show(null);
     return;
   }
-  const { model } = runtime, { coefficients } = shown.face;
-  const shape = neutralShape(model, changedIdentity());
-  addModes(shape, model.expression, coefficients.expression.map((value) => value * state.expression));
-  addModes(shape, model.blendshapes, state.units);
-  const normals = vertexNormals(shape, model.triangles), albedo = albedoOf(model, coefficients.albedo);
-  const colors = shade(albedo, turn(normals, rotationMatrix(coefficients.angles)), coefficients.illumination);
-  const { angles, translation } = coefficients;
-  const seen = showPicture(shown);
-  stage.show({ shape, normals, albedo, colors, angles, translation, ...seen, mirrored: Boolean(state.live) });
-  tell(shown);
+  const { model } = runtime, { coefficients, rotation, translation } = shown.face;
+  const { units, expression } = shownExpression(), { shape: neutral, albedo } = bodyOf(shown.face);
+  const shape = addModes(Float32Array.from(neutral), model.blendshapes, units);
+  addModes(shape, model.expression, coefficients.expression.map((value) => value * expression));
+  const normals = vertexNormals(shape, model.triangles);
+  const colors = shade(albedo, turn(normals, rotation), coefficients.illumination);
+  stage.show({ shape, normals, albedo, colors, rotation, translation, ...showPicture(shown), live: Boolean(state.live) });
+  if (telling) {
+    tell(shown);
+    refreshSliders();
+  }
 }
 
 // Draws the photo around the face, or the whole picture of the camera; the size of what is drawn, and the transform from
@@ -105,14 +123,15 @@ function showPicture({ photo, face: { found, transform, size } }) {
     const first = Math.round((found.box[k] + found.box[k + 2] - length) / 2);
     return Math.min(Math.max(first, 0), size[k] - length);
   });
-  [picture.width, picture.height] = extent;
-  picture.getContext("2d").putImageData(photo, -start[0], -start[1]);
+  if (picture.width !== extent[0] || picture.height !== extent[1]) [picture.width, picture.height] = extent;
+  picture.getContext("2d", { alpha: false }).putImageData(photo, -start[0], -start[1]);
   const [x, y] = apply(transform, start);
   return { size: extent, transform: { ...transform, x, y } };
 }
 
 function tell({ face, time }) {
-  const [pitch, yaw, roll] = [...face.coefficients.angles].map((angle) => TEXTS.degrees((angle * 180) / Math.PI));
+  const upright = times(rotationMatrix([0, 0, face.transform.rotation]), face.rotation);  // as the photo was taken
+  const [pitch, yaw, roll] = anglesOf(upright).map((angle) => TEXTS.degrees((angle * 180) / Math.PI));
   const lines = [[TEXTS.pitch, pitch], [TEXTS.yaw, yaw], [TEXTS.roll, roll]];
   lines.push([TEXTS.vertices, runtime.model.vertices], [TEXTS.time, TEXTS.milliseconds(time)]);
   if (state.live) lines.push([TEXTS.rate, state.live.rate.toFixed(1)]);
@@ -166,26 +185,15 @@ function thumbnail(photo, [x0, y0, x1, y1]) {
 }
 
 async function startCamera() {
-  let last = null, count = 0, seconds = [];
-  let sums = null, weights = null;
+  const follow = follower(runtime);
+  let told = 0;
   const look = async (photo) => {
-    const begin = performance.now();
-    const face = last ? await runtime.follow(photo, last) : await runtime.find(photo);
-    last = face?.found ?? null;
-    if (!face) {
-      if (count) say(TEXTS.searching);
-      count = 0;
-      return;
-    }
-    if (!count++) say(TEXTS.live);
-    const found = face.coefficients.identity, confidence = face.confidence ?? found.map(() => 1);
-    const keep = 1 - 1 / MEMORY;  // a running mean, weighed by the confidences
-    sums = found.map((value, k) => (sums ? keep * sums[k] : 0) + confidence[k] * value);
-    weights = found.map((_, k) => (weights ? keep * weights[k] : 0) + confidence[k]);
-    seconds = [...seconds, begin].filter((time) => begin - time <= 1000);
-    const person = sums.map((sum, k) => sum / weights[k]);
-    state.live = { photo, face, identity: person, time: performance.now() - begin, rate: seconds.length };
-    show();
+    const live = await follow(photo), due = performance.now() - told > TOLD;
+    if (!state.live !== !live) say(live ? TEXTS.live : TEXTS.searching);
+    state.live = live;
+    if (!live) return;
+    if (due) told = performance.now();
+    show(due);
   };
   try {
     state.camera = await openCamera(document.createElement("canvas"), look);
@@ -215,17 +223,18 @@ function tellCamera() {
 
 // The current face as a file: neutral, with the units and the photo's expression as morph targets, as Python writes it.
 export function glb() {
-  const { model } = runtime, { coefficients } = (state.live ?? state.photos[state.current]).face;
+  const { model } = runtime, { coefficients, weights } = current().face, { units, expression } = shownExpression();
   const vertices = neutralShape(model, changedIdentity());
   const none = () => new Float32Array(vertices.length);
   const targets = model.units.map((name, k) => ({
-    name, weight: state.units[k] ?? 0, displacements: unitDisplacements(model, { [k]: 1 }),
+    name, weight: units[k], displacements: addModes(none(), model.blendshapes, { [k]: 1 }),
   }));
   const displacements = addModes(none(), model.expression, coefficients.expression);
-  targets.push({ name: PHOTO_EXPRESSION, weight: state.expression, displacements });
+  targets.push({ name: PHOTO_EXPRESSION, weight: expression, displacements });
+  const arkit = weights && Object.fromEntries(model.units.map((name, k) => [name, weights[k]]));
   return writeGlb({
     name: "face", licence: model.licence, vertices, normals: vertexNormals(vertices, model.triangles),
-    colors: linearLight(albedoOf(model, coefficients.albedo)), triangles: model.triangles, targets,
+    colors: linearLight(albedoOf(model, coefficients.albedo)), triangles: model.triangles, targets, arkit,
   });
 }
 
@@ -234,43 +243,6 @@ function save() {
   link.href = URL.createObjectURL(new Blob([glb()], { type: "model/gltf-binary" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
-
-// A slider of `state`'s `values[index]` in a list; the returned function shows the value.
-function addSlider(list, name, [low, high], get, set) {
-  const label = element("label", "", { class: "slider" }), output = element("output");
-  const input = element("input", "", { type: "range", min: low, max: high, step: 0.01 });
-  const refresh = () => {
-    input.value = get();
-    output.textContent = Number(get()).toFixed(2);
-  };
-  input.addEventListener("input", () => {
-    set(Number(input.value));
-    refresh();
-    show();
-  });
-  label.append(element("span", name), input, output);
-  list.append(label);
-  refresh();
-  return refresh;
-}
-
-function addSliders({ units }) {
-  const at = (values, k) => [() => values[k] ?? 0, (value) => { values[k] = value; }];
-  const expression = [() => state.expression, (value) => { state.expression = value; }];
-  const sliders = [addSlider($("#units"), TEXTS.ofPhoto, [0, 1], ...expression)];
-  units.forEach((name, k) => sliders.push(addSlider($("#units"), name, [0, 1], ...at(state.units, k))));
-  for (let k = 0; k < MODES; k++)
-    sliders.push(addSlider($("#modes"), TEXTS.mode(k + 1), [-DEVIATIONS, DEVIATIONS], ...at(state.modes, k)));
-  const reset = (button, values, expressed) => $(button).addEventListener("click", () => {
-    values.length = 0;
-    if (expressed !== undefined) state.expression = expressed;
-    sliders.forEach((refresh) => refresh());
-    show();
-  });
-  reset("#neutral", state.units, 0);
-  reset("#again", state.units, 1);
-  reset("#own", state.modes);
 }
 
 function wire() {
@@ -322,7 +294,7 @@ async function start() {
   say(TEXTS.loading(0));
   runtime = await openRuntime((share) => say(TEXTS.loading(share)));
   stage = await openStage($("#stage"), $("#face"), picture, runtime.model);
-  addSliders(runtime.model);
+  refreshSliders = addSliders(runtime.model, state.changed, shownExpression, () => show());
   wire();
   stage.show(null);
   $("#sample").hidden = !runtime.model.sample;

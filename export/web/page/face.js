@@ -57,6 +57,14 @@ export function rotationMatrix([pitch, yaw, roll]) {
   ];
 }
 
+// Pitch, yaw in [-pi/2, pi/2] and roll of such a matrix.
+export function anglesOf(rotation) {
+  const yaw = Math.asin(Math.min(Math.max(-rotation[2][0], -1), 1));
+  return [Math.atan2(rotation[2][1], rotation[2][2]), yaw, Math.atan2(rotation[1][0], rotation[0][0])];
+}
+
+export const times = (a, b) => a.map((row) => b[0].map((_, j) => row.reduce((sum, value, k) => sum + value * b[k][j], 0)));
+
 // `points` [3 N] turned by `rotation`, and moved.
 export function turn(points, rotation, [x, y, z] = [0, 0, 0]) {
   const [[a, b, c], [d, e, f], [g, h, i]] = rotation, out = new Float32Array(points.length);

@@ -6,8 +6,9 @@ const SMALLEST = 1e-5;  // dm; a morph target leaves vertices that move less whe
 const FLOAT = 5126, SHORT = 5123, INT = 5125, VERTICES = 34962, INDICES = 34963;
 
 // A file, Uint8Array. face: { name, licence, vertices [3 V] dm, normals [3 V], colors [3 V] linear light, triangles [3 T],
-// targets: [{ name, weight, displacements [3 V] dm }] }.
-export function writeGlb({ name, licence, vertices, normals, colors, triangles, targets = [] }) {
+// targets: [{ name, weight, displacements [3 V] dm }], arkit: weights of ARKit's units by name, for the file to carry,
+// unlit: whether the colours are shown as they are }.
+export function writeGlb({ name, licence, vertices, normals, colors, triangles, targets = [], arkit, unlit }) {
   const parts = [], bufferViews = [], accessors = [];
   let length = 0;
   const addView = (values, target) => {
@@ -55,12 +56,16 @@ export function writeGlb({ name, licence, vertices, normals, colors, triangles, 
   const mesh = { name, primitives: [{ attributes, indices, material: 0, ...(morphs.length && { targets: morphs }) }] };
   if (morphs.length) {
     mesh.weights = targets.map(({ weight }) => weight ?? 0);
-    mesh.extras = { targetNames: targets.map((target) => target.name) };
+    mesh.extras = { targetNames: targets.map((target) => target.name), ...(arkit && { arkit }) };
   }
   const tree = {
     asset: { version: "2.0", generator: "tf_deep3d", ...(licence && { copyright: licence }) },
     scene: 0, scenes: [{ nodes: [0] }], nodes: [{ name, mesh: 0 }], meshes: [mesh],
-    materials: [{ name, doubleSided: true, pbrMetallicRoughness: { metallicFactor: 0, roughnessFactor: 0.9 } }],
+    materials: [{
+      name, doubleSided: true, pbrMetallicRoughness: { metallicFactor: 0, roughnessFactor: 0.9 },
+      ...(unlit && { extensions: { KHR_materials_unlit: {} } }),
+    }],
+    ...(unlit && { extensionsUsed: ["KHR_materials_unlit"] }),
     accessors, bufferViews, buffers: [{ byteLength: length }],
   };
   return joined(new TextEncoder().encode(JSON.stringify(tree)), parts, length);

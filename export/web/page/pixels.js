@@ -58,6 +58,13 @@ function surroundings(photo, back, size, reach) {
 export function reduce(photo, [x0, y0, x1, y1], across, down) {
   const width = Math.ceil((x1 - x0) / across), height = Math.ceil((y1 - y0) / down);
   const data = new Uint8ClampedArray(width * height * 4);
+  if (across === 1 && down === 1) {
+    for (let row = 0; row < height; row++) {
+      const from = ((y0 + row) * photo.width + x0) * 4;
+      data.set(photo.data.subarray(from, from + 4 * width), 4 * row * width);
+    }
+    return { width, height, data };
+  }
   for (let row = 0, at = 0; row < height; row++) {
     const top = y0 + row * down, bottom = Math.min(top + down, y1);
     for (let column = 0; column < width; column++, at += 4) {

@@ -1,8 +1,11 @@
 // A photo becomes a face in the browser: the steps of export/device.py with LiteRT.js.
 
-import { align } from "./alignment.js";
+import { align, alignmentTransform } from "./alignment.js";
 import * as detection from "./detection.js";
-import { readModel } from "./face.js";
+import { openActor, solve, withIdentity } from "./expression.js";
+import { readModel, rotationMatrix, times } from "./face.js";
+import { sample } from "./pixels.js";
+import { apply } from "./similarity.js";
 import { loadAndCompile, loadLiteRt, Tensor } from "./vendor/litert.min.js";
 
 const HERE = new URL(".", import.meta.url);
@@ -10,7 +13,10 @@ const LITERT = "vendor/litert_wasm_compat_internal";
 const CONFIDENCE = "confidence";
 const GZIP = [0x1f, 0x8b];
 
-// Loads everything: { model, find, follow, regress, run }. `report` is told a share in [0, 1] of what is loaded.
+// Loads everything: { model, find, follow, person, regress, run }. `report` is told a share in [0, 1] of what is loaded.
+//
+// What is found in a photo is { found (`detection.js`), transform from px of the photo to px of the aligned picture, size of
+// the photo, coefficients, confidence, rotation, translation in the aligned picture, weights of the units or null }.
 export async function openRuntime(report = () => {}) {
   const bytes = new Map();
   let done = 0;
@@ -23,7 +29,8 @@ export async function openRuntime(report = () => {}) {
   const files = ["data/face.bin.gz", `${LITERT}.wasm.gz`, ...networks];
   await Promise.all(files.map(get));
   const model = readModel(description, bytes.get("data/face.bin.gz"));
-  globalThis.Module = { wasmBinary: bytes.get(`${LITERT}.wasm.gz`) };
+  const printErr = (text) => text.startsWith("INFO") || console.warn(text);  // not all that it tells is an error
+  globalThis.Module = { wasmBinary: bytes.get(`${LITERT}.wasm.gz`), printErr };
   await loadLiteRt(new URL(`${LITERT}.js`, HERE).href);
 
   const compiled = new Map();  // file -> promise of the network; those that are seldom needed wait
@@ -36,9 +43,14 @@ export async function openRuntime(report = () => {}) {
     const { [CONFIDENCE]: confidence = null, ...coefficients } = await execute(await open(description.network), image);
     return { coefficients, confidence };
   };
+  const actor = openActor(model);
+  const pixelsIn = (transform, { points }) => points.flatMap((point) => apply(transform, point));
   const reconstruct = async (photo, found) => {
     const { image, transform } = align(photo, found.points5, model.input);
-    return { found, transform, size: [photo.width, photo.height], ...(await regress(image)) };
+    const read = await regress(image), { angles, translation } = read.coefficients;
+    const pose = { rotation: rotationMatrix(angles), translation: [...translation] };
+    const solved = actor && solve(actor, { pixels: pixelsIn(transform, found), ...pose });
+    return { found, transform, size: [photo.width, photo.height], ...read, ...pose, weights: solved?.weights, solved };
   };
   await Promise.all([open(description.network), open(detection.FILES[0]), open(detection.FILES[3])]);
   report(1);
@@ -48,9 +60,21 @@ export async function openRuntime(report = () => {}) {
       const found = await detection.nearest(photo, run);
       return found && reconstruct(photo, found);
     },
-    follow: async (photo, last) => {
-      const found = await detection.follow(photo, last, run);
-      return found && reconstruct(photo, found);
+    // What `follow` knows of somebody with this identity.
+    person: (identity) => actor && withIdentity(actor, identity),
+    // The face `last` in the next picture of a camera: units and pose follow the landmarks of a `person`; all else is read
+    // anew if `look`.
+    follow: async (photo, last, person, look) => {
+      const found = await detection.follow(photo, last.found, run);
+      if (!found) return null;
+      if (!actor) return reconstruct(photo, found);
+      const transform = alignmentTransform(found.points5, model.input);
+      const read = look ? await regress(sample(photo, transform, model.input.size)) : {};
+      const turned = rotationMatrix([0, 0, last.transform.rotation - transform.rotation]);
+      const { rotation, translation, found: before } = last.solved;
+      const frame = { pixels: pixelsIn(transform, found), rotation: times(turned, rotation), translation };
+      const solved = solve(person, frame, before), { weights } = solved;
+      return { ...last, ...read, found, transform, rotation: solved.rotation, translation: solved.translation, weights, solved };
     },
   };
 }

@@ -2,25 +2,28 @@
 //
 // The meshes of three.js are made once, of a GLB of ours, and their numbers change from then on; positions are in dm.
 
-import { linearLight, rotationMatrix } from "./face.js";
+import { linearLight } from "./face.js";
 import { writeGlb } from "./glb.js";
 import { inverse, matrixOf } from "./similarity.js";
 
 const NEAR = 1, FAR = 30;  // dm, of the camera over the photo
+const SHARP = 2;  // px drawn for each px of the layout in both directions, which smooths edges at less cost than the graphics do
+const LIVE_SIDE = 640;  // px at most, of what is drawn for each picture of a camera
 const CLAY = 0xb9aea2;
-const ORBIT = { ambient: 2.2, lamp: 1.3 }, UNLIT = { ambient: Math.PI, lamp: 0 };
+const AMBIENT = 2.2, LAMP = 1.3;
 
 export async function openStage(place, canvas, picture, model) {
   const three = globalThis.THREE;
-  const renderer = new three.WebGLRenderer({ canvas, antialias: true, alpha: true });
+  const renderer = new three.WebGLRenderer({ canvas, alpha: true });
   const scene = new three.Scene();
   const orbit = new three.PerspectiveCamera(24, 1, 0.5, 60), over = new three.PerspectiveCamera();
-  const lamp = new three.DirectionalLight(0xffffff), ambient = new three.AmbientLight(0xffffff);
+  const lamp = new three.DirectionalLight(0xffffff, LAMP), ambient = new three.AmbientLight(0xffffff, AMBIENT);
   const controls = new three.OrbitControls(orbit, canvas);
   const mesh = await meshOf(three, model);
-  const own = mesh.material;
-  const clay = new three.MeshStandardMaterial({ color: CLAY, roughness: 0.75, side: own.side, transparent: true });
-  own.transparent = true;
+  const unlit = mesh.material, common = { side: unlit.side, transparent: true };  // its colours have the photo's light
+  const own = new three.MeshStandardMaterial({ vertexColors: true, roughness: 0.9, ...common });
+  const clay = new three.MeshStandardMaterial({ color: CLAY, roughness: 0.75, ...common });
+  unlit.transparent = true;
   mesh.matrixAutoUpdate = false;
   mesh.frustumCulled = false;
   lamp.position.set(-4, 7, 10);
@@ -42,16 +45,13 @@ export async function openStage(place, canvas, picture, model) {
     canvas.hidden = !face;
     picture.hidden = !face || !shown.over;
     place.classList.toggle("over", shown.over);
-    place.classList.toggle("mirrored", Boolean(face?.mirrored) && shown.over);
+    place.classList.toggle("mirrored", Boolean(face?.live) && shown.over);
     if (!face) return;
-    const light = shown.over && !shown.clay ? UNLIT : ORBIT;
-    ambient.intensity = light.ambient;
-    lamp.intensity = light.lamp;
-    mesh.material = shown.clay ? clay : own;
+    mesh.material = shown.clay ? clay : shown.over ? unlit : own;
     mesh.material.opacity = shown.over ? shown.opacity : 1;
     setNumbers(mesh.geometry.attributes.color, linearLight(shown.over ? face.colors : face.albedo));
     if (shown.over) {
-      const [[a, b, c], [d, e, f], [g, h, i]] = rotationMatrix(face.angles), [x, y, z] = face.translation;
+      const [[a, b, c], [d, e, f], [g, h, i]] = face.rotation, [x, y, z] = face.translation;
       mesh.matrix.set(a, b, c, x, d, e, f, y, g, h, i, z, 0, 0, 0, 1);
     } else {
       mesh.matrix.identity();
@@ -61,12 +61,13 @@ export async function openStage(place, canvas, picture, model) {
     renderer.render(scene, shown.over ? over : orbit);
   }
 
-  function fit({ size, transform }) {  // the drawing has the shape of the place, or of the photo within it
+  function fit({ size, transform, live }) {  // the drawing has the shape of the place, or of the photo within it
     const { clientWidth: width, clientHeight: height } = place;
     const scale = Math.min(width / size[0], height / size[1]);
     const drawn = shown.over ? [size[0] * scale, size[1] * scale] : [width, height];
-    renderer.setPixelRatio(Math.min(devicePixelRatio, 2));
-    renderer.setSize(Math.max(Math.round(drawn[0]), 1), Math.max(Math.round(drawn[1]), 1), false);
+    const ratio = live ? Math.min(devicePixelRatio, LIVE_SIDE / Math.max(...drawn)) : SHARP;
+    const [across, down] = drawn.map((length) => Math.max(Math.round(length * ratio), 1));
+    if (canvas.width !== across || canvas.height !== down) renderer.setSize(across, down, false);
     if (shown.over) {
       over.position.set(0, 0, model.camera.distance);
       over.projectionMatrix.set(...projection(transform, size, model));
@@ -96,7 +97,7 @@ export async function openStage(place, canvas, picture, model) {
       Object.assign(shown, options);
       redraw();
     },
-    // face: { shape, normals (unposed), albedo, colors (lit, posed), angles, translation, transform, size, mirrored }.
+    // face: { shape, normals (unposed), albedo, colors (lit, posed), rotation, translation, transform, size, live }.
     show(face) {
       shown.face = face;
       if (face) {
@@ -110,7 +111,7 @@ export async function openStage(place, canvas, picture, model) {
 
 async function meshOf(three, model) {
   const up = Float32Array.from(model.meanShape, (_, i) => Number(i % 3 === 2));
-  const face = { name: model.name, vertices: model.meanShape, normals: up, colors: model.meanAlbedo, triangles: model.triangles };
+  const face = { name: model.name, vertices: model.meanShape, normals: up, colors: model.meanAlbedo, triangles: model.triangles, unlit: true };
   const file = await new three.GLTFLoader().parseAsync(writeGlb(face).buffer, "");
   let mesh;
   file.scene.traverse((node) => { mesh = node.isMesh ? node : mesh; });

@@ -24,6 +24,15 @@ def test_errors_are_one_line_and_leave_nothing(tmp_path, monkeypatch, capfd, arg
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
+def test_a_sample_that_cannot_be_read_is_told_before_the_export(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("export.web.command._export", lambda folder: pytest.fail("it exported"))
+    assert export.main(["web", str(tmp_path / "page"), "--sample", str(tmp_path / "nowhere.jpg")]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert "nowhere.jpg" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_says_how_to_show_the_page(capsys):
     with pytest.raises(SystemExit) as exit_:
         export.main(["web", "--help"])

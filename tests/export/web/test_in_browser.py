@@ -16,11 +16,13 @@ from skimage import data
 from export import device, parity
 from export.device_bundle import CONFIDENCE
 from export.web import page as pages
+from export.web.face_data import face_data
 from tests.browser import Page, needs_browser, open_page, serving
 from tf_deep3d import face as faces
 from tf_deep3d.detection import networks, resampling
-from tf_deep3d.face import geometry, lighting
+from tf_deep3d.face import expression, geometry, lighting, morphable_model
 from tf_deep3d.face.aggregation import aggregate
+from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.mesh.face_files import PHOTO_EXPRESSION
@@ -169,6 +171,58 @@ def test_a_photo_gives_the_face_of_python(shown, name):
     assert parity.violations("int8", parity.compare(expected(shown, name), outcome(shown, answers(shown)))) == []
 
 
+def _weights(shown, index=0):
+    return shown.page.evaluate(f"import('./app.js').then(({{ state }}) => [...state.photos[{index}].face.weights])")
+
+
+def test_units_are_those_of_python_for_the_same_landmarks(shown):
+    model, rng = morphable_model.load(level=0), np.random.default_rng(0)
+    known, camera = expression.actor(model), Camera()
+    frames, expected = [], []
+    for turn in (-0.6, 0.0, 0.3):
+        shape = known.points + np.einsum("k,klc->lc", rng.normal(0, 0.5, len(known.modes)), known.modes)
+        chosen = np.zeros(len(known.units))
+        chosen[rng.choice(len(chosen), 6, replace=False)] = rng.uniform(0.2, 1.0, 6)
+        angles, place = np.array([0.1, turn, -0.1]), np.array([0.1, -0.05, 0.3])
+        shape = shape + expression.SEEN * np.einsum("j,jlc->lc", chosen, known.units)
+        moved = shape @ geometry.rotation_matrix(angles[None])[0].T + place
+        pixels = to_pixels(camera, moved[None])[0][0] + rng.normal(0, 0.5, (len(shape), 2))
+        frame = expression.Frame(pixels, angles + 0.03, place - 0.02)
+        expected.append(expression.solve(known, frame, camera).weights)
+        frames.append({name: group.reshape(-1).tolist() for name, group in frame._asdict().items()})
+    data = face_data(model)
+    lens = {"focal": camera.focal, "distance": camera.distance, "center": camera.center}
+    code = """Promise.all([import("./face.js"), import("./expression.js")]).then(([face, expression]) => {
+      const bytes = Uint8Array.from(atob("DATA"), (letter) => letter.charCodeAt(0));
+      const actor = expression.openActor(face.readModel(DESCRIPTION, bytes));
+      return FRAMES.map(({ pixels, angles, translation }) =>
+        [...expression.solve(actor, { pixels, rotation: face.rotationMatrix(angles), translation }).weights]);
+    })"""
+    code = code.replace("FRAMES", json.dumps(frames)).replace("DATA", base64.b64encode(data.binary).decode())
+    found = shown.page.evaluate(code.replace("DESCRIPTION", json.dumps(data.description | {"camera": lens})))
+    assert np.max(expected) > 0.5
+    np.testing.assert_allclose(found, expected, atol=0.01)  # of displacements rounded to 5 micrometres
+
+
+@pytest.mark.parametrize("name", ["me.png", "nearer.png"])
+def test_units_of_a_photo_are_those_of_python(shown, name):
+    choose(shown, name)
+    (face,) = shown.runtime.reconstruct(shown.pictures / name)
+    np.testing.assert_allclose(_weights(shown), list(face.arkit.values()), atol=0.03)
+
+
+def test_sliders_show_the_units_of_the_photo(shown):
+    choose(shown, "me.png")
+    outputs = "[...document.querySelectorAll('#units output')].map((output) => Number(output.textContent))"
+    np.testing.assert_allclose(shown.page.evaluate(outputs), [0, *_weights(shown)], atol=0.0051)
+    shown.page.evaluate("document.querySelector('#neutral').click()")
+    assert not any(shown.page.evaluate(outputs))
+    shown.page.evaluate("document.querySelector('#read').click()")
+    assert shown.page.evaluate(outputs) == [1] + [0] * len(_weights(shown))
+    shown.page.evaluate("document.querySelector('#again').click()")
+    np.testing.assert_allclose(shown.page.evaluate(outputs), [0, *_weights(shown)], atol=0.0051)
+
+
 def test_several_photos_give_one_person(shown):
     assert choose(shown, "me.png", "nearer.png").startswith("2 photos, one face")
     each = [answers(shown, index) for index in range(2)]
@@ -222,7 +276,9 @@ def test_the_file_is_the_mesh_of_python(shown):
     file = pygltflib.GLTF2.load_from_bytes(content)
     mesh = file.meshes[0]
     assert mesh.extras["targetNames"] == [*model.blendshape_names, PHOTO_EXPRESSION]
-    assert mesh.weights == [0, 0.5, *[0] * (len(model.blendshape_names) - 2), 1]
+    found = _weights(shown)
+    assert mesh.extras["arkit"] == dict(zip(model.blendshape_names, found, strict=True))
+    assert mesh.weights == [found[0], 0.5, *found[2:], 0]
     assert len(mesh.primitives[0].targets) == len(mesh.weights)
     assert file.asset.copyright == model.licence
     read = trimesh.load(io.BytesIO(content), file_type="glb", force="mesh", process=False)

@@ -91,7 +91,7 @@ def test_the_policy_lets_the_page_ask_its_own_server_only():
 
 def test_every_text_stands_in_one_file():
     html = (page.PAGE / "index.html").read_text(encoding="utf-8")
-    code = (page.PAGE / "app.js").read_text(encoding="utf-8")
+    code = "".join(path.read_text(encoding="utf-8") for path in page.PAGE.glob("*.js"))
     wanted = {*re.findall(r'data-(?:text|label)="(\w+)"', html), *re.findall(r"TEXTS\.(\w+)", code)}
     assert wanted == set(re.findall(r"^  (\w+):", TEXTS, re.MULTILINE))
     visible = re.sub(r"<title>.*</title>|<[^>]*>", "", html).split()

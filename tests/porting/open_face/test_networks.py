@@ -9,6 +9,7 @@ from tf_deep3d import face as faces
 from tf_deep3d.face import morphable_model
 from tf_deep3d.io import archive
 from tf_deep3d.models import cnet as cnets
+from tf_deep3d.models import presets
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.models.weights import WeightsError
 from tf_deep3d.porting.open_face import networks
@@ -27,7 +28,7 @@ def pair():
     """An R-Net of the sculpted model and its C-Net, with random last layers."""
     rng = np.random.default_rng(1)
     shipped = rnets.RNet.from_preset()
-    rnet = rnets.RNet.from_config({**shipped.get_config(), "face_model": rnets.SCULPTED})
+    rnet = rnets.RNet.from_config({**shipped.get_config(), "face_model": presets.SCULPTED})
     rnet.set_weights(shipped.get_weights())
     head = rnet.network.get_layer("identity")
     head.set_weights([0.03 * rng.normal(size=values.shape) for values in head.get_weights()])
@@ -79,7 +80,7 @@ def test_other_networks_are_refused(tmp_path, capsys, axes):
     assert networks.main([str(rnets.SHIPPED), str(tmp_path / "out.keras")]) == 1
     assert "another face model" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    small = rnets.RNet("mobilenet_small", {"identity": 3, "expression": 2, "albedo": 2}, rnets.SCULPTED)
+    small = rnets.RNet("mobilenet_small", {"identity": 3, "expression": 2, "albedo": 2}, presets.SCULPTED)
     with pytest.raises(WeightsError, match=r"80 identity coefficients\. Received: 3"):
         networks.move_rnet(small, axes, "face")
 

@@ -11,6 +11,7 @@ from tf_deep3d import face as faces
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import aggregation, lighting
 from tf_deep3d.fitting import descent
+from tf_deep3d.fitting.settings import Fit
 from tf_deep3d.reconstruction import photo, portraits
 from tf_deep3d.reconstruction.album import album as albums
 from tf_deep3d.reconstruction.album.album import AlbumSettings
@@ -57,32 +58,34 @@ def test_the_album_is_named_after_its_folder(tmp_path, sources, name):
     assert albums.album_name(sources) == name
 
 
-ELEMENTWISE, SCALAR = SimpleNamespace(confidences=80), SimpleNamespace(confidences=1)
+NONE, SCALAR, ELEMENTWISE = 0, 1, 80  # confidences of a photo
 
 
 @pytest.mark.parametrize(
-    ("default", "asked", "cnet", "expected"),
+    ("default", "asked", "confidences", "expected"),
     [
-        ("average", None, None, "average"),
+        ("average", None, NONE, "average"),
         ("average", None, ELEMENTWISE, "average"),
         ("elementwise", None, ELEMENTWISE, "elementwise"),
         ("elementwise", None, SCALAR, "average"),
-        ("elementwise", None, None, "average"),
+        ("elementwise", None, NONE, "average"),
         ("average", "summed", ELEMENTWISE, "summed"),
         ("average", "best", ELEMENTWISE, "best"),
         ("elementwise", "average", ELEMENTWISE, "average"),
         ("average", "scalar", SCALAR, "scalar"),
     ],
 )
-def test_strategy(monkeypatch, default, asked, cnet, expected):
+def test_strategy(monkeypatch, default, asked, confidences, expected):
     monkeypatch.setattr(aggregation, "DEFAULT", default)
-    assert albums.choose_strategy(AlbumSettings(asked), cnet) == expected
+    assert albums.choose_strategy(AlbumSettings(asked), confidences) == expected
 
 
-@pytest.mark.parametrize(("asked", "cnet"), [("elementwise", None), ("scalar", ELEMENTWISE), ("elementwise", SCALAR)])
-def test_a_strategy_without_its_network_is_an_error(asked, cnet):
+@pytest.mark.parametrize(
+    ("asked", "confidences"), [("elementwise", NONE), ("scalar", ELEMENTWISE), ("elementwise", SCALAR)]
+)
+def test_a_strategy_without_its_network_is_an_error(asked, confidences):
     with pytest.raises(InputError, match=rf"C-Net.*average.*Received: '{asked}'"):
-        albums.choose_strategy(AlbumSettings(asked), cnet)
+        albums.choose_strategy(AlbumSettings(asked), confidences)
 
 
 def test_settings_out_of_range_are_errors():
@@ -209,7 +212,7 @@ def test_joint_fit_improves_one_shared_identity(monkeypatch, models, tmp_path):
 def test_a_joint_fit_that_diverges_is_an_error(monkeypatch, models, seen):
     def spoiled(levels, observation, settings, recognition, start, on_step):
         assert settings.shared == albums.SHARED
-        return descent.Fit(start._replace(identity=np.full_like(start.identity, np.nan)), {})
+        return Fit(start._replace(identity=np.full_like(start.identity, np.nan)), {})
 
     monkeypatch.setattr(descent, "fit", spoiled)
     with pytest.raises(InputError, match=r"diverged.*Received: 2 photos"):

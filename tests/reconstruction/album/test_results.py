@@ -1,7 +1,6 @@
 """The files that an album becomes, read back."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pygltflib
@@ -12,6 +11,7 @@ from PIL import Image
 from tests.album import synthetic_models, synthetic_sightings, synthetic_truth
 from tf_deep3d import face as faces
 from tf_deep3d.mesh import gltf
+from tf_deep3d.models.regression import Regressor
 from tf_deep3d.reconstruction import photo as pipeline
 from tf_deep3d.reconstruction.album import album as albums
 from tf_deep3d.reconstruction.album import results
@@ -36,10 +36,10 @@ def album(models, tmp_path_factory):
     seen[4] = seen[4]._replace(descriptor=np.eye(4)[1])
     failure = Failure("empty.png", "empty", "no face found in 9 x 9 px")
     settings = albums.AlbumSettings("elementwise")
-    cnet = SimpleNamespace(confidences=truth.identity.shape[1])
+    regressor = Regressor(lambda images: (None, None), truth.identity.shape[1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(albums, "look_through", lambda *arguments: (seen, [failure]))
-        return albums.assemble([each.photo for each in seen], settings, OPTIONS, models._replace(cnet=cnet))
+        return albums.assemble([each.photo for each in seen], settings, OPTIONS, models._replace(regressor=regressor))
 
 
 @pytest.fixture(scope="module")

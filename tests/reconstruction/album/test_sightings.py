@@ -1,7 +1,5 @@
 """Who is in the photos of an album, told by descriptors that stand for people."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +7,7 @@ from skimage import data
 
 from tests.album import synthetic_models
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.models.regression import Regressor
 from tf_deep3d.reconstruction import photo as pipeline
 from tf_deep3d.reconstruction import portraits
 from tf_deep3d.reconstruction.album import sightings
@@ -71,14 +70,14 @@ def test_a_long_album_is_searched_in_part(monkeypatch):
 def networks(model_file, tiny_model, monkeypatch):
     """`pipeline.Models` whose R-Net answers with mean faces and whose recognition network tells tints apart."""
 
-    def tint(network, images):
+    def tint(images):
         middle = images[:, 80:140, 80:140].mean((1, 2))
         return middle - middle.mean(-1, keepdims=True)
 
     monkeypatch.setattr(sightings, "describe", tint)
     layout = tiny_model.layout()
-    rnet = SimpleNamespace(regress=lambda images: (layout.zeros(len(images)), images))
-    return synthetic_models(model_file, 32)._replace(rnet=rnet)
+    regressor = Regressor(lambda images: (layout.zeros(len(images)), images.mean((1, 2))), 3)
+    return synthetic_models(model_file, 32)._replace(regressor=regressor)
 
 
 def test_of_two_people_in_a_photo_the_albums_is_taken(tmp_path, networks, monkeypatch):
@@ -98,8 +97,6 @@ def test_of_two_people_in_a_photo_the_albums_is_taken(tmp_path, networks, monkey
     (tmp_path / "6 damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
     paths = sorted(tmp_path.iterdir())
     said = []
-    cnet = lambda images: images.mean((1, 2))  # noqa: E731
-    networks = networks._replace(cnet=cnet)
     seen, failures = sightings.look_through(paths, pipeline.Options(), networks, lambda *step: said.append(step))
     assert [each.name for each in seen] == ["1 both", "1 both", "2 alone", "3 mirrored", "4 stranger"]
     assert [failure.file for failure in failures] == ["5 nobody.png", "6 damaged.png"]
@@ -129,9 +126,9 @@ def test_a_face_that_cannot_be_regressed_is_reported(tmp_path, networks, monkeyp
 
     def spoiled(images):
         found = Coefficients(*(np.full((len(images), 2), np.nan) for _ in Coefficients._fields))
-        return found, images
+        return found, None
 
-    networks = networks._replace(rnet=SimpleNamespace(regress=spoiled))
+    networks = networks._replace(regressor=Regressor(spoiled))
     seen, (failure,) = sightings.look_through([path], pipeline.Options(), networks)
     assert not seen
     assert failure.file == path.name

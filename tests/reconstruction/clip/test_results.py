@@ -10,7 +10,7 @@ from skimage import data
 
 from tf_deep3d.detection import resampling
 from tf_deep3d.face.geometry import Similarity
-from tf_deep3d.fitting.descent import FitSettings, Stage
+from tf_deep3d.fitting.settings import FitSettings, Stage
 from tf_deep3d.reconstruction import photo as pipeline
 from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import results, scene, video

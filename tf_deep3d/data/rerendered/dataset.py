@@ -32,6 +32,7 @@ from tf_deep3d.errors import InputError
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import files
+from tf_deep3d.io.work_folders import sweep
 
 FITS = "fits"
 WORK = ".synthetic"
@@ -73,6 +74,7 @@ def write_dataset(
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
     with pipeline.locked(out):
+        sweep(out, work, out / FITS)
         _keep_parameters(work / "parameters.json", parameters)
         if not (out / FITS / records.DATASET_FILE).is_file():
             fits.fit_photos(out / FITS, work, origins, chosen, fitter)

@@ -63,7 +63,7 @@ def read_survey(path: Path = SURVEY) -> tuple[np.ndarray, np.ndarray]:
       PopulationError: if the file lacks a measure, or its figures are no means and covariances.
     """
     try:
-        survey = json.loads(path.read_text(encoding="utf-8"))
+        survey = json.loads(assets.checked(path).read_text(encoding="utf-8"))
         chosen = [list(survey["measures"]).index(name) for name in MEASURES]
         means, spreads, correlations = (
             np.array([group[key] for group in survey["groups"].values()], float)

@@ -26,6 +26,7 @@ from tf_deep3d.face import morphable_model
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.io import files
 from tf_deep3d.models import cnet as cnets
+from tf_deep3d.models import presets
 from tf_deep3d.models import rnet as rnets
 from tf_deep3d.models.weights import WeightsError
 from tf_deep3d.porting.open_face.population import Axes, principal_axes, read_population
@@ -101,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if not options.overwrite:
         files.refuse_existing(options.out, *(options.cnet or ())[1:])
-    old = rnets.load_rnet(options.rnet, rnets.fingerprint(options.face) if options.face else rnets.SCULPTED)
+    old = rnets.load_rnet(options.rnet, rnets.fingerprint(options.face) if options.face else presets.SCULPTED)
     judge = cnets.load_cnet(options.cnet[0], old) if options.cnet else None
     if options.face:
         before, after = (morphable_model.load(path, level=0) for path in (options.face, None))

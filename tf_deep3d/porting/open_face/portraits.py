@@ -27,6 +27,7 @@ from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import descent
+from tf_deep3d.fitting.settings import FitSettings, Observation, Stage
 from tf_deep3d.io import photos
 from tf_deep3d.porting.open_face import geometry
 from tf_deep3d.reconstruction.portraits import BATCH, NoFaceError, Portrait, in_batches, observe, portraits_of
@@ -34,7 +35,7 @@ from tf_deep3d.texture import fields
 
 LEVEL = 1  # of detail of the vertices that are compared
 COMPONENTS = 12
-STAGES = (descent.Stage(level=0, steps=60, learning_rate=0.1, perceptual=False),)
+STAGES = (Stage(level=0, steps=60, learning_rate=0.1, perceptual=False),)
 HELD_OUT = 4  # every so many portraits one measures what the components add
 LARGEST = 0.7  # density; what differs more is hair or a shadow
 COSINES = (0.3, 0.6)  # of the angle to the viewing direction, between which a vertex begins to count
@@ -55,11 +56,11 @@ class Lifted(NamedTuple):
     weight: np.ndarray
 
 
-def lift(observation: descent.Observation, model: MorphableModel, coefficients: Coefficients) -> Lifted:
+def lift(observation: Observation, model: MorphableModel, coefficients: Coefficients) -> Lifted:
     """Compares photos with faces that were fitted to them.
 
     Args:
-      observation: `descent.Observation` of B portraits.
+      observation: `Observation` of B portraits.
       model: `MorphableModel`.
       coefficients: `Coefficients` of the faces.
     """
@@ -164,9 +165,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _fitted(
     paths: Sequence[Path], levels: Sequence[MorphableModel]
-) -> Iterator[tuple[descent.Observation, MorphableModel, Coefficients]]:
+) -> Iterator[tuple[Observation, MorphableModel, Coefficients]]:
     """Batches of portraits and the faces fitted to them."""
-    settings = descent.FitSettings(stages=STAGES)
+    settings = FitSettings(stages=STAGES)
     with tqdm(total=len(paths), desc="portraits", unit="photo") as bar:
         for several in in_batches(list(paths)):
             found: list[Portrait] = []

@@ -17,13 +17,13 @@ import numpy as np
 from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
 from tf_deep3d.detection import skin
-from tf_deep3d.errors import InputError
+from tf_deep3d.errors import InputError, extra
 from tf_deep3d.face import aggregation, morphable_model
 from tf_deep3d.face.camera import IMAGE_SIZE, Camera
 from tf_deep3d.face.coefficients import Coefficients
-from tf_deep3d.fitting import descent, light, motion
+from tf_deep3d.fitting import light, motion
+from tf_deep3d.fitting.settings import Stage
 from tf_deep3d.io.photos import Photo
-from tf_deep3d.models.cnet import CNet
 from tf_deep3d.reconstruction.album.sightings import (
     LIKENESS,
     THUMBNAIL,
@@ -33,10 +33,11 @@ from tf_deep3d.reconstruction.album.sightings import (
     look_through,
     portrait_again,
 )
-from tf_deep3d.reconstruction.photo import REFINEMENT, Models, Options
+from tf_deep3d.reconstruction.photo import Models, Options
 from tf_deep3d.reconstruction.portraits import BATCH, NoFaceError, in_batches, observe
 
 LIGHT_LEVEL = 1  # level of detail at which the light is found
+REFINEMENT = Stage(level=1, steps=20, learning_rate=0.02, perceptual=False)  # by `AlbumSettings.refine` steps
 SHARED = ("identity", "albedo")  # groups that all photos of a person have in common
 
 Progress: TypeAlias = Callable[[str, int, int], object]  # of (name of the stage, steps done, steps in all)
@@ -120,21 +121,21 @@ def album_name(sources: Sequence[str | Path]) -> str:
     return names.pop() if len(names) == 1 and "" not in names else "album"
 
 
-def choose_strategy(settings: AlbumSettings, cnet: CNet | None) -> str:
-    """The strategy of `AlbumSettings`; `cnet` is the `CNet` or None.
+def choose_strategy(settings: AlbumSettings, confidences: int) -> str:
+    """The strategy of `AlbumSettings` where a C-Net gives so many confidences for each photo, 0 for no C-Net.
 
     Raises:
-      InputError: if it needs confidences of another kind than `cnet` gives.
+      InputError: if it needs confidences of another kind.
     """
-    if cnet is None:
+    if not confidences:
         usable = ("average",)
-    elif cnet.confidences == 1:
+    elif confidences == 1:
         usable = ("average", "scalar")
     else:
         usable = tuple(name for name in aggregation.STRATEGIES if name != "scalar")
     wanted = settings.strategy or (aggregation.DEFAULT if aggregation.DEFAULT in usable else "average")
     if wanted not in usable:
-        have = "no C-Net" if cnet is None else f"a C-Net with {cnet.confidences} confidences"
+        have = f"a C-Net with {confidences} confidences" if confidences else "no C-Net"
         raise InputError(f"with {have} the strategy can be {', '.join(usable)}. Received: {wanted!r}")
     return wanted
 
@@ -163,7 +164,7 @@ def assemble(
       InputError: for a strategy without its C-Net, or a fit that diverged.
     """
     progress = on_progress or (lambda stage, done, total: None)
-    strategy = choose_strategy(settings, models.cnet)
+    strategy = choose_strategy(settings, models.regressor.confidences if models.regressor else 0)
     seen, failures = look_through(photos, options, models, on_progress)
     if not seen:
         reasons = f"; the first: {failures[0].file}: {failures[0].reason}" if failures else ""
@@ -203,6 +204,9 @@ def refine(album: Album, steps: int, options: Options, models: Models, on_progre
     One batch, spread over yaw and of the most trusted photos, decides about identity and albedo; the other photos
     follow with their own coefficients.
     """
+    with extra("train"):
+        from tf_deep3d.fitting import descent
+
     progress = on_progress or (lambda stage, done, total: None)
     chosen = spread(album, album.weights.mean(1), BATCH)
     rest = np.setdiff1d(np.arange(len(album.sightings)), chosen)

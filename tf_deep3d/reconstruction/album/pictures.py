@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from keras import ops
 from PIL import Image, ImageDraw, ImageFont
 
 from tf_deep3d import face as faces
@@ -13,7 +12,7 @@ from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.face.lighting import HARMONICS
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.mesh.mesh import to_uint8
-from tf_deep3d.rendering import clay, renderer
+from tf_deep3d.rendering import clay, still
 from tf_deep3d.rendering.antialiasing import SUPERSAMPLING, averaged
 from tf_deep3d.rendering.pictures import INK, PAPER
 from tf_deep3d.texture import fields
@@ -117,15 +116,15 @@ def _textured(model: MorphableModel, shape: np.ndarray, image: np.ndarray, yaw: 
     vertices = faces.pose(shape, angles, np.zeros((1, 3), np.float32)).astype(np.float32)
     normals = geometry.vertex_normals(vertices, model.triangles, model.vertex_corners)
     pixels, depth = to_pixels(camera, vertices)
-    fragments = renderer.rasterize(pixels, depth, model.triangles, camera.height, camera.width)
+    fragments = still.rasterize(pixels[0], depth[0], model.triangles, camera.height, camera.width)
     light = np.zeros((1, 1, HARMONICS), np.float32)
     light[0, 0, :4] = [-0.15, -0.25, 0.3, 0.1]
     shade = lighting.irradiance(normals, light)
-    shade = np.asarray(ops.convert_to_numpy(renderer.interpolate(fragments, shade, model.triangles)))[0]
-    triangle = np.asarray(ops.convert_to_numpy(fragments.triangle))[0]
+    shade = still.interpolate(fragments, shade[0], model.triangles)
+    triangle = fragments.triangle
     seen = triangle >= 0
     corners = model.uv[model.uv_triangles[triangle[seen]]]
-    uv = np.einsum("nk,nkc->nc", np.asarray(ops.convert_to_numpy(fragments.barycentrics))[0][seen], corners)
+    uv = np.einsum("nk,nkc->nc", fragments.barycentrics[seen], corners)
     picture = np.ones((*triangle.shape, 3), np.float32)
     color = fields.bilinear(image, np.stack([uv[:, 0], 1.0 - uv[:, 1]], -1) * len(image))
     picture[seen] = np.clip(color * shade[seen], 0, 1)

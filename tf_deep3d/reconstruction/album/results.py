@@ -24,6 +24,7 @@ from tf_deep3d.reconstruction import appearance, view
 from tf_deep3d.reconstruction.album import pictures as album_pictures
 from tf_deep3d.reconstruction.album.album import SHARED, Album, Progress, spread
 from tf_deep3d.reconstruction.album.sightings import Sighting, portrait_again
+from tf_deep3d.reconstruction.parallel import in_order
 from tf_deep3d.reconstruction.photo import Models, Options, reconstruction_of
 from tf_deep3d.texture import fields, merging
 from tf_deep3d.texture.atlas import Atlas
@@ -227,30 +228,36 @@ def _photo_by_photo(
     coarse = morphable_model.pick_level(models.levels, OVERLAY_LEVEL)
     value = importance(album)
     textured = spread(album, value, TEXTURED)
-    for index, sighting in enumerate(album.sightings):
+
+    def look(index: int) -> tuple[dict[str, Any], merging.Shot | None]:
+        sighting = album.sightings[index]
         mine = Coefficients(*(group[index : index + 1] for group in album.coefficients))
         portrait = portrait_again(sighting, models)
         found = reconstruction_of(portrait, mine, models, options)
         name = f"{sighting.name}.png"
         shown = faces.reconstruct(coarse, mine)
         write_picture(folder / name, appearance.overlay(portrait, shown, coarse.triangles, OVERLAY_SCALE))
-        records.append(
-            {
-                **found.numbers(),
-                "photo": sighting.file,
-                "overlay": f"{OVERLAYS}/{name}",
-                "likeness": float(album.likeness[index]),
-                "confidence": None if sighting.confidence is None else face_files.numbers(sighting.confidence),
-                "mean_confidence": _trust(sighting),
-                "weights": face_files.numbers(album.weights[index]),
-            }
-        )
-        if index in textured:
-            seen = appearance.photograph(portrait, atlas, found, options.keep_everything)
-            seen = merging.reflectance(seen, found.face, mine.illumination[0], atlas)
-            yield merging.Shot(seen, float(value[index]), part_scores(sighting, float(mine.angles[0, 1])))
+        record = {
+            **found.numbers(),
+            "photo": sighting.file,
+            "overlay": f"{OVERLAYS}/{name}",
+            "likeness": float(album.likeness[index]),
+            "confidence": None if sighting.confidence is None else face_files.numbers(sighting.confidence),
+            "mean_confidence": _trust(sighting),
+            "weights": face_files.numbers(album.weights[index]),
+        }
+        if index not in textured:
+            return record, None
+        seen = appearance.photograph(portrait, atlas, found, options.keep_everything)
+        seen = merging.reflectance(seen, found.face, mine.illumination[0], atlas)
+        return record, merging.Shot(seen, float(value[index]), part_scores(sighting, float(mine.angles[0, 1])))
+
+    for record, shot in in_order(look, range(len(album.sightings))):
+        records.append(record)
+        if shot is not None:
+            yield shot
         if on_progress:
-            on_progress("writing", index + 1, len(album.sightings))
+            on_progress("writing", len(records), len(album.sightings))
 
 
 def _lines(album: Album) -> list[str]:

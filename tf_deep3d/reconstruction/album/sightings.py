@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from keras import ops
 from PIL import Image
 
 from tf_deep3d.detection import detector
@@ -23,8 +22,9 @@ from tf_deep3d.io import photos
 from tf_deep3d.io.files import folder_names
 from tf_deep3d.io.photos import Photo, photo_name
 from tf_deep3d.mesh.mesh import to_uint8
-from tf_deep3d.models.recognition import describe
-from tf_deep3d.reconstruction.photo import Models, Options, regress, solve
+from tf_deep3d.models.likeness import describe
+from tf_deep3d.reconstruction.parallel import in_order
+from tf_deep3d.reconstruction.photo import Models, Options, solve
 from tf_deep3d.reconstruction.portraits import BATCH, Portrait, in_batches, observe, portrait_of, portraits_of
 
 # Cosine to the mean descriptor of the person's other photos, below which a face is another person's. In albums of 5
@@ -109,12 +109,19 @@ def look_through(
     seen: list[Sighting] = []
     failures: list[Failure] = []
     waiting: list[tuple[_Place, Portrait]] = []
-    for number, place in enumerate(places, 1):
+
+    def look(place: _Place) -> list[Portrait] | Failure:
         try:
-            found = portraits_of(place.photo, models.levels[-1], all_faces=True)[:FACES]
-            waiting += [(place, portrait._replace(window=NOTHING)) for portrait in found]
+            found = portraits_of(place.photo, models.levels[0], all_faces=True)[:FACES]
         except (InputError, OSError) as error:
-            failures.append(Failure(place.file, place.name, readable(str(error))))
+            return Failure(place.file, place.name, readable(str(error)))
+        return [portrait._replace(window=NOTHING) for portrait in found]
+
+    for number, (place, found) in enumerate(zip(places, in_order(look, places), strict=True), 1):
+        if isinstance(found, Failure):
+            failures.append(found)
+        else:
+            waiting += [(place, portrait) for portrait in found]
         if len(waiting) >= BATCH or number == len(places):
             for part in in_batches(waiting):
                 seen += _sight(part, options, models)
@@ -160,20 +167,20 @@ def find_person(descriptors: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray,
 
 def portrait_again(sighting: Sighting, models: Models) -> Portrait:
     """The `Portrait` of a `Sighting`, from its photo."""
-    return portrait_of(sighting.photo, photos.as_pixels(sighting.photo), sighting.detected, models.levels[-1])
+    return portrait_of(sighting.photo, photos.as_pixels(sighting.photo), sighting.detected, models.levels[0])
 
 
 def _sight(waiting: Sequence[tuple[_Place, Portrait]], options: Options, models: Models) -> list[Sighting]:
     """The `Sighting`s of a batch of portraits."""
     portraits = [portrait for _, portrait in waiting]
     images = np.stack([portrait.crop.image for portrait in portraits])
-    descriptors = np.asarray(ops.convert_to_numpy(describe(models.recognition, images)))
+    descriptors = describe(images)
     descriptors = descriptors / np.maximum(np.linalg.norm(descriptors, axis=-1, keepdims=True), 1e-9)
     confidence = None
-    if models.rnet is None:
-        found = solve(observe(portraits), options, models).coefficients
+    if models.regressor is None:
+        found = solve(observe(portraits), options, models)
     else:
-        found, confidence = regress(models, images)
+        found, confidence = models.regressor.regress(images)
     return [
         Sighting(
             *place,

@@ -18,9 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-import keras
 import numpy as np
-from keras import ops
 
 from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
@@ -33,9 +31,10 @@ from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.face.landmarks import COUNT
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting import motion
-from tf_deep3d.models.recognition import describe
+from tf_deep3d.models.likeness import describe
 from tf_deep3d.reconstruction.clip import curves, video
 from tf_deep3d.reconstruction.clip.people import People, spread
+from tf_deep3d.reconstruction.parallel import in_order
 from tf_deep3d.reconstruction.photo import Models, Options, solve
 from tf_deep3d.reconstruction.portraits import NoFaceError, Portrait, observe
 
@@ -126,7 +125,7 @@ def follow_clip(
     settings: ClipSettings,
     model: MorphableModel,
     on_progress: Progress | None = None,
-    recognition: keras.Model | None = None,
+    by_likeness: bool = True,
 ) -> Track:
     """First pass: `Track` of a clip, of the person who is seen most.
 
@@ -135,7 +134,7 @@ def follow_clip(
       settings: `ClipSettings`.
       model: `MorphableModel`, for its five alignment points.
       on_progress: see `reconstruct_clip`.
-      recognition: network that tells people apart; without it whoever is seen is the same.
+      by_likeness: tell people apart by face recognition; else whoever is seen is the same.
     """
     points = faces.at_landmarks(model.landmarks["alignment5"], model.mean_shape[None])[0]
     progress = on_progress or (lambda stage, done, total: None)
@@ -145,10 +144,10 @@ def follow_clip(
     frames = video.read_frames(path, settings.max_frames + 1, settings.frame_rate)
 
     def look(image: np.ndarray, found: Detection) -> np.ndarray:
-        if recognition is None:
+        if not by_likeness:
             return np.ones(1)
         crop = alignment.align(image, found.points5, points).image
-        seen = np.asarray(ops.convert_to_numpy(describe(recognition, crop[None])))[0]
+        seen = describe(crop[None])[0]
         return seen / max(np.linalg.norm(seen), 1e-9)
 
     people = People(look)
@@ -198,15 +197,14 @@ def clip_camera(track: Track) -> tuple[Camera, Similarity]:
 def appearance(track: Track, options: Options, models: Models, on_progress: Progress | None = None) -> Appearance:
     """`Appearance` of the key frames of a `Track`; options and models as in `reconstruct_clip`."""
     frames, portraits = track.key_frames
-    settings = options.descent()
     steps = [0]
 
     def count() -> None:
         steps[0] += 1
         if on_progress:
-            on_progress("person", steps[0], settings.steps)
+            on_progress("person", steps[0], options.steps)
 
-    fit = solve(observe(portraits), options, models, on_step=count).coefficients
+    fit = solve(observe(portraits), options, models, on_step=count)
     sound = np.all([np.isfinite(group.reshape(len(frames), -1)).all(-1) for group in fit], axis=0)
     if not sound.any():
         raise InputError(f"the fit of the face diverged. Received: {len(frames)} key frames")
@@ -252,8 +250,9 @@ def find_motion(
     """
     pixels = transform.apply(track.landmarks[:, : len(known.points)])
     rows = np.zeros((len(track.times), 6 + len(known.modes)))
-    for index in np.flatnonzero(track.present):
-        rows[index] = np.concatenate(motion.solve(known, pixels[index], camera))
+    present = np.flatnonzero(track.present)
+    for index, moved in zip(present, in_order(lambda i: motion.solve(known, pixels[i], camera), present), strict=True):
+        rows[index] = np.concatenate(moved)
         if on_progress:
             on_progress("motion", int(index) + 1, len(rows))
     rows[track.present, :3] = motion.continuous(rows[track.present, :3])
@@ -286,10 +285,11 @@ def find_units(
     least, most = RESTING_FRAMES
     if len(frames) >= least:
         chosen = np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)
-        known = expression.at_rest(known, [frames[i] for i in chosen], camera)
+        known = expression.at_rest(known, [frames[i] for i in chosen], camera, in_order)
     rows = np.zeros((len(track.times), len(known.names)))
-    for index, frame in zip(present, frames, strict=True):
-        rows[index] = expression.solve(known, frame, camera).weights
+    solved = in_order(lambda frame: expression.solve(known, frame, camera).weights, frames)
+    for index, weights in zip(present, solved, strict=True):
+        rows[index] = weights
         if on_progress:
             on_progress("units", int(index) + 1, len(rows))
     return _filled(track, rows, missing)

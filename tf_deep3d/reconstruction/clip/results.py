@@ -5,7 +5,6 @@ Letters: N frames, V vertices, S side of the texture in px.
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tf_deep3d.face.geometry import Similarity, vertex_normals
 from tf_deep3d.face.landmarks import eye_distance, mean_distance
 from tf_deep3d.fitting import motion
 from tf_deep3d.io.files import refuse_existing
+from tf_deep3d.io.work_folders import work_folder
 from tf_deep3d.mesh import face_files, gltf
 from tf_deep3d.mesh.accessors import Gltf
 from tf_deep3d.mesh.animation import Animation, animate
@@ -30,6 +30,7 @@ from tf_deep3d.reconstruction.appearance import versions
 from tf_deep3d.reconstruction.clip import clip as clips
 from tf_deep3d.reconstruction.clip import curves, video
 from tf_deep3d.reconstruction.clip.scene import Scene, Targets, coefficients_at, shown_targets
+from tf_deep3d.reconstruction.parallel import in_order
 from tf_deep3d.reconstruction.photo import Models, Options
 from tf_deep3d.rendering import pictures
 from tf_deep3d.texture import texture
@@ -118,7 +119,7 @@ def reconstruct_clip(
     names = [name for name in FILES if models.shown is not None or name != view.VIEW]
     if not overwrite:
         refuse_existing(*(out / name for name in names))
-    track = clips.follow_clip(path, settings, models.levels[-1], progress, models.recognition)
+    track = clips.follow_clip(path, settings, models.levels[-1], progress)
     camera, transform = clips.clip_camera(track)
     looks = clips.appearance(track, options, models, progress)
     known = motion.person(models.levels[-1], looks.identity)
@@ -131,8 +132,7 @@ def reconstruct_clip(
         weights = clips.smoothed_units(known_units.names, weights, track.times, stretches, settings.smooth)
     targets = shown_targets(models, moves, weights)
     scene = Scene(track, camera, transform, looks, stretches, settings.missing == "hold", moves, *targets)
-    with tempfile.TemporaryDirectory(dir=_writable(out), prefix=".partial-") as folder:
-        temporary = Path(folder)
+    with work_folder(_writable(out)) as temporary:
         image = _texture(scene, models)
         Image.fromarray(to_uint8(image)).save(temporary / "texture.png", compress_level=PNG_LEVEL)
         gltf.write_glb(temporary / "face.glb", _animated(scene, image, models.written, options.packing))
@@ -206,12 +206,16 @@ def _write_overlay(
     frontal = int(np.where(scene.stretches >= 0, turned, np.inf).argmin())
     still = np.zeros((0, 0, 3), np.uint8)
     sound = clip if clip.is_file() else None
+
+    def draw(numbered: tuple[int, video.Frame]) -> video.Frame:
+        index, frame = numbered
+        if scene.stretches[index] < 0:
+            return frame
+        face = faces.reconstruct(model, coefficients_at(scene, index), scene.camera)
+        return frame._replace(image=pictures.overlay_photo(frame.image, face, model.triangles, scene.transform))
+
     with video.writing_video(path, *scene.track.size, rate, sound) as write:
-        for index, frame in enumerate(frames):
-            if scene.stretches[index] >= 0:
-                face = faces.reconstruct(model, coefficients_at(scene, index), scene.camera)
-                drawn = pictures.overlay_photo(frame.image, face, model.triangles, scene.transform)
-                frame = frame._replace(image=drawn)
+        for index, frame in enumerate(in_order(draw, enumerate(frames))):
             if index == frontal:
                 still = frame.image
             write(frame)
