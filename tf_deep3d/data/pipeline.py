@@ -113,7 +113,8 @@ def _fill(
     if (work / "parameters.json").exists():
         _compare(work / "parameters.json", parameters)
     preparation.write_json(work / "parameters.json", parameters)
-    _remove(*out.glob(".*.part"), *work.glob(".*.part"), *work.glob("*.progress"))
+    for stale in work.glob("*.progress"):
+        stale.unlink(missing_ok=True)
     bar = {"file": terminal, "unit": " photos", "disable": None, "smoothing": 0.05}
     if not (work / "plan.json").exists():
         with tqdm(total=len(listed), desc="reading", **bar) as progress:
@@ -132,7 +133,6 @@ def _fill(
     ):
         if jobs:
             _work(jobs, spread)
-    _remove(*out.glob(".*.part"))  # of workers that were killed, and whose work others did
     reports = {name: _left_over(work / f"{name}.json", shard=dict, rejected=list) for name in shards}
     listing: dict[str, dict[str, tfrecord.ShardInfo]] = {split: {} for split in records.SPLITS}
     for name, report in reports.items():
@@ -185,11 +185,6 @@ def _run_beam(jobs: list[dict[str, Any]], spread: Spread, command: Path) -> None
     except Exception as error:  # of a worker: Beam has it in the text of what it raises, Dask as the cause
         causes = re.findall(r"^(?:\w+\.)*\w*Error: (.*?)(?: \[while running.*)?$", str(error), re.MULTILINE)
         raise OSError(f"a worker failed: {causes[-1] if causes else error.__cause__ or error}") from error
-
-
-def _remove(*paths: Path) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
