@@ -16,6 +16,7 @@ from tf_deep3d.errors import extra, readable
 from tf_deep3d.face import aggregation
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import refuse_existing
+from tf_deep3d.io.work_folders import work_folder
 from tf_deep3d.reconstruction.folders import write_faces
 from tf_deep3d.reconstruction.options import add_options, load_reconstructor
 
@@ -47,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.set and options.all_faces:
         print("--set looks at all faces to find one person: leave --all-faces out. See --help.", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory() as scratch:
-        return command_line.run(_run, options, Path(scratch), interrupted="Interrupted; what was written is complete.")
+    return command_line.run(_run, options, interrupted="Interrupted; what was written is complete.")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,10 +80,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace, scratch: Path) -> int:
+def _run(options: argparse.Namespace) -> int:
+    if options.demo:
+        with work_folder(Path(tempfile.gettempdir())) as scratch:
+            return _reconstruct([_demo_photo(scratch)], options)
     given = options.set or options.photos
     command_line.tell_passed_over(photos.passed_over(given, leave_out=options.out))
-    paths = [_demo_photo(scratch)] if options.demo else photos.find_photos(given, leave_out=options.out)
+    return _reconstruct(photos.find_photos(given, leave_out=options.out), options)
+
+
+def _reconstruct(paths: list[Path], options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     if not os.access(options.out, os.W_OK):
         raise PermissionError(f"cannot write to {options.out}")
