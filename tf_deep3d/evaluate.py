@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace, foreign: Sequence[ForeignMethods]) -> int:
     from tqdm import tqdm
 
     with command_line.quiet(), extra("train"):
-        from tf_deep3d.evaluation import benchmark, named_methods, output, result_files
+        from tf_deep3d.evaluation import benchmark, named_methods, output, result_files, views
         from tf_deep3d.evaluation.protocols import loading, now
         from tf_deep3d.face import morphable_model
 
@@ -114,7 +114,8 @@ def _run(options: argparse.Namespace, foreign: Sequence[ForeignMethods]) -> int:
         results = benchmark.run(protocol.name, cases, methods, levels[-1], options.out, options.overwrite, hooks)
     if protocol.finish:
         protocol.finish(options.out, results)
-    output.write(options.out, protocol, results, options.compare)
+    pages = views.write_views(options.out, protocol, results, methods, levels[-1]) if options.views else {}
+    output.write(options.out, protocol, results, options.compare, pages)
     return 0 if all(any(row["numbers"] for row in rows) for rows in results.values()) else 1
 
 

@@ -167,10 +167,10 @@ def run(
     for batch in _batches(cases):
         missing = {m.name: [case for case in batch if not _is_done(m, folders[m.name], case)] for m in methods}
         wanted = {case.name for method in methods if method.detects for case in missing[method.name]}
-        portraits = {case.name: _portraits(case, model, seen) for case in batch if case.name in wanted}
+        found = {case.name: portraits(case, model, seen) for case in batch if case.name in wanted}
         work = []
         for method in methods:
-            new = [case._replace(portraits=portraits.get(case.name, ())) for case in missing[method.name]]
+            new = [case._replace(portraits=found.get(case.name, ())) for case in missing[method.name]]
             progress(len(batch) - len(new))
             start = time.perf_counter()
             answers = method.run(new) if new else []
@@ -219,8 +219,8 @@ def _is_done(method: Method, folder: Path, case: Case) -> bool:
     return found is not None and not (method.retries and found["numbers"] is None)
 
 
-def _portraits(case: Case, model: MorphableModel, seen: dict[tuple, Portrait | None]) -> tuple[Portrait, ...]:
-    """The portraits of a case; `seen` keeps them without windows, (path, place) -> portrait or None."""
+def portraits(case: Case, model: MorphableModel, seen: dict[tuple, Portrait | None]) -> tuple[Portrait, ...]:
+    """The portraits of a `Case`; `seen` keeps them without windows, (path, place) -> portrait or None."""
     keys = [(path, case.face) for path in case.photos]
     if len(seen) + len(keys) > PORTRAITS:
         seen.clear()

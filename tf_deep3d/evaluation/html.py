@@ -3,7 +3,8 @@
 import base64
 import html
 import io
-from collections.abc import Callable, Iterator, Sequence
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +13,6 @@ from PIL import Image
 from tf_deep3d.evaluation.charts import curves, draw
 from tf_deep3d.evaluation.report import (
     MEASURES,
-    MORE,
     SCALE_END,
     Report,
     Results,
@@ -20,6 +20,7 @@ from tf_deep3d.evaluation.report import (
     brief_rows,
     comparison_text,
     error_colors,
+    extremes,
     shown_measures,
     solved,
     totals_of,
@@ -28,6 +29,7 @@ from tf_deep3d.evaluation.report import (
 from tf_deep3d.evaluation.statistics import Summary
 
 Pictures: TypeAlias = Callable[[str, Row], list[np.ndarray]]  # (method, row) -> pictures [H, W, 3] uint8
+Views: TypeAlias = Mapping[tuple[str, str], str]  # (method, name of the case) -> path of a page
 
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 1060px; margin: 2em auto; padding: 0 1em }
@@ -40,12 +42,13 @@ img { display: block } .row { display: flex } svg text { font: 12px system-ui, s
 """
 
 
-def html_report(report: Report, pictures: Pictures) -> str:
+def html_report(report: Report, pictures: Pictures, views: Views | None = None) -> str:
     """The report, one self-contained page.
 
     Args:
       report: `Report`.
       pictures: (method, row) -> list of [H, W, 3] uint8: photo, prediction, error map.
+      views: pages to turn the reconstructions, (method, name of the case) -> path from the report.
     """
     name, results, table, comparisons, versions, remark, brief, charts = report
     total = len(next(iter(results.values())))
@@ -61,13 +64,13 @@ def html_report(report: Report, pictures: Pictures) -> str:
         parts.append(f"<h2>{html.escape(f'{first} against {second}')}</h2><p>Paired differences, and p of a sign-flip ")
         parts.append(f"test by person.</p><pre>{html.escape(comparison_text(found, first, second))}</pre>")
     measures = shown_measures(table["all"])
-    parts.append("".join(_graphics(results, measures[0], pictures)) if measures else "<p>No result.</p>")
+    parts.append("".join(_graphics(results, measures[0], pictures, views or {})) if measures else "<p>No result.</p>")
     parts.append("<p>" + html.escape(", ".join(f"{key} {value}" for key, value in versions.items())) + "</p>")
     head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(name)}</title>"
     return f"{head}<style>{_STYLE}</style><body>{''.join(parts)}</body></html>\n"
 
 
-def _graphics(results: Results, measure: str, pictures: Pictures) -> Iterator[str]:
+def _graphics(results: Results, measure: str, pictures: Pictures, views: Views) -> Iterator[str]:
     """Curves of the main number, the best and worst cases, and what failed."""
     title, unit = MEASURES[measure][:2]
     main = f"{title}, {unit}"
@@ -78,14 +81,17 @@ def _graphics(results: Results, measure: str, pictures: Pictures) -> Iterator[st
     scale = np.tile(error_colors(np.linspace(0, SCALE_END, 240))[None], (14, 1, 1))
     yield "<h2>Best and worst</h2><p>Photo and reconstruction; for a truth with a surface, the error on it: 0 "
     yield f"{_image(scale * 255)} {SCALE_END:g} mm; grey: not measured or not covered.</p>"
+    shown = extremes(results, measure)
     for method, rows in results.items():
         errors = values_of(rows, measure)
-        order = [int(i) for i in np.argsort(-errors if measure in MORE else errors) if np.isfinite(errors[i])]
-        for kind, chosen in (("best", order[:3]), ("worst", order[3:][-3:][::-1])):
+        for kind, chosen in shown[method].items():
             yield f"<h3>{html.escape(method)}: {kind}</h3><div class='cases'>"
             for i in chosen:
                 images = "".join(_image(picture) for picture in pictures(method, rows[i]))
-                caption = f"{html.escape(rows[i]['picture'])}: {errors[i]:.2f} {unit}"
+                name = html.escape(rows[i]["picture"])
+                page = views.get((method, rows[i]["picture"]))
+                linked = f"<a href='{urllib.parse.quote(page)}'>{name}</a>" if page else name
+                caption = f"{linked}: {errors[i]:.2f} {unit}"
                 yield f"<figure><div class='row'>{images}</div><figcaption>{caption}</figcaption></figure>"
             yield "</div>"
         failed = [f"{row['picture']}: {row['reason']}" for row in rows if row["reason"]]

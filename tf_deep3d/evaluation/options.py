@@ -172,4 +172,6 @@ def _add_options(sub: argparse.ArgumentParser, foreign: Sequence[ForeignMethods]
     add("--refine", type=int, metavar="N", help="steps of the fit after R-Net (default: 5)")
     add("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
     add("--compare", nargs=2, action="append", default=[], metavar=("A", "B"), help="test the paired differences A - B")
+    text = "leave out views/, pages to turn the best and worst faces"
+    add("--no-views", dest="views", action="store_false", help=text)
     add("--overwrite", action="store_true", help="measure again what was measured before")

@@ -12,7 +12,7 @@ from PIL import Image
 import tf_deep3d
 from tf_deep3d.evaluation import report, result_files
 from tf_deep3d.evaluation.charts import draw
-from tf_deep3d.evaluation.html import Pictures, html_report
+from tf_deep3d.evaluation.html import Pictures, Views, html_report
 from tf_deep3d.evaluation.protocols import Protocol
 from tf_deep3d.evaluation.report import Results, Row
 from tf_deep3d.io import photos
@@ -23,7 +23,9 @@ REASONS = 8  # why cases are unusable, that are told
 FILES = ("results.json", "pictures.csv", "table.tex", "report.html")
 
 
-def write(out: Path, protocol: Protocol, results: Results, compare: Sequence[tuple[str, str]] = ()) -> None:
+def write(
+    out: Path, protocol: Protocol, results: Results, compare: Sequence[tuple[str, str]] = (), views: Views | None = None
+) -> None:
     """Prints the tables and writes `FILES`, and the protocol's charts into the folder charts.
 
     Args:
@@ -31,6 +33,7 @@ def write(out: Path, protocol: Protocol, results: Results, compare: Sequence[tup
       protocol: `protocols.Protocol`.
       results: of `benchmark.run`.
       compare: pairs of methods.
+      views: of `views.write_views`.
     """
     name, brief = protocol.name, protocol.brief
     charts = protocol.charts(out, results) if protocol.charts else ()
@@ -77,7 +80,7 @@ def write(out: Path, protocol: Protocol, results: Results, compare: Sequence[tup
         "pictures": results,
     }
     whole = report.Report(name, results, table, compared, versions, remark, brief, charts)
-    page = html_report(whole, _shower(out))
+    page = html_report(whole, _shower(out), views)
     if brief:
         known = [measure for measure in brief if measure in report.shown_measures(table["all"])]
         latex = "\n".join(report.brief_latex(table, measure, totals, name) for measure in known)

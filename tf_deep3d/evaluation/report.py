@@ -163,6 +163,16 @@ def comparison(results: Results, first: str, second: str) -> dict[str, statistic
     return found
 
 
+def extremes(results: Results, measure: str) -> dict[str, dict[str, list[int]]]:
+    """The cases that a report shows: method -> "best" and "worst" -> at most three numbers of cases, by `measure`."""
+    found = {}
+    for method, rows in results.items():
+        errors = values_of(rows, measure)
+        order = [int(i) for i in np.argsort(-errors if measure in MORE else errors) if np.isfinite(errors[i])]
+        found[method] = {"best": order[:3], "worst": order[3:][-3:][::-1]}
+    return found
+
+
 def shown_measures(table: Section) -> list[str]:
     """The numbers that any method has."""
     return [name for name in MEASURES if any(row[name].count for row in table.values())]
