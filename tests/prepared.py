@@ -10,6 +10,17 @@ from tf_deep3d.data import records, tfrecord
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.rendering import renderer
 
+TRAINING = """
+data: {batch: 2, validation: 2, augmentation: {shift: 4}}
+loss: {perceptual: 0, shape: 0.02}
+optimization: {learning_rate: 1e-4, ema: 0.9, schedule: cosine}
+level: 0
+steps: 6
+log_every: 1
+validate_every: 2
+save_every: 2
+"""
+
 
 def synthetic_records(model, count, seed=0, known=False, photos_each=1):
     """Serialized records of random faces of `model`.

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.prepared import write_records
+from tests.prepared import TRAINING, write_records
 from tf_deep3d import train
 from tf_deep3d.data import augmentation, plain_batches, records
 from tf_deep3d.face import morphable_model
@@ -29,16 +29,6 @@ from tf_deep3d.training.optimizer import build_optimizer
 from tf_deep3d.training.settings import TrainSettings
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-SETTINGS = """
-data: {batch: 2, validation: 2, augmentation: {shift: 4}}
-loss: {perceptual: 0, shape: 0.02}
-optimization: {learning_rate: 1e-4, ema: 0.9, schedule: cosine}
-level: 0
-steps: 6
-log_every: 1
-validate_every: 2
-save_every: 2
-"""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +39,7 @@ def prepared(tmp_path_factory, tiny_model):
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory, prepared, model_file):
     path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
-    path.write_text(SETTINGS + f"network: {{face_model: '{model_file}'}}\n")
+    path.write_text(TRAINING + f"network: {{face_model: '{model_file}'}}\n")
     return [str(path), "--set", f"data.records=['{prepared}']"]
 
 

@@ -45,16 +45,6 @@ AUTOGRAPH = "__autograph_generated_file"  # what TensorFlow leaves among tempora
 MOST_CHANGES = 15  # of the output folder, that a kill waits for
 PATIENCE = {"KILL": 5.0, "TERM": 30.0, "INT": 30.0}  # s until a killed command and its workers are gone
 LONGEST = 600.0  # s of a command that nobody kills
-SETTINGS = """
-data: {batch: 2, validation: 2, augmentation: {shift: 4}}
-loss: {perceptual: 0, shape: 0.02}
-optimization: {learning_rate: 1e-4, ema: 0.9, schedule: cosine}
-level: 0
-steps: 6
-log_every: 1
-validate_every: 2
-save_every: 2
-"""
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,7 @@ def make_inputs(folder: Path, needed: bool = True) -> Inputs:
         from skimage import data
 
         from tests.exported import build_networks
-        from tests.prepared import write_records
+        from tests.prepared import TRAINING, write_records
         from tests.synthetic import synthetic_arrays
         from tf_deep3d.face import morphable_model
         from tf_deep3d.io import archive
@@ -102,7 +92,7 @@ def make_inputs(folder: Path, needed: bool = True) -> Inputs:
                 )
         archive.write_arrays(inputs.model, synthetic_arrays())
         write_records(inputs.records, morphable_model.load(inputs.model), 24, 2, shard=12, known=True)
-        inputs.recipe.write_text(f"{SETTINGS}network: {{face_model: '{inputs.model}'}}\n")
+        inputs.recipe.write_text(f"{TRAINING}network: {{face_model: '{inputs.model}'}}\n")
         made = build_networks(morphable_model.load(inputs.model, level=0), inputs.model)
         rnet.save_rnet(made.rnet, inputs.networks / rnet.WEIGHTS)
         cnet.save_cnet(made.cnet, inputs.networks / cnet.WEIGHTS)

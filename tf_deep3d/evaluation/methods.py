@@ -91,11 +91,7 @@ def own_method(name: str, models: photo.Models, options: photo.Options, weights:
             for case, start, end in zip(cases, np.r_[0, ends[:-1]], ends, strict=True)
         ]
 
-    identity = {
-        "method": kind,
-        "settings": repr(options.refinement if kind == "rnet" else settings),
-        "model": fingerprint(options.model),
-    }
+    identity = {"method": kind, "settings": repr(settings), "model": fingerprint(options.model)}
     if kind == "rnet":
         identity |= {"steps": options.refine}
     return Method(name, run, identity | ({"weights": weights} if kind == "rnet" else {}))

@@ -19,7 +19,7 @@ from tf_deep3d.reconstruction.portraits import NoFaceError
 
 @dataclass(frozen=True, eq=False)
 class FaceReconstructor:
-    """All that is loaded to reconstruct faces: R-Net, C-Net, the face model and the recognition network.
+    """All that is loaded to reconstruct faces: R-Net, C-Net and the face model, with what is derived from it.
 
         reconstructor = FaceReconstructor.from_preset("mobilenet")
         (face,) = reconstructor.reconstruct("me.jpg")
