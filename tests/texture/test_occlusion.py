@@ -106,7 +106,7 @@ def test_the_thin_frame_of_glasses_is_left_out(color):
     wire = []
 
     def frame(draw, points):
-        middles = [points[eye].mean(0) + (0, 6) for eye in EYES]
+        middles = [points[eye].mean(0) + np.array([0, 6]) for eye in EYES]
         for x, y in middles:
             draw.ellipse((x - 50, y - 38, x + 50, y + 38), outline=color, width=3)
         inner = [middles[0][0] + 50, middles[1][0] - 50]

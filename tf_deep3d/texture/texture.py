@@ -27,6 +27,13 @@ FEATHER = 1 / 256  # share of S over which weights rise from the borders of what
 DARKEST = 0.02  # added to colours before the logarithm
 SHADES = 0.7  # of log light from its median, at most: a fitted light says little about sides that no photo shows
 SHADOWS = 12.0  # coarse texels, standard deviation of the smoothing that takes shadows from what light leaves
+NEAR, EDGES = 4.0, 2.0  # the same, of how far light counts, and below which there is the skin's detail and no shadow
+FAINT, STRONG = (
+    0.03,
+    0.2,
+)  # log light, deviations within that smoothing that count half: of the fitted light, of shadows
+VIVID = 0.1  # log light, the tint that is half taken for the light's, half for the skin's
+HAIR = 0.15  # log light, below what is around, from which brows and where a beard may grow there is hair
 # Coarse texels, the same of the smoothing by which is known what continues, and how far, in log colours, from it a
 # texel may be to count half.
 PATCHES, STRAYING = 12.0, 0.15
@@ -159,7 +166,7 @@ def finish(
     value = value.copy()
     value[part] = _continued(filled, known, source, np.ones_like(known))[0]
     lit = np.exp(value)
-    bare = lit * at_fine(np.exp(-_shading(coarsened(atlas, value), canvas, atlas)), atlas)
+    bare = lit * at_fine(np.exp(-_shading(coarsened(atlas, value), weight, canvas, atlas)), atlas)
     image, albedo = (_picture(np.clip(colors - DARKEST, 0.0, 1.0), atlas) for colors in (lit, bare))
     return Texture(image, albedo, on_texture(atlas, seen)[..., 0])
 
@@ -257,19 +264,37 @@ def _mirrored(
     return (values, weights) if chosen is not None else (on_texture(atlas, values), on_texture(atlas, weights))
 
 
-def _shading(value: np.ndarray, canvas: Canvas, atlas: Atlas) -> np.ndarray:
-    """Light and soft shadows [s, s, 3] in a complete picture `value` [s, s, 3] on the coarse atlas.
+def _shading(value: np.ndarray, seen: np.ndarray, canvas: Canvas, atlas: Atlas) -> np.ndarray:
+    """Light and shadows [s, s, 3] in a complete picture `value` [s, s, 3] on the coarse atlas.
 
-    What the light leaves is compared with the model's albedo; where it varies slowly, in luminance, it is shadow. A
-    beard is not: over it the shadow of the skin around goes on.
+    Around each texel the light counts as far as the picture follows it where a photo shows it, `seen` [s, s, 1] (He et
+    al., "Guided Image Filtering", 2013): a fitted light is darker below brows and nose than light is that comes back
+    from cheeks and lips. What it leaves is compared with the model's albedo; where it varies slowly or strongly, it is
+    shadow or the light's colour. Lips and the hair of brows and beards are not: over them the shadow around goes on.
     """
-    left = (value - canvas.light - canvas.source).mean(axis=-1, keepdims=True)
-    bare = on_texture(atlas.coarse, at_texels(atlas.coarse, ~atlas.zones.parts["beard"][:, None]))
-    weight = canvas.covered * (bare > 0.5) * ~(canvas.eyes | canvas.mouth)[..., None]
-    smooth = fields.blurred(left, weight, SHADOWS)
-    if weight.any():
-        smooth -= np.median(smooth[weight > 0])
-    return canvas.light + np.clip(smooth, -SHADES, SHADES) * ~canvas.eyes[..., None]
+    hairy, lips = (
+        on_texture(atlas.coarse, at_texels(atlas.coarse, part[:, None])) > 0.01
+        for part in (atlas.zones.parts["beard"] | atlas.zones.parts["brows"], atlas.zones.parts["mouth"])
+    )
+    skin = canvas.covered * ~(canvas.eyes[..., None] | lips)
+    light = canvas.light.mean(axis=-1, keepdims=True)
+    left = (value - canvas.source).mean(axis=-1, keepdims=True)
+    skin *= ~(hairy & (left - fields.blurred(left, skin * ~hairy, SHADOWS) < -HAIR))
+    fine, rest = (each - fields.blurred(each, skin, SHADOWS) for each in (light, left))
+    products = np.concatenate([fine * rest, fine * fine], axis=-1)
+    along, across = np.split(fields.blurred(products, skin * seen, NEAR), 2, axis=-1)
+    light = canvas.light - fine * (1.0 - np.clip(along / (across + FAINT**2), 0.0, 1.0))
+    left = fields.blurred(value - canvas.source - light, skin, EDGES)
+    smooth = fields.blurred(left, skin, SHADOWS)
+    if skin.any():
+        left, smooth = (each - np.median(smooth[skin[..., 0] > 0], axis=0) for each in (left, smooth))
+    shade, edges = (each.mean(axis=-1, keepdims=True) for each in (smooth, left))
+    tint = smooth - shade
+    strong = fields.blurred(np.square(edges - shade), skin, SHADOWS)
+    shade += (edges - shade) * strong / (strong + STRONG**2) * (skin > 0)
+    vivid = np.square(tint).sum(axis=-1, keepdims=True)
+    shade = np.clip(shade, -SHADES, SHADES) + tint * vivid / (vivid + VIVID**2) * ~lips
+    return np.where(canvas.eyes[..., None], canvas.light, light + shade)
 
 
 def _picture(colors: np.ndarray, atlas: Atlas) -> np.ndarray:
