@@ -138,6 +138,27 @@ def test_what_no_photo_shows_lies_in_the_photos_light():
     assert errors[0].mean() < 0.7 * errors[1].mean()
 
 
+def test_what_is_odd_at_the_border_does_not_spread():
+    """Hair that stays in the photo beside a hidden cheek, and a fitted light that is blue there, colour no cheek."""
+    model, atlas = open_face()
+    coefficients = person(5)
+    face = face_of(coefficients)
+    view = extract_view(take_portrait(face), model, face, CAMERA, PHOTO, atlas)
+    x = at_texels(atlas, model.mean_shape)[:, 0]
+    view.weight[x > 0.2] = 0.0
+    hair = (x > 0.12) & (x <= 0.2)
+    view.colors[hair] = (0.1, 0.07, 0.16)
+    light = texture.light_on(face, coefficients.illumination[0])
+    blue = light * np.exp(np.clip(model.mean_shape[:, :1], 0, 1) * (-0.5, -0.5, 1.0))
+    truth = at_texels(atlas, face.colors[0])
+    beyond = (x > 0.4) & ~atlas.eyes & (at_texels(atlas, model.regions["skin"][:, None])[:, 0] > 0.9)
+    beyond &= at_texels(atlas, facing(face)[:, None])[:, 0] > 0.3
+    whole = texture.complete([view], face.albedo[0], atlas, blue, mirror=False)
+    error = abs(whole.image.reshape(-1, 3)[atlas.texels] - truth)[beyond]
+    assert error.mean() < 0.11
+    assert np.quantile(error, 0.95) < 0.2
+
+
 def test_the_albedo_has_no_light():
     """Of a photo in a strong light from one side, the albedo is that of the person on both sides."""
     model, atlas = open_face()
@@ -154,8 +175,8 @@ def test_the_albedo_has_no_light():
 
 
 def test_the_albedo_has_no_cast_shadow_and_no_halo_where_the_light_was_found_wrong():
-    """A shadow with an edge over half of the face, and a fitted light from above where the photo's is even; a mole, dark
-    brows and painted lips are the person's own."""
+    """A shadow with an edge over half of the face, and a fitted light from above where the photo's is even; a mole, brows
+    and painted lips are the person's own."""
     model, atlas = open_face()
     coefficients = person(8)
     face = face_of(coefficients)

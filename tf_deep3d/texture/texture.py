@@ -25,7 +25,9 @@ from tf_deep3d.texture.views import View
 DEVIATIONS = (0.3, 0.7)  # of log colours from what is expected, between which a slanted texel loses its weight
 FEATHER = 1 / 256  # share of S over which weights rise from the borders of what is seen
 DARKEST = 0.02  # added to colours before the logarithm
-SHADES = 0.7  # of log light from its median, at most: a fitted light says little about sides that no photo shows
+# Of log light from its median, at most, of the mean over the channels and of what differs from it: a fitted light says
+# little about sides that no photo shows.
+SHADES, TINTS = 0.7, 0.15
 SHADOWS = 12.0  # coarse texels, standard deviation of the smoothing that takes shadows from what light leaves
 NEAR, EDGES = 4.0, 2.0  # the same, of how far light counts, and below which there is the skin's detail and no shadow
 FAINT, STRONG = (
@@ -37,6 +39,8 @@ HAIR = 0.15  # log light, below what is around, from which brows and where a bea
 # Coarse texels, the same of the smoothing by which is known what continues, and how far, in log colours, from it a
 # texel may be to count half.
 PATCHES, STRAYING = 12.0, 0.15
+ODD = 0.5, 0.15  # the same from the median of the face, of the mean over the channels and of what differs from it
+REACH = 12.0  # cells of a membrane, about a fifth of the texture, to which an oddly lit border tells of what is beyond
 
 
 class Canvas(NamedTuple):
@@ -128,8 +132,10 @@ def prepare_canvas(albedo: np.ndarray, atlas: Atlas, light: np.ndarray | None = 
     shades = np.zeros_like(source)
     if light is not None:
         usual = np.maximum(np.median(light, axis=0), 1e-3)
-        shade = np.clip(np.log(np.maximum(light / usual, 1e-3)), -SHADES, SHADES) + np.log(usual)
-        shades = on_texture(coarse, at_texels(coarse, shade))
+        shade = np.log(np.maximum(light / usual, 1e-3))
+        strength = shade.mean(axis=-1, keepdims=True)
+        shade = np.clip(strength, -SHADES, SHADES) + np.clip(shade - strength, -TINTS, TINTS)
+        shades = on_texture(coarse, at_texels(coarse, shade + np.log(usual)))
     inside = at_texels(coarse, atlas.zones.inner_mouth[:, None]) > 0.5
     return Canvas(source, shades, covered, *(on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside)))
 
@@ -206,7 +212,12 @@ def offset(
     # What is not skin at its border, brows or lashes, says nothing about the light beyond it.
     usual = fields.blurred(difference, skin, PATCHES)
     skin = skin / (1.0 + np.square(np.abs(difference - usual).max(axis=-1, keepdims=True) / STRAYING))
-    correction = fields.membrane(difference, skin)
+    # Nor does hair or a reflection there, of another tint or darkness than most of the face.
+    away = difference - np.median(difference[both[..., 0] > 0.5], axis=0) if (both > 0.5).any() else difference
+    darker = away.mean(axis=-1, keepdims=True)
+    tinted = np.abs(away - darker).max(axis=-1, keepdims=True)
+    skin = skin / (1.0 + np.square(darker / ODD[0]) + np.square(tinted / ODD[1]))
+    correction = fields.membrane(difference, skin, REACH)
     correction[canvas.mouth] = np.average(correction.reshape(-1, 3), axis=0, weights=skin.reshape(-1))
     # The irises of two sources do not lie on each other: one offset for the eyes, from white to white.
     seen = canvas.eyes & (both[..., 0] > 0.5)
