@@ -78,7 +78,7 @@ def at_texels(atlas: Atlas, attributes: np.ndarray, chosen: np.ndarray | slice =
     """Vertex attributes [V, C] at the atlas' texels, or at those `chosen`: [N, C] float32."""
     attributes = np.asarray(attributes, np.float32)
     corners, weights = atlas.corners[chosen], atlas.weights[chosen]
-    first, second, third = (attributes[corners[:, i]] * weights[:, i, None] for i in range(3))
+    first, second, third = (attributes.take(corners[:, i], axis=0) * weights[:, i, None] for i in range(3))
     return first + second + third
 
 
