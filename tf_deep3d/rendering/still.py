@@ -80,13 +80,10 @@ def interpolate(fragments: Fragments, attributes: np.ndarray, triangles: np.ndar
     triangle, barycentrics = fragments.triangle.reshape(-1), fragments.barycentrics.reshape(-1, 3)
     shown = np.flatnonzero(triangle >= 0)
     for part in _parts(shown):
-        corners, weights = triangles[triangle[part]], barycentrics[part]
-        first, second, third = (np.take(attributes, corners[:, i], axis=0) for i in range(3))
-        first *= weights[:, :1]
-        second *= weights[:, 1:2]
-        third *= weights[:, 2:]
-        first += second
-        first += third
+        corners, weights = triangles.take(triangle.take(part), axis=0).T.astype(np.intp), barycentrics.take(part, axis=0)
+        first = attributes.take(corners[0], axis=0) * weights[:, :1]
+        for i in (1, 2):
+            first += attributes.take(corners[i], axis=0) * weights[:, i : i + 1]
         image[part] = first
     return image.reshape(*fragments.triangle.shape, -1)
 
