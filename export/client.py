@@ -158,7 +158,7 @@ def _points5(manifest: Path) -> np.ndarray:
     try:
         entries = json.loads(manifest.read_text(encoding="utf-8"))
         points5 = np.array(entries["input"]["alignment"]["model_points5"], np.float64)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{manifest} is no bundle's manifest. Received: {type(error).__name__}: {error}") from error
     if points5.shape != (5, 3) or not np.isfinite(points5).all():
         raise ValueError(f"{manifest} must have 5 finite model_points5. Received: {points5.shape}")

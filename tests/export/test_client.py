@@ -154,7 +154,18 @@ POINTS = [[0.0, 0.0, 0.0]] * 5
         *['{"input": null}', '{"input": []}', '{"input": {"alignment": 3}}'],
         *[
             json.dumps({"input": {"alignment": {"model_points5": points}}})
-            for points in (None, "x", 3, [], POINTS[:4], [[1]], [[1], [2, 3]], [*POINTS[:4], [0, 0, 1e999]], {})
+            for points in (
+                None,
+                "x",
+                3,
+                [],
+                POINTS[:4],
+                [[1]],
+                [[1], [2, 3]],
+                [*POINTS[:4], [0, 0, 1e999]],
+                [[10**400]],
+                {},
+            )
         ],
     ],
     ids=lambda manifest: manifest[:60],
