@@ -96,7 +96,8 @@ def _damaged(good: bytes, count: int, seed: int = 0) -> Iterator[tuple[str, byte
 
 def _places(place: Place) -> Iterator[tuple[str, object]]:
     """What is no regular file."""
-    yield from (("device", "/dev/zero"), ("folder", place.folder), ("absent", place.folder / "none"))
+    (place.folder / "empty").mkdir()
+    yield from (("device", "/dev/zero"), ("folder", place.folder / "empty"), ("absent", place.folder / "none"))
     yield "pipe", place.pipe("pipe")
 
 
@@ -184,7 +185,7 @@ def records(place: Place) -> Iterator[Case]:
         listed(count=10**9),
     ]
     changes = [(f"dataset.json {text[:30]}", {"dataset.json": text.encode()}) for text in texts]
-    changes += [(f"shard, {told}", {shard: content}) for told, content in _damaged(good[shard], 4)]
+    changes += [(f"shard, {told}", {shard: content}) for told, content in _damaged(good[shard], 2)]
     empty = b"\x1f\x8b\x08\0\0\0\0\0\0\3\3\0\0\0\0\0\0\0\0\0"
     from hashlib import sha256
 
