@@ -10,12 +10,12 @@ with bends b_j, because a lid that is half closed is not half of a closed one. T
 from the mean face in its best pose, and the pose. How else they change, with the pose, with the detector's moods, with
 the person's own way of moving, has the covariance P^-1, and the weights are those that make
 
-    (x - x0 - r(w))' P (x - x0 - r(w)) + costs of many units
+    (x - x0 - r(w))' P (x - x0 - r(w)) / 2 + costs of many units
 
 least, between 0 and 1. All that this needs of P are products with m and b, which are what the file holds.
 
-Many units look alike, and most faces show few: a unit costs `RARE` w / (w + `SOFT`) (reweighted l1, Candes, Wakin,
-Boyd 2008), and the halves of a pair cost where they differ.
+Many units look alike, and most faces show few: a unit costs `RARE` `SOFT` log(1 + w / `SOFT`) (reweighted l1, Candes,
+Wakin, Boyd 2008), and the halves of a pair cost where they differ. Bends make several minima: of two the deeper counts.
 
 Letters: L landmarks, J units, F = 2 L + 5 features.
 """
@@ -140,22 +140,40 @@ def solve(responses: Responses, change: np.ndarray, names: Sequence[str]) -> np.
     Returns:
       Weights by `names`.
     """
-    _, _, _, _, move_products, bend_products, straight, across, bent = responses
-    a, b = move_products @ change, bend_products @ change
-    costs = squares(responses.names, RIDGE, BOND)
-    weights, slope = np.zeros(len(a)), np.zeros(len(a))
-    for step in range(STEPS):
-        if step:
-            slope = 4 * (1 - 2 * weights)
-        curve = 4 * weights * (1 - weights)
-        normal = straight + across * slope + (across * slope).T + np.outer(slope, slope) * bent
-        rest = a - straight @ weights - across @ curve
-        rest = rest + slope * (b - across.T @ weights - bent @ curve)
-        target = rest + normal @ weights - RARE * (SOFT / (weights + SOFT) if step else 1.0)
-        normal = normal + costs
-        weights = bounded_least_squares((normal + normal.T) / 2, target)
+    products = responses.move_products @ change, responses.bend_products @ change
+    bent = 0.5 * (np.diag(responses.bent) > 0)
+    starts = (_descend(responses, products, start) for start in (np.zeros_like(bent), bent))
+    weights = min(starts, key=lambda found: _objective(responses, products, found))
     found = dict(zip(responses.names, separate(responses.names, weights), strict=True))
     return np.array([found.get(name, 0.0) for name in names])
+
+
+def _descend(responses: Responses, products: tuple[np.ndarray, np.ndarray], start: np.ndarray) -> np.ndarray:
+    """Weights [J] where Gauss-Newton steps from chords of the bends at `start` lead, of products [J] of m P and b P with
+    the change of the features."""
+    straight, across, bent = responses[-3:]
+    costs = squares(responses.names, RIDGE, BOND)
+    curve, slope, chord = 4 * start * (1 - start), np.zeros_like(start), True
+    weights = np.zeros_like(start)
+    for _ in range(STEPS):
+        normal = straight + across * slope + (across * slope).T + np.outer(slope, slope) * bent
+        target = products[0] - across @ (curve - slope * weights)
+        target = target + slope * (products[1] - bent @ (curve - slope * weights))
+        target = target - RARE * (1.0 if chord else SOFT / (weights + SOFT))
+        normal = normal + costs
+        weights, chord = bounded_least_squares((normal + normal.T) / 2, target), False
+        curve, slope = 4 * weights * (1 - weights), 4 * (1 - 2 * weights)
+    return weights
+
+
+def _objective(responses: Responses, products: tuple[np.ndarray, np.ndarray], weights: np.ndarray) -> float:
+    """Half of what `solve` makes least, less what no weights change."""
+    straight, across, bent = responses[-3:]
+    curve = 4 * weights * (1 - weights)
+    fit = weights @ straight @ weights / 2 + weights @ across @ curve + curve @ bent @ curve / 2
+    fit -= products[0] @ weights + products[1] @ curve
+    costs = weights @ squares(responses.names, RIDGE, BOND) @ weights / 2
+    return float(fit + costs + RARE * SOFT * np.log1p(weights / SOFT).sum())
 
 
 def predicted(responses: Responses, weights: np.ndarray, names: Sequence[str]) -> np.ndarray:
