@@ -93,12 +93,13 @@ def load(path: Path = SHIPPED) -> Responses:
         schema = int(arrays["schema"])
     except KeyError as error:
         raise InputError(f"{path} must hold responses to units. Received: a file without {error}") from error
-    features = (len(names), 2 * DENSE_COUNT + POSES)
+    wanted = (len(names), 2 * DENSE_COUNT + POSES)
     shapes = [array.shape for array in stored]
-    if schema != SCHEMA or shapes != [(DENSE_COUNT, 3), *[features] * 4]:
-        raise InputError(f"{path} must be of schema {SCHEMA}, of {features} products. Received: {schema}, {shapes}")
-    _, moves, bends, move_products, bend_products = stored
-    return Responses(names, *stored, move_products @ moves.T, move_products @ bends.T, bend_products @ bends.T)
+    if schema != SCHEMA or shapes != [(DENSE_COUNT, 3), *[wanted] * 4]:
+        raise InputError(f"{path} must be of schema {SCHEMA}, of {wanted} products. Received: {schema}, {shapes}")
+    points, moves, bends, move_products, bend_products = stored
+    among = move_products @ moves.T, move_products @ bends.T, bend_products @ bends.T
+    return Responses(names, points, moves, bends, move_products, bend_products, *among)
 
 
 def features(points: np.ndarray, frame: Frame, camera: Camera) -> np.ndarray:
@@ -114,14 +115,16 @@ def features(points: np.ndarray, frame: Frame, camera: Camera) -> np.ndarray:
     still = np.ones(len(points))
     still[IRISES] = 0.0
     for _ in range(STEPS):
-        turned = points @ rotation.T
+        turned: np.ndarray = points @ rotation.T
         projected, depth = to_pixels(camera, (turned + translation)[None])
         moved = np.concatenate([-geometry.cross_matrices(turned), np.tile(np.eye(3), (len(points), 1, 1))], 2)
-        jacobian = projection_jacobian(turned + translation, depth[0], camera) @ moved
-        pulled = (jacobian * still[:, None, None]).reshape(-1, 6)
-        normal = pulled.T @ jacobian.reshape(-1, 6) + LOOSE * np.eye(6)
-        step = np.linalg.solve(normal, pulled.T @ (frame.pixels - projected[0]).reshape(-1))
-        rotation, translation = rotation_of(step[None, :3])[0] @ rotation, translation + step[3:]
+        jacobian: np.ndarray = projection_jacobian(turned + translation, depth[0], camera) @ moved
+        pulled: np.ndarray = (jacobian * still[:, None, None]).reshape(-1, 6)
+        normal: np.ndarray = pulled.T @ jacobian.reshape(-1, 6) + LOOSE * np.eye(6)
+        pull: np.ndarray = pulled.T @ (frame.pixels - projected[0]).reshape(-1)
+        step: np.ndarray = np.linalg.solve(normal, pull)
+        rotation = rotation_of(step[None, :3])[0] @ rotation
+        translation = np.add(translation, step[3:])
     projected, depth = to_pixels(camera, (points @ rotation.T + translation)[None])
     right, down = ((frame.pixels - projected[0]) * depth[0][:, None] / camera.focal).T
     offsets = np.stack([right, -down, np.zeros_like(right)], -1) @ rotation
@@ -149,8 +152,8 @@ def solve(responses: Responses, change: np.ndarray, names: Sequence[str]) -> np.
 
 
 def _descend(responses: Responses, products: tuple[np.ndarray, np.ndarray], start: np.ndarray) -> np.ndarray:
-    """Weights [J] where Gauss-Newton steps from chords of the bends at `start` lead, of products [J] of m P and b P with
-    the change of the features."""
+    """Weights [J] where Gauss-Newton steps lead that begin with the bends as they are at `start`, without their slopes,
+    of the products [J] of m P and b P with the change of the features."""
     straight, across, bent = responses[-3:]
     costs = squares(responses.names, RIDGE, BOND)
     curve, slope, chord = 4 * start * (1 - start), np.zeros_like(start), True

@@ -64,7 +64,7 @@ def observe() -> Seen:
 def plan(names: Sequence[str]) -> Iterator[Shown]:
     """All pictures, for a model with units `names`."""
     units = [name for name in names if name not in (UNSEEN, expression.CORRECTIVE[0])]
-    alone = [(name,) for name in units] + [expression.CORRECTIVE]
+    alone: list[tuple[str, ...]] = [*((name,) for name in units), expression.CORRECTIVE]
     for person, seed, strength, neutral in (
         *((person, FULL, 1.0, STILL) for person in ACTORS),
         *((person, HALF, 0.5, 0) for person in ACTORS),
