@@ -45,7 +45,7 @@ STEPS = 5  # of the pose, and of the weights
 RARE, SOFT = 1.5, 0.15  # cost of a unit, and the weight at which half of it is reached
 RIDGE, BOND = 0.05, 5.0  # of squared weights, and of squared differences of the halves of a pair
 LOOSE = 1e-9  # of squared steps of the pose
-RESTING = 0.4  # weight up to which what the calmest frames show is the person's neutral face
+RESTING = 0.5  # weight up to which what the calmest frames show is the person's neutral face
 CALM = 0.5  # share of the frames that are the calmest: the more, the less the detector's moods count
 
 

@@ -45,7 +45,7 @@ SMOOTH = 0.06  # s, standard deviation of the smoothing in time
 GAP = 0.5  # s without a face that are filled
 MISSING = ("blend", "hold")  # what the face does meanwhile, see `ClipSettings`
 QUICK = 1 / 3  # of the smoothing, for the units of the eyes: a blink lasts three to six frames
-RESTING_FRAMES = 40  # of a clip, at most, whose calmest are taken for the neutral face
+RESTING_FRAMES = (20, 40)  # of a clip at least, for its calmest to be taken for the neutral face; looked at, at most
 WINDOW = 0.35  # share of the face box's side kept of the photo around it, for the texture
 
 Progress: TypeAlias = Callable[[str, int, int | None], object]  # of (name of the stage, steps done, steps in all)
@@ -292,19 +292,26 @@ def find_units(
     pixels = transform.apply(track.landmarks[:, COUNT:])
     present = np.flatnonzero(track.present)
     frames = [expression.Frame(pixels[i], found.angles[i], found.translation[i]) for i in present]
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), RESTING_FRAMES)).round().astype(int)
-    seen = responses.load()
-    neutral = responses.at_rest(seen, known, [frames[i] for i in chosen], camera, in_order)
-
-    def weights_of(frame: expression.Frame) -> np.ndarray:
-        return responses.solve(seen, responses.features(seen.points, frame, camera) - neutral, known.names)
-
+    weights_of = _solver(known, frames, camera)
     rows = np.zeros((len(track.times), len(known.names)))
     for index, weights in zip(present, in_order(weights_of, frames), strict=True):
         rows[index] = weights
         if on_progress:
             on_progress("units", int(index) + 1, len(rows))
     return _filled(track, rows, missing)
+
+
+def _solver(
+    known: expression.Actor, frames: list[expression.Frame], camera: Camera
+) -> Callable[[expression.Frame], np.ndarray]:
+    """What tells the weights of a frame: the neutral face that the calmest show, where there are enough."""
+    least, most = RESTING_FRAMES
+    if len(frames) < least:
+        return lambda frame: expression.solve(known, frame, camera).weights
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)
+    seen = responses.load()
+    neutral = responses.at_rest(seen, known, [frames[i] for i in chosen], camera, in_order)
+    return lambda frame: responses.solve(seen, responses.features(seen.points, frame, camera) - neutral, known.names)
 
 
 def smoothed_units(
