@@ -31,7 +31,8 @@ from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.face.reconstruction import at_landmarks, neutral_shape
 
 LANDMARKS = "mediapipe478"
-STEPS, MODES = 3, 40  # of Gauss-Newton, and of the identity: five and all 80 say the same in twice the time
+STEPS = 5  # of Gauss-Newton; three leave half-found blinks
+MODES = 40  # of the identity: all 80 say the same
 STRAY = 4.5  # px of a middling landmark that neighbours err by together
 IRIS = 2.0  # px, the same of an iris's five points, which share their error with nobody
 SMOOTH = 0.7  # px, standard deviation of each smooth error
