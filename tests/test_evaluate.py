@@ -81,7 +81,7 @@ def test_one_number_of_all_sections_is_one_table_with_charts(tmp_path, capsys):
     command = ["robustness", "--methods", "mean", "--limit", "2", "--out", str(tmp_path)]
     assert evaluate.main(command) == 0
     shown = capsys.readouterr().out
-    assert "open robustness 3.2, 0 members, 2 cases" in shown
+    assert "open robustness 2.2, 0 members, 2 cases" in shown
     assert shown.count("point-to-plane RMSE, mm") == 1
     assert "yaw -80 degrees" in shown
     assert "1 of 1" in shown
