@@ -82,8 +82,15 @@ def at_texels(atlas: Atlas, attributes: np.ndarray, chosen: np.ndarray | slice =
     """Vertex attributes [V, C] at the atlas' texels, or at those `chosen`: [N, C] float32."""
     attributes = np.asarray(attributes, np.float32)
     corners, weights = atlas.corners[chosen], atlas.weights[chosen]
-    first, second, third = (attributes.take(corners[:, i], axis=0) * weights[:, i, None] for i in range(3))
-    return first + second + third
+    values = np.empty((len(corners), attributes.shape[1]), np.float32)
+    for start in range(0, len(values), still.AT_ONCE):
+        part = slice(start, start + still.AT_ONCE)
+        around = corners[part].T.astype(np.intp)
+        mine = attributes.take(around[0], axis=0) * weights[part, :1]
+        for i in (1, 2):
+            mine += attributes.take(around[i], axis=0) * weights[part, i : i + 1]
+        values[part] = mine
+    return values
 
 
 def refined(atlas: Atlas, values: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -92,7 +99,12 @@ def refined(atlas: Atlas, values: np.ndarray, chosen: np.ndarray | slice = slice
     if coarse is atlas:
         return values[chosen]
     picture = fields.pull_push(on_texture(coarse, values), coarse.count)
-    return fields.resized(picture, atlas.size, atlas.size).reshape(atlas.size**2, -1)[atlas.texels[chosen]]
+    texels = atlas.texels[chosen]
+    fine = np.empty((len(texels), picture.shape[-1]), np.float32)
+    for i in range(picture.shape[-1]):
+        plane = fields.resized_plane(picture[..., i], atlas.size, atlas.size)
+        fine[:, i] = plane.reshape(-1).take(texels)
+    return fine
 
 
 def on_texture(atlas: Atlas, values: np.ndarray) -> np.ndarray:

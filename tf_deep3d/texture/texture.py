@@ -224,7 +224,7 @@ def at_fine(picture: np.ndarray, atlas: Atlas, chosen: np.ndarray | slice = slic
 
 def _cells(picture: np.ndarray, atlas: Atlas) -> np.ndarray:
     """Values [n, C] of a picture [s, s, C] at the texels of the coarse atlas."""
-    return picture.reshape(-1, picture.shape[-1])[atlas.coarse.texels]
+    return picture.reshape(-1, picture.shape[-1]).take(atlas.coarse.texels, axis=0)
 
 
 def logarithms(albedo: np.ndarray) -> np.ndarray:
