@@ -41,7 +41,9 @@ def bilinear(image: np.ndarray, places: np.ndarray) -> np.ndarray:
     right, top = np.minimum(left + 1, width - 1), top * width
     bottom = np.minimum(top + width, (height - 1) * width)
     flat = image.reshape(height * width, -1)
-    upper, lower = (flat.take(row + left, axis=0) * (1 - x) + flat.take(row + right, axis=0) * x for row in (top, bottom))
+    upper, lower = (
+        flat.take(row + left, axis=0) * (1 - x) + flat.take(row + right, axis=0) * x for row in (top, bottom)
+    )
     return upper * (1 - y) + lower * y
 
 
@@ -97,18 +99,18 @@ def blurred(value: np.ndarray, weight: np.ndarray, deviation: float) -> np.ndarr
     return grow(means, *weight.shape[:2])
 
 
-def membrane(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def membrane(value: np.ndarray, weight: np.ndarray, reach: float = 1e3) -> np.ndarray:
     """A field [H, W, C] that is `value` where `weight` [H, W, 1] in [0, 1] is high, and a membrane between.
 
-    It minimises weight (field - value)^2 + |gradient|^2 over `MEMBRANE_SIZE` cells: where nothing is known it is
-    harmonic.
+    It minimises weight (field - value)^2 + |gradient|^2 + (field - mean)^2 / reach^2 over `MEMBRANE_SIZE` cells: where
+    nothing is known it is harmonic, and within some `reach` cells it comes back to the mean of what is known.
     """
     cells, known = shrink(value, weight, MEMBRANE_SIZE)
-    pull = STIFFNESS * known.reshape(-1, 1) + 1e-6
-    system = _laplacian(*known.shape[:2]) + sparse.diags_array(pull[:, 0])
-    usual = np.average(cells.reshape(len(pull), -1), axis=0, weights=known.reshape(-1) + 1e-12)
-    target = np.where(known > 0, cells, usual).reshape(len(pull), -1)
-    solved = linalg.spsolve(system.tocsc(), pull * target, permc_spec="MMD_AT_PLUS_A").reshape(cells.shape)
+    cells, pull = cells.reshape(known.size, -1), STIFFNESS * known.reshape(-1, 1)
+    usual = np.average(cells, axis=0, weights=known.reshape(-1) + 1e-12)
+    system = _laplacian(*known.shape[:2]) + sparse.diags_array(pull[:, 0] + reach**-2)
+    solved = linalg.spsolve(system.tocsc(), pull * cells + usual * reach**-2, "MMD_AT_PLUS_A")
+    solved = solved.reshape(*known.shape[:2], -1)
     return grow(solved.astype(np.float32), weight.shape[0], weight.shape[1], MEMBRANE_SIZE)
 
 
