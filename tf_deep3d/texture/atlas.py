@@ -30,7 +30,7 @@ class Atlas(NamedTuple):
         texels with centres at 0.5; NaN where there is none.
       eyes: [N] bool, on an eyeball.
       zones: `Zones` of the model.
-      count: [s, s, 1] float32, how many of the texels each one of the coarse atlas stands for are covered.
+      counts: [s, s, 1] float32, how many of the texels each one of the coarse atlas stands for are covered.
       own_coarse: the same surface on `COARSE` texels; None where the atlas itself is no finer.
     """
 
@@ -41,7 +41,7 @@ class Atlas(NamedTuple):
     mirror: np.ndarray
     eyes: np.ndarray
     zones: Zones
-    count: np.ndarray
+    counts: np.ndarray
     own_coarse: "Atlas | None" = None
 
     @property
@@ -74,8 +74,8 @@ def _unwrap(model: MorphableModel, size: int, zones: Zones) -> Atlas:
     mirror = np.einsum("nk,nkc->nc", weights, _mirrored_corners(model, points)[triangle])
     corners = model.triangles[triangle]
     covered = (triangle_of_texel >= 0).astype(np.float32).reshape(size, size, 1)
-    count = fields.block_sums(covered, max(size // COARSE, 1))
-    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]], zones, count)
+    counts = fields.block_sums(covered, max(size // COARSE, 1))
+    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]], zones, counts)
 
 
 def at_texels(atlas: Atlas, attributes: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -98,7 +98,7 @@ def refined(atlas: Atlas, values: np.ndarray, chosen: np.ndarray | slice = slice
     coarse = atlas.coarse
     if coarse is atlas:
         return values[chosen]
-    picture = fields.pull_push(on_texture(coarse, values), coarse.count)
+    picture = fields.pull_push(on_texture(coarse, values), coarse.counts)
     texels = atlas.texels[chosen]
     fine = np.empty((len(texels), picture.shape[-1]), np.float32)
     for i in range(picture.shape[-1]):
