@@ -53,6 +53,7 @@ def main() -> None:
 
         verb = "tf_deep3d.reconstruct"
         single = measure("one photo, default", verb, one)
+        print(f"{'  its GLB, finest level, MB':52}{_size(place / 'out', '*/face.glb') / 1e6:10.2f}", flush=True)
         measure("one photo, --refine 0", verb, one, "--refine", 0)
         measure("one photo, --refine 0 --level 1", verb, one, "--refine", 0, "--level", 1)
         measure("one photo, --method fit", verb, one, "--method", "fit")
@@ -77,6 +78,11 @@ def _run(arguments: Sequence[str], out: Path) -> tuple[float, float, float]:
     if status:
         raise SystemExit(said.decode())
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def _size(folder: Path, pattern: str) -> int:
+    """Bytes of the files of a folder."""
+    return sum(path.stat().st_size for path in folder.glob(pattern))
 
 
 def _cuts(folder: Path) -> Path:
