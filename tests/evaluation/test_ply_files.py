@@ -67,6 +67,9 @@ def test_polygons_of_either_byte_order(tmp_path, name, order):
 FACE = b"ply\nformat ascii 1.0\nelement face 1\nproperty list int int vertex_index\nend_header\n"
 
 
+VERTEX = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty %s x\nproperty int y\nproperty int z\nend_header\n"
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -86,6 +89,12 @@ FACE = b"ply\nformat ascii 1.0\nelement face 1\nproperty list int int vertex_ind
             "list of -1",
         ),
         (FACE + b"9 2\n", "the end"),
+        (b"ply\nformat ascii 1.0\nelement vertex 1000000000000\nend_header\n", "header"),
+        (VERTEX % b"uchar" + b"2255 0 0\n", "what its header says"),
+        (VERTEX % b"int" + b"1e999 0 0\n", "what its header says"),
+        (VERTEX % b"list int int" + b"1 2 0 0\n", "x, list of i4"),
+        (FACE.replace(b"list int int", b"int") + b"1\n", "vertex_index, i4"),
+        (FACE.replace(b"list int int", b"list int float") + b"1 1\n", "vertex_index, list of f4"),
     ],
 )
 def test_other_files_are_refused(data, said):

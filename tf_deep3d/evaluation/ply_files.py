@@ -62,8 +62,9 @@ def read_ply(data: bytes, path: str | Path) -> tuple[np.ndarray, list[list[int]]
         for element in elements:
             read = _binary_element(element, body, place, order) if order else _text_element(element, words, place)
             found[element.name], place = read
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise InputError(f"{path} must hold what its header says. Received: {error}") from error
+    _check_kinds(elements, path)
     vertex, face = found.get("vertex", {}), found.get("face", {})
     if not {"x", "y", "z"} <= set(vertex):
         raise InputError(f"{path} must have vertices with x, y and z. Received: {', '.join(vertex) or 'none'}")
@@ -73,6 +74,19 @@ def read_ply(data: bytes, path: str | Path) -> tuple[np.ndarray, list[list[int]]
         return vertices, polygons, None
     colors = np.stack([vertex[name] for name in COLORS], 1)
     return vertices, polygons, colors / 255 if colors.dtype.kind in "ui" else colors.astype(np.float64)
+
+
+def _check_kinds(elements: list[_Element], path: str | Path) -> None:
+    """Raises InputError unless places and colours of vertices are numbers, and corners of faces lists of whole ones."""
+    for element in elements:
+        for each in element.properties:
+            number = element.name == "vertex" and each.name in ("x", "y", "z", *COLORS)
+            corners = element.name == "face" and each.name in CORNERS
+            if (number and each.length) or (corners and not (each.length and each.type[0] in "iu")):
+                raise InputError(
+                    f"{path} must have numbers as places and colours, and lists of whole numbers as corners. Received: "
+                    f"{each.name}, {'list of ' * bool(each.length)}{each.type}"
+                )
 
 
 def _header(text: str, path: str | Path) -> tuple[str, list[_Element]]:
@@ -91,7 +105,7 @@ def _header(text: str, path: str | Path) -> tuple[str, list[_Element]]:
                 elements[-1].properties.append(_Property(values[1], TYPES[values[0]]))
     except (KeyError, IndexError, ValueError) as error:
         raise InputError(f"{path} must have the header of a PLY file. Received: {error}") from error
-    if order is None or any(element.rows < 0 for element in elements):
+    if order is None or any(element.rows < 0 or not element.properties for element in elements):
         raise InputError(f"{path} must have the header of a PLY file. Received: {text[:60]!r}")
     return order, elements
 

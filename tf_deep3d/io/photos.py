@@ -3,6 +3,7 @@
 import contextlib
 import glob
 import io
+import logging
 import os
 import re
 import struct
@@ -45,6 +46,9 @@ _ORIENTATIONS = {
     7: (True, True, True),
     8: (True, False, True),
 }
+
+
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what its decoders complain of is said by `PhotoError`
 
 
 class PhotoError(InputError):
