@@ -137,14 +137,13 @@ def prepare_canvas(albedo: np.ndarray, atlas: Atlas, light: np.ndarray | None = 
     """`Canvas` of the albedo [V, 3] of the model's vertices and the light [V, 3] on them."""
     coarse = atlas.coarse
     source = on_texture(coarse, logarithms(at_texels(coarse, albedo)))
-    covered = on_texture(coarse, np.ones(len(coarse.texels), np.float32))
     shades = np.zeros_like(source)
     if light is not None:
         usual, strength, tint = taken_apart(light)
         shade = np.log(usual) + np.clip(strength, -SHADES, SHADES) + tint
         shades = on_texture(coarse, at_texels(coarse, shade))
     inside = at_texels(coarse, atlas.zones.inner_mouth[:, None]) > 0.5
-    return Canvas(source, shades, covered, *(on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside)))
+    return Canvas(source, shades, coarse.count, *(on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside)))
 
 
 def finish(
@@ -238,9 +237,8 @@ def coarsened(atlas: Atlas, values: np.ndarray) -> np.ndarray:
     block = atlas.size // atlas.coarse.size
     if block == 1:
         return on_texture(atlas, values)
-    count = fields.block_sums(on_texture(atlas, np.ones(len(atlas.texels), np.float32)), block)
-    means = fields.block_sums(on_texture(atlas, values), block) / np.maximum(count, 1.0)
-    filled = fields.pull_push(means, np.minimum(count, 1.0))  # a cell whose centre alone is on an island
+    means = fields.block_sums(on_texture(atlas, values), block) / np.maximum(atlas.count, 1.0)
+    filled = fields.pull_push(means, np.minimum(atlas.count, 1.0))  # a cell whose centre alone is on an island
     return on_texture(atlas.coarse, _cells(filled, atlas))
 
 
@@ -322,7 +320,7 @@ def _picture(colors: np.ndarray, atlas: Atlas) -> np.ndarray:
     beside[atlas.texels] = False
     beside = np.flatnonzero(beside)
     coarse = coarsened(atlas, colors)
-    coarse = fields.pull_push(coarse, on_texture(atlas.coarse, np.ones(len(atlas.coarse.texels), np.float32)))
+    coarse = fields.pull_push(coarse, atlas.coarse.count)
     places = np.stack([beside % atlas.size, beside // atlas.size], axis=1) + 0.5
     picture[beside] = fields.bilinear(coarse, places * (atlas.coarse.size / atlas.size))
     return picture.reshape(atlas.size, atlas.size, 3)
