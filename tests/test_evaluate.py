@@ -29,7 +29,7 @@ def test_the_truth_beats_the_mean_face(tmp_path, truth, capsys):
     command = ["open", "--methods", "mean", "--meshes", f"truth={truth}", "--limit", "2", "--out", str(tmp_path)]
     assert evaluate.main([*command, "--compare", "mean", "truth"]) == 0
     shown = capsys.readouterr().out
-    assert "open benchmark 2.2, 2 cases" in shown
+    assert "open benchmark 3.2, 2 cases" in shown
     assert "mean - truth" in shown
 
     record = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))

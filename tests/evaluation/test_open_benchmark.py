@@ -35,7 +35,7 @@ def subjects(benchmark):
 
 
 def test_ten_people_and_a_scan(benchmark, subjects):
-    assert benchmark.name == "open benchmark 2.2"
+    assert benchmark.name == "open benchmark 3.2"
     assert len(subjects) == 11
     assert len(benchmark.views) == 10 * 5 + 20
     assert len({view.name for view in benchmark.views}) == 70

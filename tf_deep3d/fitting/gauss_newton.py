@@ -28,8 +28,7 @@ from tf_deep3d.rendering import still
 
 EVERY = 4  # px of the aligned photo, across and down, for one point
 FLOOR = 0.03  # of colours, a distance below which counts by its square
-# Landmarks count by how far the detector strays from them, which helps where the head is turned away.
-SETTINGS = FitSettings(weights=replace(WEIGHTS, landmark=2.5e-2), strays=True)
+SETTINGS = FitSettings(weights=replace(WEIGHTS, landmark=2.5e-2))
 ANGLE = 1e-3  # radians, of the central differences of the rotation
 
 

@@ -68,7 +68,7 @@ class FitSettings:
     jaw: float = pose.JAW
     dense: float = pose.DENSE
     hidden: float = uncertainty.HIDDEN
-    strays: bool = False
+    strays: bool = True
     shared: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     pull: float = 7e-3

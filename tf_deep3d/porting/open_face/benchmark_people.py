@@ -37,7 +37,7 @@ from tf_deep3d.porting.open_face.mesh import subdivide
 from tf_deep3d.porting.open_face.population import principal_axes, read_population
 from tf_deep3d.porting.open_face.sources import Sources, read_sources
 
-SCHEMA, VERSION = 1, 2
+SCHEMA, VERSION = 1, 3
 LEVEL = 1  # of detail of their heads
 SEED = 6089  # no seed of the face model's build
 FADE = 0.3  # dm inside the face's border over which what the modes lack ends
