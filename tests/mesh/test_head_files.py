@@ -135,6 +135,28 @@ def test_colours_go_on_from_the_texture(head, coefficients, texture):
     assert (colors[scalp, 0] > colors[scalp, 2]).mean() > 0.9, "the light's hue reaches the scalp"
 
 
+def test_the_neck_is_in_the_light_of_the_face_and_not_of_its_border(head, coefficients):
+    """A texture as the albedo is, but half as bright at its border: the neck keeps the albedo."""
+    albedo = faces.albedo(head.whole, coefficients.albedo)[0]
+    textured = head.whole.triangles[: len(head.whole.uv_triangles)]
+    outside = head.whole.triangles[len(textured) :][head.parts["skin"][len(textured) :]]
+    border = np.zeros(len(albedo), bool)
+    border[np.intersect1d(textured, outside)] = True
+    size = 64
+    picture = np.full((size, size, 3), 0.5)
+    places = np.zeros((head.face, 2))
+    places[textured] = head.whole.uv[head.whole.uv_triangles]
+    column, row = (np.clip(places * (1, -1) + (0, 1), 0, 1) * (size - 1)).round().astype(int).T
+    picture[row[border[: head.face]], column[border[: head.face]]] = 0.25
+    even = np.full_like(albedo, 0.5)
+    colors = head_files.continued(head, even, picture)
+    neck = np.setdiff1d(outside, textured)
+    neck = neck[head.whole.mean_shape[neck, 1] < head.whole.mean_shape[textured, 1].min() - 0.3]
+    assert len(neck) > 20
+    assert colors[border].mean() < 0.3
+    assert colors[neck].mean() > 0.45
+
+
 def test_texture_of_bytes_is_the_same(head, coefficients, texture):
     albedo = faces.albedo(head.whole, coefficients.albedo)[0]
     rounded = np.rint(255 * texture).astype(np.uint8)

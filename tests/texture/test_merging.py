@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from tests.texture.people import PHOTO, face_of, open_face, person, take_portrait
 from tests.texture.photos import CAMERA, SIZE, TRANSFORM, on_texels, posed, take_photo
 from tf_deep3d.face import lighting
 from tf_deep3d.texture import fields, merging, texture
-from tf_deep3d.texture.atlas import unwrap
+from tf_deep3d.texture.atlas import at_texels, unwrap
 from tf_deep3d.texture.views import extract_view
 
 
@@ -54,6 +55,24 @@ def test_the_light_leaves_the_photo(tiny_model, atlas, albedo, sides):
         well = view.weight > 0.99
         assert well.mean() > 0.35
         assert abs(view.colors - truth)[well].mean() < 0.01
+
+
+def test_lids_and_lips_do_not_glow_where_their_light_was_found_wrong():
+    """A photo in an even light, whose fitted light comes from above: it would leave folds that face down five
+    times too bright; the light on a surface without folds does not."""
+    model, atlas = open_face()
+    face = face_of(person(4))
+    view = extract_view(take_portrait(face, 0.4 * face.albedo[0]), model, face, CAMERA, PHOTO, atlas)
+    above = light(-0.3, 0.0, 0.1, 0.0)[0]
+    above[:, 1] = 0.25
+    shown = merging.reflectance(view, face, above, atlas)
+    ratio = shown.colors.mean(axis=1) / np.maximum(view.colors.mean(axis=1), 1e-3)
+    sharp = 1.0 / np.maximum(at_texels(atlas, texture.light_on(face, above)).mean(axis=1), 1e-3)
+    seen = view.weight > 0.5
+    for name in merging.PARTS:
+        on_it = seen & (at_texels(atlas, atlas.zones.parts[name][:, None])[:, 0] > 0.99)
+        assert sharp[on_it].max() > 4 * np.median(sharp[on_it])
+        assert ratio[on_it].max() < 2.2 * np.median(ratio[on_it])
 
 
 def test_deep_shade_says_nothing(tiny_model, atlas, albedo):

@@ -22,7 +22,7 @@ from tf_deep3d.mesh.mesh import Mesh
 from tf_deep3d.mesh.morphs import SMALLEST_DISPLACEMENT, Morph, morphs
 
 DARKEST = 0.02  # added to colours before the logarithm
-SPREADING = 400  # steps by which the texture's light goes on over the skin
+SPREADING, FADING = 400, 0.03  # steps by which the texture's light goes on over the skin, and what each loses of it
 SKIN = ("skin", "neck cap", "sockets")  # parts in colours of their vertices where the face does not reach
 NODES = {  # name -> part of the head, what it is made of
     "teethUpper": ("upper teeth", "teeth"),
@@ -113,7 +113,8 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
     """Colours [V, 3] in [0, 1] of the head's vertices under the light of the face's texture.
 
     At the face's border they are the texture's own. From there the ratio of texture to albedo, the light of the photo,
-    goes on smoothly over the skin; inside the head it is the mean, and nothing there is brighter than its albedo.
+    goes on smoothly over the skin to what is usual in the face, whose border is often in the shade; inside the head it
+    is that, too, and nothing there is brighter than its albedo.
 
     Args:
       head: `Head`.
@@ -126,20 +127,21 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
     point = np.zeros(head.face, int)  # a texture point of each vertex of the face
     point[whole.triangles[: len(whole.uv_triangles)]] = whole.uv_triangles
     size = len(texture)
-    column, row = (np.clip(whole.uv[point[border]] * (1, -1) + (0, 1), 0, 1) * (size - 1)).round().astype(int).T
+    column, row = (np.clip(whole.uv[point] * (1, -1) + (0, 1), 0, 1) * (size - 1)).round().astype(int).T
     seen = np.asarray(texture)[row, column] / (255.0 if texture.dtype == np.uint8 else 1.0)
-    light = np.log(seen + DARKEST) - np.log(np.clip(albedo[border], 0, 1) + DARKEST)
+    light = np.log(seen + DARKEST) - np.log(np.clip(albedo[: head.face], 0, 1) + DARKEST)
+    usual, light = np.median(light, axis=0), light[border]
 
     edges = np.concatenate([outside[:, [0, 1]], outside[:, [1, 2]], outside[:, [2, 0]]])
     edges = np.concatenate([edges, edges[:, ::-1]])
     ends, others = np.ascontiguousarray(edges.T, np.intp)
     count = np.maximum(np.bincount(ends, minlength=len(albedo)), 1)[:, None]
-    offset = np.tile(np.minimum(light.mean(0), 0), (len(albedo), 1))
-    offset[outside] = light.mean(0)
+    offset = np.tile(np.minimum(usual, 0), (len(albedo), 1))
+    offset[outside] = usual
     for _ in range(SPREADING):
         offset[border] = light
         sums = [np.bincount(ends, offset[:, c].take(others), len(albedo)) for c in range(3)]
-        offset = np.where(count > 1, np.stack(sums, 1) / count, offset)
+        offset = np.where(count > 1, np.stack(sums, 1) / count * (1 - FADING) + usual * FADING, offset)
     offset[border] = light
     return np.clip(np.exp(np.log(np.clip(albedo, 0, 1) + DARKEST) + offset) - DARKEST, 0, 1)
 

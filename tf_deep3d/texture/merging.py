@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from tf_deep3d.face import Face, lighting
+from tf_deep3d.face import Face, geometry, lighting
 from tf_deep3d.texture import fields, texture
 from tf_deep3d.texture.atlas import Atlas, at_texels, on_texture
 from tf_deep3d.texture.texture import Texture
@@ -30,6 +30,7 @@ DISAGREEMENT = 0.3  # of log colours from what the photos agree on, at which a p
 ROUNDS = 3  # in which they agree
 PARTS = ("eyes", "mouth")  # of `occlusion.Zones`, from one photo each
 OUTVOTED = 0.9  # of the largest agreement with what most photos show, below which one gives no part
+FOLDS = 20.0  # texels of the coarse atlas, standard deviation of the smoothing that leaves none
 BORDER = 3.0  # texels of the coarse atlas, over which a part goes over into the rest
 
 
@@ -81,15 +82,32 @@ def reflectance(view: View, face: Face, illumination: np.ndarray, atlas: Atlas) 
     Returns:
       `View` of albedo, not clipped; texels in deep shade have less weight.
     """
-    normals, illumination = np.asarray(face.normals)[:1], np.asarray(illumination)[None]
-    light = at_texels(atlas, lighting.irradiance(normals, illumination)[0])
-    strength = light @ lighting.LUMINANCE.astype(np.float32) if light.shape[1] == 3 else light[:, 0]
+    light = at_texels(atlas, texture.light_on(face, illumination))
+    strength = light @ lighting.LUMINANCE.astype(np.float32)
     seen = view.weight > 0
     usual = np.median(strength[seen]) if seen.any() else 1.0
     if usual <= 0:  # no light explains this photo
         return view._replace(weight=np.zeros_like(view.weight))
     weight = view.weight * fields.ramp(strength / usual, SHADES)
+    common, stronger, tint = texture.taken_apart(_unfolded(light, face, illumination, atlas))
+    light = common * np.exp(stronger + tint)
     return view._replace(colors=view.colors / np.maximum(light, SHADES[0] * usual), weight=weight)
+
+
+def _unfolded(light: np.ndarray, face: Face, illumination: np.ndarray, atlas: Atlas) -> np.ndarray:
+    """The light [M, 3] on the texels, but on `PARTS` that on the surface without folds.
+
+    A fitted light does not know the folds of lids and lips, which another expression has moved, and divided by their
+    shade they would glow.
+    """
+    covered = on_texture(atlas.coarse, np.ones(len(atlas.coarse.texels), np.float32))
+    normals = on_texture(atlas.coarse, at_texels(atlas.coarse, np.asarray(face.normals)[0]))
+    parts = np.any([atlas.zones.parts[name] for name in PARTS], axis=0)
+    folded = np.flatnonzero(at_texels(atlas, parts[:, None]) > 0.5)
+    smooth = geometry.normalize(texture.at_fine(fields.blurred(normals, covered, FOLDS), atlas, folded))
+    light = light.copy()
+    light[folded] = lighting.irradiance(smooth[None], np.asarray(illumination)[None])[0]
+    return light
 
 
 def merge(shots: Iterable[Shot], albedo: np.ndarray, atlas: Atlas, mirror: bool = True) -> Texture:

@@ -86,6 +86,15 @@ def light_on(face: Face, illumination: np.ndarray) -> np.ndarray:
     return np.broadcast_to(light, (len(light), 3))
 
 
+def taken_apart(light: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The median [C] of a light [N, C], and of the logarithm of what it is over that, the mean [N, 1] over the channels
+    and the tint [N, C], within `TINTS`."""
+    usual = np.maximum(np.median(light, axis=0), 1e-3)
+    shade = np.log(np.maximum(light / usual, 1e-3))
+    strength = shade.mean(axis=-1, keepdims=True)
+    return usual, strength, np.clip(shade - strength, -TINTS, TINTS)
+
+
 def complete(
     views: Iterable[View],
     albedo: np.ndarray,
@@ -130,11 +139,9 @@ def prepare_canvas(albedo: np.ndarray, atlas: Atlas, light: np.ndarray | None = 
     source = on_texture(coarse, logarithms(at_texels(coarse, albedo)))
     shades = np.zeros_like(source)
     if light is not None:
-        usual = np.maximum(np.median(light, axis=0), 1e-3)
-        shade = np.log(np.maximum(light / usual, 1e-3))
-        strength = shade.mean(axis=-1, keepdims=True)
-        shade = np.clip(strength, -SHADES, SHADES) + np.clip(shade - strength, -TINTS, TINTS)
-        shades = on_texture(coarse, at_texels(coarse, shade + np.log(usual)))
+        usual, strength, tint = taken_apart(light)
+        shade = np.log(usual) + np.clip(strength, -SHADES, SHADES) + tint
+        shades = on_texture(coarse, at_texels(coarse, shade))
     inside = at_texels(coarse, atlas.zones.inner_mouth[:, None]) > 0.5
     eyes, mouth = (on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside))
     return Canvas(source, shades, coarse.counts, eyes, mouth)
