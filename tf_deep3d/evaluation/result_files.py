@@ -113,7 +113,7 @@ def read_result(folder: Path, case_name: str) -> Row | None:
         numbers = row["numbers"]
         ours = set(row) == _ROW and (numbers is None or all(isinstance(each, float | int) for each in numbers.values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        ours = False
+        row, ours = {}, False
     if not ours:
         raise InputError(f"a result of an evaluation is asked for; remove what is none. Received: {path}")
     return row
