@@ -49,8 +49,8 @@ def test_shape_metric_is_the_mean_square_in_mm(tiny_model):
 
 
 def test_surface_metric_counts_what_an_alignment_leaves_of_the_skin(tiny_model):
-    """A small turn, move and change of size cost nothing; the rest costs what weighted least squares leaves of it: by area,
-    without eyes and mouth, and less along the surface than away from it."""
+    """A small turn, move and change of size cost nothing; the rest costs what weighted least squares leaves of it: by
+    area, without eyes and mouth, and less along the surface than away from it."""
     shape = tiny_model.mean_shape.astype(np.float64)
     centred = shape - shape.mean(0)
     moved = np.stack([centred, np.cross([0.3, -1, 2], centred), np.ones_like(centred) * [1, 2, -3]])

@@ -172,7 +172,8 @@ def solve(
     if not options.refine:
         return start
     surface = models.surface or partial(surface_of, models.levels)
-    return gauss_newton.refine(surface(), observation, start, options.refinement, options.refine, on_step)
+    errors = models.regressor.errors
+    return gauss_newton.refine(surface(), observation, start, options.refinement, options.refine, on_step, errors)
 
 
 class Found(NamedTuple):
