@@ -148,7 +148,7 @@ def test_the_pull_resists_least_where_the_start_errs_most(model, surface):
     moves one moves the other; with the covariance 1 it is the way without any."""
     truth = _drawn(model, 6, batch=1)
     observation, start = _seen(model, truth), _perturbed(truth, 7)
-    settings, size = replace(SETTINGS, pull=100.0), truth.identity.shape[1]
+    settings, size = replace(SETTINGS, pull=100.0, trust=1.0), truth.identity.shape[1]
 
     def way(errors):
         found = gauss_newton.refine(surface, observation, start, settings, 2, errors=errors)

@@ -167,7 +167,8 @@ def _pull(layout: Layout, settings: FitSettings, errors: np.ndarray | None) -> n
     for place, scale in zip(at, SCALES, strict=True):
         pull[place, place] = 2 * settings.pull / scale**2 * np.eye(place.stop - place.start)
     if errors is not None:
-        pull[at.identity, at.identity] = 2 * settings.pull / SCALES.identity**2 * np.linalg.inv(errors)
+        pull[at.identity, at.identity] *= settings.trust
+        pull[at.identity, at.identity] @= np.linalg.inv(errors)
     return pull
 
 
