@@ -5,7 +5,6 @@ import pytest
 from skimage import data
 
 from tf_deep3d.errors import InputError, WeightsError
-from tf_deep3d.io import archive
 from tf_deep3d.litert import Network
 from tf_deep3d.models import cnet, likeness, presets, recognition, regression, rnet
 
@@ -54,21 +53,3 @@ def test_a_file_that_is_no_network_is_an_input_error(tmp_path):
     (tmp_path / "no.tflite").write_bytes(b"no network")
     with pytest.raises(InputError, match=r"no\.tflite must be a network for LiteRT"):
         Network(tmp_path / "no.tflite")
-
-
-def test_errors_of_a_preset_are_a_covariance_of_its_identities():
-    errors = regression.load_regressor().errors
-    assert errors.shape == (rnet.RNet.from_preset().layout.identity,) * 2
-    np.testing.assert_allclose(errors, errors.T, atol=1e-6)
-    assert np.linalg.eigvalsh(errors)[0] > 0
-
-
-@pytest.mark.parametrize(
-    "arrays", [{}, {"schema": 1}, {"schema": 2, "covariance": np.eye(3)}, {"schema": 1, "covariance": -np.eye(3)},
-               {"schema": 1, "covariance": np.ones((2, 3))}, {"schema": 1, "covariance": np.array("no")}]
-)  # fmt: skip
-def test_errors_that_are_no_covariance_are_refused(tmp_path, arrays):
-    path = tmp_path / "errors.npz"
-    archive.write_arrays(path, arrays)
-    with pytest.raises(InputError, match="must hold schema 1 and a positive definite covariance"):
-        regression.read_errors(path)

@@ -14,8 +14,8 @@ from tf_deep3d.evaluation.methods import FLOOR, SINGLE, floor_method, own_method
 from tf_deep3d.face.aggregation import STRATEGIES
 from tf_deep3d.face.morphable_model import MorphableModel, pick_level
 from tf_deep3d.models import cnet as cnets
-from tf_deep3d.models import mobilenet, presets, rnet
-from tf_deep3d.models.regression import read_errors, trained
+from tf_deep3d.models import mobilenet, rnet
+from tf_deep3d.models.regression import trained
 from tf_deep3d.reconstruction import photo
 
 
@@ -92,8 +92,7 @@ def load(
     if weighed or any(name.startswith("rnet") for name in names):
         path = networks.weights or rnet.SHIPPED
         network, version = rnet.load_rnet(path, rnet.fingerprint(networks.model)), _version(path, rnet.WEIGHTS)
-        errors = None if networks.weights else read_errors(presets.find_weights(presets.DEFAULT, "errors"))
-        whole = trained(network, errors=errors)
+        whole = trained(network)
     shown = pick_level(levels, detail)
     models = photo.Models(levels, shown, None, whole, lru_cache(partial(photo.surface_of, levels)))
     options = photo.Options(model=networks.model, refine=photo.REFINE if refine is None else refine)

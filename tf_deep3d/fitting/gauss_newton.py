@@ -69,7 +69,6 @@ def refine(
     settings: FitSettings,
     steps: int,
     on_step: Callable[[], object] | None = None,
-    errors: np.ndarray | None = None,
 ) -> Coefficients:
     """Fits each of B photos for itself.
 
@@ -80,20 +79,16 @@ def refine(
       settings: `FitSettings`; of its loss weights all but the perceptual one count.
       steps: of Gauss-Newton.
       on_step: called without arguments after each step of all faces.
-      errors: [Ki, Ki], covariance of what the identities of `start` lack of the true ones: the pull resists least where
-        they are most often wrong, and what the photo says of one mode moves those that err along with it. None where it
-        is not known: then it is 1 for each.
 
     Returns:
       `Coefficients` of B faces. A face whose photo has no solution may have coefficients that are not finite.
     """
     layout = surface.model.layout(settings.lighting)
-    pull = _pull(layout, settings, errors)
     photos = [_Photo.of(surface, observation, start, index, settings) for index in range(len(observation.images))]
     vectors = layout.join(start).astype(np.float64)
     for _ in range(steps):
         for photo, vector in zip(photos, vectors, strict=True):
-            vector -= _step(surface, layout, settings, photo, vector, pull)
+            vector -= _step(surface, layout, settings, photo, vector)
         if on_step:
             on_step()
     return layout.split(vectors.astype(np.float32))
@@ -160,26 +155,10 @@ class _Posed(NamedTuple):
     light: np.ndarray
 
 
-def _pull(layout: Layout, settings: FitSettings, errors: np.ndarray | None) -> np.ndarray:
-    """Second derivatives [D, D] of the pull back to the start; `errors` as of `refine`."""
-    at = _places(layout)
-    pull = np.zeros((layout.total, layout.total))
-    for place, scale in zip(at, SCALES, strict=True):
-        pull[place, place] = 2 * settings.pull / scale**2 * np.eye(place.stop - place.start)
-    if errors is not None:
-        pull[at.identity, at.identity] *= settings.trust
-        pull[at.identity, at.identity] @= np.linalg.inv(errors)
-    return pull
-
-
-def _step(
-    surface: Surface, layout: Layout, settings: FitSettings, photo: _Photo, vector: np.ndarray, pull: np.ndarray
-) -> np.ndarray:
-    """The step [D] that is subtracted from a `vector` [D]; `pull` as of `_pull`."""
+def _step(surface: Surface, layout: Layout, settings: FitSettings, photo: _Photo, vector: np.ndarray) -> np.ndarray:
+    """The step [D] that is subtracted from a `vector` [D]."""
     posed = _pose(photo, layout.split(vector[None].astype(np.float32)))
-    matrix, gradient = _quadratic(surface, layout, settings, vector, posed)
-    matrix += pull
-    gradient += pull @ (vector - photo.start)
+    matrix, gradient = _quadratic(surface, layout, settings, photo, vector, posed)
     for columns, residual in (_colors(surface, layout, settings, photo, posed), _landmarks(layout, photo, posed)):
         matrix += columns.T @ columns
         gradient += columns.T @ residual
@@ -204,14 +183,16 @@ def _pose(photo: _Photo, coefficients: Coefficients) -> _Posed:
 
 
 def _quadratic(
-    surface: Surface, layout: Layout, settings: FitSettings, vector: np.ndarray, posed: _Posed
+    surface: Surface, layout: Layout, settings: FitSettings, photo: _Photo, vector: np.ndarray, posed: _Posed
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Second derivatives [D, D] and gradient [D] of what asks neither colours nor landmarks, but the pull."""
+    """Second derivatives [D, D] and gradient [D] of what asks neither colours nor landmarks."""
     weights, at = settings.weights, _places(layout)
-    prior = np.zeros(layout.total)
+    prior, pull = np.zeros((2, layout.total))
     for name in ("identity", "expression", "albedo"):
         prior[getattr(at, name)] = 2 * weights.prior * getattr(weights, f"prior_{name}")
-    matrix, gradient = np.diag(prior), prior * vector
+    for place, scale in zip(at, SCALES, strict=True):
+        pull[place] = 2 * settings.pull / scale**2
+    matrix, gradient = np.diag(prior + pull), prior * vector + pull * (vector - photo.start)
 
     variance, mean = surface.flatness
     matrix[at.albedo, at.albedo] += 2 * weights.albedo_flatness * variance

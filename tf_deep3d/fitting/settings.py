@@ -53,7 +53,6 @@ class FitSettings:
       shared: names of the groups of coefficients that all faces of a batch have in common.
       fixed: names of the groups that stay as they are.
       pull: weight of the squared way from where the fit started, in units of `SCALES`; `gauss_newton` alone asks it.
-      trust: factor of the pull on the identity where it is known how the start errs, see `gauss_newton.refine`.
 
     Raises:
       InputError: if there is no such group.
@@ -73,7 +72,6 @@ class FitSettings:
     shared: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     pull: float = 7e-3
-    trust: float = 0.2
 
     def __post_init__(self) -> None:
         if not {*self.shared, *self.fixed} <= {*GROUPS}:

@@ -35,14 +35,12 @@ class Preset(NamedTuple):
     Attributes:
       rnet, cnet: their files.
       runtime: both in one file for LiteRT, which starts at once (`python -m export preset` makes it).
-      errors: how R-Net errs, see `regression.read_errors`; from the same command.
       face_model: asset of the face model that their coefficients belong to.
     """
 
     rnet: Shipped
     cnet: Shipped
     runtime: Shipped
-    errors: Shipped
     face_model: str
 
 
@@ -51,7 +49,6 @@ PRESETS = {
         rnet=Shipped("rnet_mobilenet.keras"),
         cnet=Shipped("cnet_mobilenet.keras"),
         runtime=Shipped("rnet_mobilenet.tflite"),
-        errors=Shipped("rnet_mobilenet_errors.npz"),
         face_model="open_face.npz",
     ),
 }
@@ -64,7 +61,7 @@ def find_weights(preset: str | Path, network: str) -> Path:
 
     Args:
       preset: name in `PRESETS`, which comes before a file of that name; a `.keras` file; or the folder of a training.
-      network: "rnet", "cnet", or of a preset also "runtime" and "errors".
+      network: "rnet", "cnet", or of a preset also "runtime".
 
     Raises:
       FileNotFoundError: if it is none of these, or the training has no such network.

@@ -172,8 +172,7 @@ def solve(
     if not options.refine:
         return start
     surface = models.surface or partial(surface_of, models.levels)
-    errors = models.regressor.errors
-    return gauss_newton.refine(surface(), observation, start, options.refinement, options.refine, on_step, errors)
+    return gauss_newton.refine(surface(), observation, start, options.refinement, options.refine, on_step)
 
 
 class Found(NamedTuple):
