@@ -14,6 +14,7 @@ from export.web import command as web
 from tf_deep3d import command_line
 from tf_deep3d.errors import extra
 from tf_deep3d.io.files import refuse_existing, refuse_foreign
+from tf_deep3d.io.work_folders import temporary_files
 
 if TYPE_CHECKING:
     from export.networks import Networks
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@temporary_files()
 def _run(options: argparse.Namespace) -> int:
     names = [name.strip() for name in options.quantize.split(",") if name.strip()]
     variants(names)  # a wrong name is said before the work

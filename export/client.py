@@ -28,6 +28,7 @@ import numpy as np
 MODEL = "face"
 BATCH = 8  # pictures of one request
 TIMEOUT = 30  # s
+LONGEST = 1000  # letters of a message
 # Name -> array of numbers, or list of bytes.
 Inputs: TypeAlias = Mapping[str, "np.ndarray | Sequence[bytes]"]
 Answer: TypeAlias = dict[str, np.ndarray]
@@ -158,7 +159,7 @@ def _points5(manifest: Path) -> np.ndarray:
     try:
         entries = json.loads(manifest.read_text(encoding="utf-8"))
         points5 = np.array(entries["input"]["alignment"]["model_points5"], np.float64)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{manifest} is no bundle's manifest. Received: {type(error).__name__}: {error}") from error
     if points5.shape != (5, 3) or not np.isfinite(points5).all():
         raise ValueError(f"{manifest} must have 5 finite model_points5. Received: {points5.shape}")
@@ -194,8 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             face = predict(options.address, "face", {name: found[name] for name in GROUPS})
             face = _answered(face, ["landmarks"], len(good), options.address)
     except ServerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _report("error", error)
     for row, index in enumerate(good):
         numbers = {name: value[row].tolist() for name, value in found.items()}
         line = {"picture": str(paths[index]), **numbers, "landmarks": face["landmarks"][row].tolist()}
@@ -203,8 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _report(path: Path, error: Exception | str) -> int:
-    print(" ".join(f"{path}: {error}".split()), file=sys.stderr)
+def _report(what: Path | str, error: Exception | str) -> int:
+    line = " ".join(f"{what}: {error}".split())
+    print(line if len(line) <= LONGEST else f"{line[:LONGEST]} ...", file=sys.stderr)
     return 1
 
 

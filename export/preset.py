@@ -13,6 +13,7 @@ from typing import Any
 from tf_deep3d import command_line
 from tf_deep3d.errors import extra
 from tf_deep3d.io.files import refuse_existing, sha256, writing
+from tf_deep3d.io.work_folders import temporary_files
 
 NAME = "preset"
 EXAMPLES = """
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> int:
     return command_line.run(_run, parser.parse_args(arguments), interrupted="Interrupted.")
 
 
+@temporary_files()
 def _run(options: argparse.Namespace) -> int:
     with command_line.quiet(), extra("export"):
         from export import networks, tflite

@@ -7,11 +7,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
-with contextlib.suppress(ModuleNotFoundError):  # `test_foreign_bytes` says where it comes from
+with contextlib.suppress(ModuleNotFoundError):  # `tests/fuzz` says where it comes from
     import hypothesis
 
     hypothesis.settings.register_profile("default", max_examples=20, deadline=None, derandomize=True, database=None)
-    hypothesis.settings.register_profile("long", max_examples=20_000, deadline=None, print_blob=True)
     hypothesis.settings.load_profile("default")
 
 from tests.synthetic import synthetic_arrays

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -86,6 +87,15 @@ def test_second_run_does_nothing_and_shows(photos, done, capfd):
     with Image.open(done / pipeline.SHEET) as sheet:
         assert sheet.width > 4 * 2 * records.RECORD_SIZE
         assert sheet.height > 2 * records.RECORD_SIZE
+
+
+def test_a_run_with_nothing_to_do_sweeps_what_a_killed_one_left(photos, done, tmp_path, monkeypatch):
+    left = tmp_path / ".0123456789abcdef.part" / "beam-pipeline-temp"
+    left.mkdir(parents=True)
+    (left.parent / "lock").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert run(photos, done, "--shard-size", "3", "--validation", "0.4") == 0
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -380,6 +380,15 @@ def test_a_log_without_a_line_begins_anew(tmp_path, text):
     assert not (tmp_path / run_folder.LOG).exists()
 
 
+def test_a_log_of_another_program_is_refused(tmp_path):
+    (tmp_path / run_folder.LOG).write_bytes(b'step,loss\n1,"' + b"x" * 200_000)
+    with pytest.raises(run_folder.TrainingError, match="no log of ours"):
+        run_folder.cut_log(tmp_path, 2)
+    (tmp_path / run_folder.LOG).write_bytes(b"step,loss\n1,0.5\n\xff,2\n")
+    run_folder.cut_log(tmp_path, 2)
+    assert (tmp_path / run_folder.LOG).read_text().split() == ["step,loss", "1,0.5"]
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_configurations_load(path):
     settings = config.load(path, TrainSettings)

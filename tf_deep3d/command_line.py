@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tf_deep3d.errors import ExtraError, InputError, readable
+from tf_deep3d.errors import ExtraError, InputError, one_line, readable
 
 # TensorFlow, XLA and oneDNN talk by absl's log; its start-up remarks are not ours to show, in workers neither.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -72,7 +72,7 @@ def run(
     except (InputError, OSError, ExtraError, MemoryError) as error:
         if getattr(options, "debug", False):
             traceback.print_exc()
-        _tell(f"error: {readable(_said(error))}")
+        _tell(f"error: {one_line(_said(error))}")
         return 1
 
 

@@ -4,13 +4,18 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LONGEST = 1000  # letters of a message
+
 
 class InputError(ValueError):
     """What a user gave cannot be used: a file, a setting, an argument.
 
-    The message is one line that says what is asked for and what was received. Commands print it and exit with 1. A bare
-    `ValueError` is never a user's mistake but ours, and keeps its traceback.
+    The message is one line that says what is asked for and what was received, whatever bytes that was. Commands print
+    it and exit with 1. A bare `ValueError` is never a user's mistake but ours, and keeps its traceback.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class WeightsError(InputError):
@@ -22,6 +27,12 @@ def readable(text: str) -> str:
     names apart: line breaks, controls and what is no Unicode (a byte of a name that is no UTF-8) are escaped, as \n."""
     escaped = ("Cc", "Cs", "Zl", "Zp")
     return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in escaped else c for c in text)
+
+
+def one_line(text: str) -> str:
+    """`text` as a line that can be read: `readable`, and without its middle where it is longer than `LONGEST`."""
+    line = readable(text)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
 
 
 def first_line(error: Exception, longest: int = 200) -> str:

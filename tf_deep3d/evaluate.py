@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tf_deep3d import command_line
 from tf_deep3d.errors import InputError, extra
 from tf_deep3d.evaluation.options import MESHES, ForeignMethods, foreign_of, own_of, parser
+from tf_deep3d.io.work_folders import temporary_files
 
 PROGRAM = "python -m tf_deep3d.evaluate"
 EXAMPLES = """
@@ -71,6 +72,7 @@ def _check_names(wanted: Sequence[str], compare: Sequence[Sequence[str]]) -> Non
         raise InputError(f"--compare must name methods that are evaluated: {', '.join(wanted)}. Received: {unknown[0]}")
 
 
+@temporary_files()
 def _run(options: argparse.Namespace, foreign: Sequence[ForeignMethods]) -> int:
     names = None if options.methods is None else [name.strip() for name in options.methods.split(",") if name.strip()]
     others = foreign_of(options, foreign)

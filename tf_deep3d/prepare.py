@@ -9,6 +9,7 @@ from pathlib import Path
 from tf_deep3d import command_line
 from tf_deep3d.errors import InputError, extra
 from tf_deep3d.io import photos
+from tf_deep3d.io.work_folders import temporary_files
 
 EXAMPLES = """
 examples:
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@temporary_files()
 def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
     with command_line.quiet((1, 2)):
         with extra("prepare"):

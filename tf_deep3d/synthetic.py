@@ -14,6 +14,7 @@ from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
 from tf_deep3d.errors import InputError, extra
 from tf_deep3d.io import files
+from tf_deep3d.io.work_folders import temporary_files
 
 if TYPE_CHECKING:
     from tf_deep3d.data.rendered.pictures import Settings
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@temporary_files()
 def _run(options: argparse.Namespace) -> int:
     with command_line.quiet(), extra("train"):
         from tf_deep3d.data.rendered import pictures as rendered

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tf_deep3d import command_line
 from tf_deep3d.errors import extra
+from tf_deep3d.io.work_folders import temporary_files
 
 EXAMPLES = """
 examples:
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@temporary_files()
 def _run(options: argparse.Namespace) -> int:
     with command_line.quiet(), extra("train"):
         from tf_deep3d.training import config, devices, run, run_folder

@@ -41,7 +41,6 @@ from PIL import Image
 
 from tests.endurance import writer
 
-AUTOGRAPH = "__autograph_generated_file"  # what TensorFlow leaves among temporary files when it is killed
 MOST_CHANGES = 15  # of the output folder, that a kill waits for
 PATIENCE = {"KILL": 5.0, "TERM": 30.0, "INT": 30.0}  # s until a killed command and its workers are gone
 LONGEST = 600.0  # s of a command that nobody kills
@@ -374,8 +373,7 @@ class Round:
             self.fault("the rerun left workers")
         if hidden := self.hidden():
             self.fault(f"the rerun left {hidden[:3]}")
-        foreign = [name for name in os.listdir(self.temporary) if not name.startswith(AUTOGRAPH)]
-        if foreign:
+        if foreign := os.listdir(self.temporary):
             self.fault(f"left in the folder of temporary files: {foreign[:3]}")
         made = visible(self.place / "out", self.command)
         if made != self.whole.files:

@@ -92,6 +92,14 @@ def test_results_are_kept_and_not_measured_again(tiny_model, landmarks, views, c
     assert calls[-1] == [cases[0].name]
 
 
+@pytest.mark.parametrize("content", ["", "null", "[]", "{}", '{"numbers": 3}', "{", "[" * 100_000])
+def test_a_result_that_is_none_of_ours_is_refused(tmp_path, content):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(InputError, match=r"a\.json"):
+        result_files.read_result(tmp_path, "a")
+    assert result_files.read_result(tmp_path, "b") is None
+
+
 @pytest.mark.parametrize("name", [".", "..", "../up", "/", "a/b"])
 def test_no_name_leads_out_of_the_folder(tmp_path, name):
     for folder, place in ((result_files.result_folder, "methods"), (result_files.picture_folder, "pictures")):

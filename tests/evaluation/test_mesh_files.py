@@ -1,5 +1,8 @@
 """Reading meshes, landmarks and colours of other programs."""
 
+import gzip
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -41,6 +44,25 @@ def test_large_files_are_refused(tmp_path, monkeypatch):
     path.write_text(TRIANGLE)
     with pytest.raises(InputError, match="10 bytes"):
         mesh_files.read_mesh(path)
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.obj")
+    for path in (tmp_path / "pipe.obj", "/dev/zero", tmp_path / "none.obj", tmp_path):
+        for read in (mesh_files.read_mesh, mesh_files.read_points, mesh_files.read_landmarks, mesh_files.read_text):
+            with pytest.raises(FileNotFoundError, match="No such file"):
+                read(path)
+        with pytest.raises(FileNotFoundError, match="No such file"):
+            mesh_files.read_numbers(path, int)
+
+
+def test_numbers_are_not_unpacked(tmp_path, monkeypatch):
+    """NumPy would, by the suffix; and a small file may unpack to what no memory holds."""
+    (tmp_path / "bomb.txt.gz").write_bytes(gzip.compress(b"1\n" * 1000))
+    with pytest.raises(InputError, match=r"must hold whole numbers\. Received"):
+        mesh_files.read_numbers(tmp_path / "bomb.txt.gz", int)
+    (tmp_path / "few.txt").write_text("1\n2 # two\n3\n")
+    assert mesh_files.read_numbers(tmp_path / "few.txt", int).tolist() == [1, 2, 3]
 
 
 def test_polygons_and_negative_indices(tmp_path):

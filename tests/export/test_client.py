@@ -135,13 +135,16 @@ def test_what_is_missing_is_named(tmp_path, pictures, monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("error: gRPC needs pip install tensorflow-serving-api. Received: ")
 
 
-@pytest.mark.parametrize("address", ["http://[::1", "http://", "http://a b", "https://[", "http://\ud800"])
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "http://", "http://a b", "https://[", "http://\ud800", "http://" + "x" * 100_000]
+)
 def test_an_address_that_is_none_is_an_error_of_one_line(tmp_path, capfd, address):
     (tmp_path / "me.png").write_bytes(b"picture")
     assert client.main([address, str(tmp_path / "me.png")]) == 1
     said = capfd.readouterr().err  # of the file, not of `capsys`: that takes no half characters, as the real one does
     assert said.startswith("error: http")
     assert len(said.splitlines()) == 1
+    assert len(said) < 1100
 
 
 POINTS = [[0.0, 0.0, 0.0]] * 5
@@ -154,7 +157,18 @@ POINTS = [[0.0, 0.0, 0.0]] * 5
         *['{"input": null}', '{"input": []}', '{"input": {"alignment": 3}}'],
         *[
             json.dumps({"input": {"alignment": {"model_points5": points}}})
-            for points in (None, "x", 3, [], POINTS[:4], [[1]], [[1], [2, 3]], [*POINTS[:4], [0, 0, 1e999]], {})
+            for points in (
+                None,
+                "x",
+                3,
+                [],
+                POINTS[:4],
+                [[1]],
+                [[1], [2, 3]],
+                [*POINTS[:4], [0, 0, 1e999]],
+                [[10**400]],
+                {},
+            )
         ],
     ],
     ids=lambda manifest: manifest[:60],

@@ -33,6 +33,8 @@ def test_rows_are_stripped_text_by_column(tmp_path):
         (b"file,who\n\xff,b\n", "is no readable CSV file. Received: UnicodeDecodeError"),
         ("name," * 1000, r"must have the columns file and who. Received: \['name"),
         ("file\n", "must have the columns file and who. Received"),
+        ("file,who\na\0,b\n", "is no readable CSV file. Received: Error: line contains NUL"),
+        ("file,who\0\na,b\n", "is no readable CSV file. Received: Error: line contains NUL"),
         ("", r"must have the columns file and who. Received: \[\]"),
     ],
 )

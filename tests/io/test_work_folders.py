@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -67,6 +68,23 @@ def test_the_next_one_who_writes_there_sweeps(tmp_path, monkeypatch):
     with files.writing(tmp_path / "b") as file:
         file.write(b"1")
     assert os.listdir(tmp_path) == ["b"]
+
+
+def test_temporary_files_of_a_dead_process_go_with_the_next_one(tmp_path, monkeypatch):
+    """Keras and TensorFlow make theirs by `tempfile`, as the process here does."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    then = "import tempfile; Path(tempfile.mkdtemp(), 'x').write_text(''); tempfile.mkstemp()"
+    with another("work_folders.temporary_files()", then) as (process, made):
+        assert len(os.listdir(made)) == 3  # lock, folder, file
+        kill(process)
+    assert os.listdir(tmp_path) == [os.path.basename(made)]
+    work_folders._swept.discard(tmp_path)
+    with work_folders.temporary_files() as folder:
+        assert tempfile.gettempdir() == str(folder)
+        assert os.listdir(tmp_path) == [folder.name]
+    assert tempfile.gettempdir() == str(tmp_path)
+    assert not os.listdir(tmp_path)
 
 
 def test_a_folder_that_had_stepped_aside_comes_back(tmp_path):

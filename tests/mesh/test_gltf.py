@@ -9,7 +9,7 @@ from PIL import Image
 from tests.mesh.tube import COLUMNS, ROWS, SIDE, TUBE, corner_colors, corner_positions, corner_uv
 from tf_deep3d.face import geometry, morphable_model
 from tf_deep3d.mesh import face_files
-from tf_deep3d.mesh.accessors import narrow, share, whole
+from tf_deep3d.mesh.accessors import narrow, narrowed, share
 from tf_deep3d.mesh.gltf import FADE, NORMAL_FADE, PACKINGS, STEP, build, split_seams, write_glb
 from tf_deep3d.mesh.mesh import Mesh
 
@@ -195,9 +195,9 @@ def test_index_types():
 
 
 def test_whole_numbers_and_shares():
-    assert whole(np.array([-127.4, 126.6])).tolist() == [-127, 127]
-    assert whole(np.array([-127.4, 126.6])).dtype == np.int8
-    assert whole(np.array([-127.6])).dtype == np.int16
+    assert narrowed(np.array([-127.0, 127.0])).tolist() == [-127, 127]
+    assert narrowed(np.array([-127.0, 127.0])).dtype == np.int8
+    assert narrowed(np.array([-128.0])).dtype == np.int16
     assert share(np.array([-2, -1, 0, 0.5, 1]), "|i1").tolist() == [-127, -127, 0, 64, 127]
     assert share(np.array([-1, 0, 2]), "<u2").tolist() == [0, 0, 65535]
 

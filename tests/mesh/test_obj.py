@@ -6,7 +6,7 @@ import trimesh
 
 from tests.mesh.tube import TUBE, corner_colors, corner_positions, corner_uv
 from tf_deep3d.mesh.mesh import Mesh
-from tf_deep3d.mesh.obj import write_obj
+from tf_deep3d.mesh.obj import decimals, write_obj
 
 
 def test_obj_round_trip(tmp_path):
@@ -26,6 +26,16 @@ def test_obj_round_trip(tmp_path):
     np.testing.assert_allclose(back.vertex_normals[back.faces], TUBE.normals[TUBE.triangles], atol=1e-5)
     np.testing.assert_array_equal(np.asarray(back.visual.material.image.convert("RGB")), TUBE.texture)
     np.testing.assert_array_equal(back.visual.to_color().vertex_colors[back.faces.ravel(), :3], corner_colors(TUBE))
+
+
+def test_decimals_are_those_of_printf():
+    generator = np.random.default_rng(0)
+    for scale in (1e-7, 1e-3, 1.0, 80.0, 1e4, 1e12, 1e20):
+        values = (generator.normal(size=(500, 3)) * scale).astype(np.float32)
+        values[0] = 0.0, -0.0, -1e-9
+        wanted = "".join("v {:.5f} {:.5f} {:.5f}\n".format(*row) for row in values.tolist())
+        assert decimals("v", values, 5) == wanted
+    assert decimals("vn", np.zeros((0, 3)), 6) == ""
 
 
 def test_obj_names_its_texture(tmp_path):

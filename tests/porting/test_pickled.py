@@ -156,6 +156,20 @@ def test_damage_is_an_error(data):
         unpickling.read(data)
 
 
+NESTED = b"\x80\x02N" + b"2\x86" * 60  # tuples of a tuple twice: 2**60 values by hash or text
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"}" + NESTED[2:] + b"Ns.", b"}(" + NESTED[2:] + b"Nu.", b"(" + NESTED[2:] + b"Nd.", NESTED + b"\x8c\x01a\x93.",
+     b"\x8c\x05numpy" + NESTED[2:] + b"\x93.", NESTED + b")R.", NESTED + b")\x81."],
+)  # fmt: skip
+def test_values_that_multiply_cost_nothing(data):
+    assert isinstance(unpickling.read(NESTED + b"."), tuple)
+    with pytest.raises(PortingError, match=r"(name things by text|has no name)"):
+        unpickling.read(data)
+
+
 def test_mutations_raise_nothing_else():
     rng = np.random.default_rng(0)
     data = np.frombuffer(python2_pickle({"x": VALUES["float"], "y": ("chumpy", VALUES["float"])}), np.uint8)

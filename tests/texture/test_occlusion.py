@@ -5,7 +5,7 @@ import pytest
 
 from tests.texture.people import PHOTO, face_of, facing, open_face, person, take_portrait
 from tests.texture.photos import CAMERA
-from tf_deep3d.face.landmarks import EYES
+from tf_deep3d.face.landmarks import BROWS, EYES
 from tf_deep3d.texture import occlusion, texture
 from tf_deep3d.texture.atlas import at_texels
 from tf_deep3d.texture.views import extract_view
@@ -78,6 +78,50 @@ def test_what_lies_before_the_face_is_left_out_and_told(draw, area, share):
     assert view.weight[shown][covered].mean() < 0.02
     assert error[covered].mean() < 0.05
     assert np.quantile(error[covered], 0.95) < 0.15
+
+
+def test_brows_that_are_seen_below_a_fringe_stay():
+    _, atlas = open_face()
+    face = face_of(person(2))
+    brows = []
+
+    def hair(draw, points):
+        brows.extend(points[BROWS[0].start : BROWS[1].stop])
+        outline = [tuple(point - (0, 16)) for point in brows]
+        draw.polygon([(0, 0), (0, outline[0][1]), *outline, (447, outline[-1][1]), (447, 0)], fill=(38, 26, 20))
+
+    view = seen_in(take_portrait(face, draw=hair), face)
+    assert view.left_out["forehead"] > 0.6
+    places = at_texels(atlas, PHOTO.inverse().apply(face.pixels[0]))
+    front = (at_texels(atlas, facing(face)[:, None])[:, 0] > 0.6) & ~atlas.eyes
+    for brow in brows[2:4] + brows[6:8]:  # their ends are turned away
+        near = front & (np.linalg.norm(places - brow, axis=-1) < 6)
+        assert np.median(view.weight[near]) > 0.9
+
+
+@pytest.mark.parametrize("color", [(60, 40, 34), (250, 240, 225)], ids=["dark", "light"])
+def test_the_thin_frame_of_glasses_is_left_out(color):
+    _, atlas = open_face()
+    face = face_of(person(3))
+    wire = []
+
+    def frame(draw, points):
+        middles = [points[eye].mean(0) + np.array([0, 6]) for eye in EYES]
+        for x, y in middles:
+            draw.ellipse((x - 50, y - 38, x + 50, y + 38), outline=color, width=3)
+        inner = [middles[0][0] + 50, middles[1][0] - 50]
+        wire.append((sum(inner) / 2, middles[0][1]))
+        draw.line([(inner[0], middles[0][1]), (inner[1], middles[1][1])], fill=color, width=3)
+        wire.extend((x, y + 38) for x, y in middles)
+
+    view = seen_in(take_portrait(face, draw=frame), face)
+    bare = seen_in(take_portrait(face), face)
+    assert view.left_out["eyes"] > bare.left_out["eyes"] + 0.03
+    places = at_texels(atlas, PHOTO.inverse().apply(face.pixels[0]))
+    for point in wire:
+        near = np.linalg.norm(places - point, axis=-1) < 3
+        assert bare.weight[near].max() > 0.8
+        assert view.weight[near].max() < 0.1
 
 
 def test_a_bare_face_is_left_alone_whatever_its_light():

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.texture.people import PHOTO, face_of, open_face, person, take_portrait
+from tests.texture.people import PHOTO, face_of, facing, open_face, person, take_portrait
 from tests.texture.photos import CAMERA, SIZE, TRANSFORM, on_texels, posed, take_photo, texture_of
 from tf_deep3d.face import geometry
 from tf_deep3d.texture import texture
@@ -138,6 +138,27 @@ def test_what_no_photo_shows_lies_in_the_photos_light():
     assert errors[0].mean() < 0.7 * errors[1].mean()
 
 
+def test_what_is_odd_at_the_border_does_not_spread():
+    """Hair that stays in the photo beside a hidden cheek, and a fitted light that is blue there, colour no cheek."""
+    model, atlas = open_face()
+    coefficients = person(5)
+    face = face_of(coefficients)
+    view = extract_view(take_portrait(face), model, face, CAMERA, PHOTO, atlas)
+    x = at_texels(atlas, model.mean_shape)[:, 0]
+    view.weight[x > 0.2] = 0.0
+    hair = (x > 0.12) & (x <= 0.2)
+    view.colors[hair] = (0.1, 0.07, 0.16)
+    light = texture.light_on(face, coefficients.illumination[0])
+    blue = light * np.exp(np.clip(model.mean_shape[:, :1], 0, 1) * (-0.5, -0.5, 1.0))
+    truth = at_texels(atlas, face.colors[0])
+    beyond = (x > 0.4) & ~atlas.eyes & (at_texels(atlas, model.regions["skin"][:, None])[:, 0] > 0.9)
+    beyond &= at_texels(atlas, facing(face)[:, None])[:, 0] > 0.3
+    whole = texture.complete([view], face.albedo[0], atlas, blue, mirror=False)
+    error = abs(whole.image.reshape(-1, 3)[atlas.texels] - truth)[beyond]
+    assert error.mean() < 0.11
+    assert np.quantile(error, 0.95) < 0.2
+
+
 def test_the_albedo_has_no_light():
     """Of a photo in a strong light from one side, the albedo is that of the person on both sides."""
     model, atlas = open_face()
@@ -151,6 +172,40 @@ def test_the_albedo_has_no_light():
     lit, bare = (picture.reshape(-1, 3)[atlas.texels][skin] for picture in (whole.image, whole.albedo))
     assert abs(lit - truth).mean() > 0.08
     assert abs(bare - truth).mean() < 0.02
+
+
+def test_the_albedo_has_no_cast_shadow_and_no_halo_where_the_light_was_found_wrong():
+    """A shadow with an edge over half of the face, and a fitted light from above where the photo's is even; a mole, brows
+    and painted lips are the person's own."""
+    model, atlas = open_face()
+    coefficients = person(8)
+    face = face_of(coefficients)
+    x, y = model.mean_shape[:, 0], model.mean_shape[:, 1]
+    mole = np.linalg.norm(model.mean_shape[:, :2] - (0.35, 0.0), axis=1) < 0.04
+    own = face.albedo[0] * np.where(mole, 0.4, 1.0)[:, None]
+    own = np.where(model.regions["lips"][:, None], own * (1.0, 0.5, 0.7), own)
+    own = own * np.where(atlas.zones.parts["brows"] & ~model.regions["eyes"], 0.6, 1.0)[:, None]
+    shadow = np.where(x + 0.3 * y < 0.05, 0.45, 1.0)[:, None]
+    photo = take_portrait(face, own * shadow * texture.light_on(face, coefficients.illumination[0]))
+    view = extract_view(photo, model, face._replace(colors=own[None]), CAMERA, PHOTO, atlas)
+    wrong = coefficients.illumination[0].copy()
+    wrong[:, 2] += 0.25
+    whole = texture.complete([view], face.albedo[0], atlas, texture.light_on(face, wrong))
+    bare = whole.albedo.reshape(-1, 3)[atlas.texels]
+    shown = (view.weight > 0.9) & (at_texels(atlas, facing(face)[:, None])[:, 0] > 0.6) & ~atlas.eyes
+    skin = shown & (at_texels(atlas, model.regions["skin"][:, None])[:, 0] > 0.9)
+    truth = at_texels(atlas, own)
+    bare *= np.median(truth[skin]) / np.median(bare[skin])  # how strong a light is no photo tells
+    error = abs(bare - truth).max(axis=-1)
+    assert error[skin].mean() < 0.06
+    assert np.quantile(error[skin], 0.95) < 0.25
+    spot, lips, brows = (
+        shown & (at_texels(atlas, part[:, None])[:, 0] > 0.9)
+        for part in (mole, model.regions["lips"], atlas.zones.parts["brows"])
+    )
+    assert bare[spot].mean() < 0.6 * bare[skin].mean()
+    assert abs(bare[lips].mean(axis=0) / bare[lips].mean() - truth[lips].mean(axis=0) / truth[lips].mean()).max() < 0.08
+    assert error[brows].mean() < 0.08
 
 
 def test_teeth_are_the_photos_where_it_shows_them_and_else_the_models():

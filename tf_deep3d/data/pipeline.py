@@ -29,7 +29,7 @@ from tf_deep3d.data import preparation, records, tfrecord, worker
 from tf_deep3d.data.preparation import WORK, Photo, Settings
 from tf_deep3d.errors import InputError
 from tf_deep3d.io import files
-from tf_deep3d.io.work_folders import sweep
+from tf_deep3d.io.work_folders import sweep, temporary_files
 from tf_deep3d.rendering import pictures
 
 SHARD_NAME = re.compile(r"(train|validation)-\d{5,}-of-\d{5,}")
@@ -150,7 +150,7 @@ def _fill(
 def _work(jobs: list[dict[str, Any]], spread: Spread) -> None:
     """`_run_beam`, which an interruption ends within seconds, together with its workers."""
     try:
-        with worker.at_work() as command:
+        with temporary_files() as command:
             jobs = [{**job, "command": str(command) if spread.local else None} for job in jobs]
             worker.interruptible(lambda: _run_beam(jobs, spread, command))
     finally:

@@ -203,6 +203,18 @@ def read_json(path: Path, **kinds: type) -> dict[str, Any]:
     return content
 
 
+def shard_info(content: Any) -> ShardInfo:
+    """The `ShardInfo` that an earlier command left as a JSON object.
+
+    Raises:
+      RecordsError: if it is something else.
+    """
+    kinds = ShardInfo.__annotations__
+    if not isinstance(content, dict) or {name: type(value) for name, value in content.items()} != kinds:
+        raise RecordsError(f"what is known of a shard must be {', '.join(kinds)}. Received: {str(content)[:80]}")
+    return ShardInfo(**content)
+
+
 def _read_dataset_json(folder: Path) -> dict[str, Any]:
     path = folder / DATASET_FILE
     try:

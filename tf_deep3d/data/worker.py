@@ -9,8 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,19 +17,6 @@ from tf_deep3d.io import work_folders
 
 PAUSE = 0.5  # s between two looks at the command
 PATIENCE = 10.0  # s that an interrupted command waits for its workers
-
-
-@contextmanager
-def at_work() -> Iterator[Path]:
-    """Holds a hidden folder, which this process and its workers take for their temporary files: the next command of
-    ours removes it if this one is killed."""
-    before = tempfile.tempdir
-    with work_folders.work_folder(Path(tempfile.gettempdir())) as folder:
-        tempfile.tempdir = str(folder)
-        try:
-            yield folder
-        finally:
-            tempfile.tempdir = before
 
 
 def runner(workers: int, command: Path) -> Any:

@@ -62,7 +62,7 @@ def read_landmarks(path: str | Path, vertices: np.ndarray | None = None) -> np.n
       FileNotFoundError: if there is no such file.
       InputError: if the file is something else.
     """
-    text = _text(path, MAX_LANDMARK_BYTES)
+    text = read_text(path, MAX_LANDMARK_BYTES)
     expected = f"{path} must hold 68, 51 or 7 rows of x y z, or of one index"
     try:
         if Path(path).suffix == ".pp":
@@ -109,7 +109,7 @@ def read_numbers(path: str | Path, kind: type) -> np.ndarray:
       FileNotFoundError, InputError: as `read_indices`.
     """
     try:
-        return np.loadtxt(path, dtype=kind, ndmin=1).ravel()
+        return np.loadtxt(read_text(path, MAX_BYTES).splitlines(), dtype=kind, ndmin=1).ravel()
     except ValueError as error:
         raise InputError(f"{path} must hold {'whole ' * (kind is int)}numbers. Received: {error}") from error
 
@@ -125,7 +125,7 @@ def read_mesh(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     if kind == ".ply":
         vertices, polygons, _ = read_ply(_bytes(path, MAX_BYTES), path)
     else:
-        text = _text(path, MAX_BYTES)
+        text = read_text(path, MAX_BYTES)
         vertices, polygons = _wrl(text, path) if kind == ".wrl" else _obj(text, path)
     triangles = _fans(polygons)
     if not len(vertices) or not triangles or {len(vertex) for vertex in vertices} != {3}:
@@ -147,7 +147,7 @@ def read_points(path: str | Path) -> np.ndarray:
     Raises:
       FileNotFoundError, InputError: as `read_mesh`.
     """
-    vertices = _obj(_text(path, MAX_BYTES), path)[0]
+    vertices = _obj(read_text(path, MAX_BYTES), path)[0]
     if not vertices or {len(vertex) for vertex in vertices} != {3} or not np.isfinite(vertices).all():
         raise InputError(f"{path} must hold finite vertices. Received: {len(vertices)}")
     return np.array(vertices)
@@ -169,7 +169,7 @@ def read_painted(path: str | Path) -> Mesh:
         return Mesh(vertices, triangles, colors=_checked_colors(colors, path))
     if kind != ".obj":
         return Mesh(vertices, triangles)
-    text = _text(path, MAX_BYTES)
+    text = read_text(path, MAX_BYTES)
     painted = _texture(text, path, triangles)
     if painted is not None:
         return Mesh(vertices, triangles, None, *painted)
@@ -197,7 +197,7 @@ def _texture(text: str, path: str | Path, triangles: np.ndarray) -> tuple[np.nda
     rows = [line.split() for line in text.splitlines() if line[:2] in ("vt", "f ", "mt")]
     folder = Path(path).parent
     names = [Path(" ".join(row[1:])).name for row in rows if row[0] == "mtllib"]
-    materials = [_text(folder / name, MAX_LANDMARK_BYTES) for name in names if (folder / name).is_file()]
+    materials = [read_text(folder / name, MAX_LANDMARK_BYTES) for name in names if (folder / name).is_file()]
     maps = [
         Path(line.split()[-1]).name
         for text in materials
@@ -222,12 +222,20 @@ def _texture(text: str, path: str | Path, triangles: np.ndarray) -> tuple[np.nda
 
 def _bytes(path: str | Path, limit: int) -> bytes:
     path = Path(path)
-    if path.is_file() and path.stat().st_size > limit:
+    if not path.is_file():  # nothing, or a pipe or device, which may have no end
+        raise FileNotFoundError(f"No such file: {path}")
+    if path.stat().st_size > limit:
         raise InputError(f"{path} may have {limit} bytes at most. Received: {path.stat().st_size}")
     return path.read_bytes()
 
 
-def _text(path: str | Path, limit: int) -> str:
+def read_text(path: str | Path, limit: int = MAX_BYTES) -> str:
+    """The text of a file, whatever bytes it has.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      InputError: if it has more than `limit` bytes.
+    """
     return _bytes(path, limit).decode("utf-8", "replace")
 
 

@@ -15,6 +15,7 @@ from tf_deep3d.evaluation.report import Results, Row, sections
 from tf_deep3d.io import archive
 from tf_deep3d.io.files import writing
 
+_ROW = {"picture", "group", "angles", "numbers", "reason"}
 SHAPE_POINTS = 500  # of a neutral shape that are kept, for the consistency of a person's shapes
 
 
@@ -99,9 +100,23 @@ def keep(folder: Path, row: Row, details: Details | None) -> None:
 
 
 def read_result(folder: Path, case_name: str) -> Row | None:
-    """One result, None if absent: {"picture", "group", "angles", "numbers" (None without prediction), "reason"}."""
+    """One result, None if absent: {"picture", "group", "angles", "numbers" (None without prediction), "reason"}.
+
+    Raises:
+      InputError: if the file is not one of ours.
+    """
     path = folder / f"{case_name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        numbers = row["numbers"]
+        ours = set(row) == _ROW and (numbers is None or all(isinstance(each, float | int) for each in numbers.values()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        ours = False
+    if not ours:
+        raise InputError(f"a result of an evaluation is asked for; remove what is none. Received: {path}")
+    return row
 
 
 def read_details(folder: Path, case_name: str) -> Details:

@@ -16,6 +16,7 @@ from tf_deep3d.losses import weighing
 
 # Weights of landmarks: of nose and inner lips and of the contour among the 68, and of each of the 478 dense ones.
 EMPHASIS, JAW, DENSE = 3.0, 0.2, 0.3
+STEP = 1e-5  # radians and dm, of central differences
 
 
 def initial_coefficients(
@@ -81,11 +82,15 @@ def landmark_pose(
     shift = camera.distance * (1 - 1 / max(scale, 1e-3))
     start = np.concatenate([geometry.angles_of((u @ v)[None])[0], solution[:, 3] / scale, [shift]])
 
-    def residual(pose: np.ndarray) -> np.ndarray:
-        posed = faces.pose(points[None], pose[None, :3], pose[None, 3:])
-        return ((to_pixels(camera, posed)[0][0] - pixels) * root).reshape(-1)
+    def residuals(poses: np.ndarray) -> np.ndarray:  # [N, 6] -> [N, 2 L]
+        posed = faces.pose(np.broadcast_to(points, (len(poses), *points.shape)), poses[:, :3], poses[:, 3:])
+        return ((to_pixels(camera, posed)[0] - pixels) * root).reshape(len(poses), -1)
 
-    return least_squares(residual, start, loss="soft_l1", f_scale=4.0).x
+    def slopes(pose: np.ndarray) -> np.ndarray:  # [2 L, 6], all at once; least_squares would ask for one after the other
+        ahead, behind = np.split(residuals(pose + STEP * np.concatenate([np.eye(6), -np.eye(6)])), 2)
+        return (ahead - behind).T / (2 * STEP)
+
+    return least_squares(lambda pose: residuals(pose[None])[0], start, slopes, loss="soft_l1", f_scale=4.0).x
 
 
 def facing(model: MorphableModel, name: str, pose: Coefficients) -> np.ndarray:

@@ -34,6 +34,8 @@ def read_csv(path: str | os.PathLike[str], needed: Sequence[str] = ()) -> tuple[
             reader = csv.DictReader(file)
             rows = [{key: (value or "").strip() for key, value in row.items() if key} for row in reader]
             columns = list(reader.fieldnames or ())
+        if any("\0" in text for text in (*columns, *(value for row in rows for value in row.values()))):
+            raise csv.Error("line contains NUL")  # which no file's name may have
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no readable CSV file. Received: {first_line(error)}") from error
     if not set(needed) <= set(columns):

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -46,6 +47,23 @@ def work_folder(parent: Path) -> Generator[Path]:
         yield folder
     finally:
         _remove(folder, descriptor)
+
+
+@contextmanager
+def temporary_files() -> Generator[Path]:
+    """Makes a `work_folder` among the temporary files, in which this process makes its own until the block ends, those
+    of libraries too: TensorFlow leaves a file for each function that it traces, Keras a folder, when they are killed.
+
+    Raises:
+      OSError: if it cannot be made.
+    """
+    before = tempfile.tempdir
+    with work_folder(Path(tempfile.gettempdir())) as folder:
+        tempfile.tempdir = str(folder)
+        try:
+            yield folder
+        finally:
+            tempfile.tempdir = before
 
 
 def check_there(folder: Path) -> None:

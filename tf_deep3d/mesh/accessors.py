@@ -64,10 +64,8 @@ def add_accessor(
 def add_sparse(
     gltf: Gltf, values: np.ndarray, rows: np.ndarray, count: int, bounds: bool = False, normalized: bool = False
 ) -> int:
-    """Appends `values` [M, C] of the `rows` [M] among `count`, whose others are zero: those that are not zero, or all
-    of them where that is smaller; else as `add_accessor`."""
-    moved = np.logical_or.reduce(values.T != 0)
-    rows, values = rows[moved], values[moved]
+    """Appends `values` [M, C] of the `rows` [M] among `count`, whose others are zero: those alone, or as `add_accessor`
+    all of them where that is smaller."""
     whole = _Whole(values, count)
     if not len(rows):
         return _append(gltf, whole, {}, bounds, normalized)
@@ -97,10 +95,9 @@ def narrow(indices: np.ndarray) -> np.ndarray:
     return indices.astype("<u2" if indices.max() < 65535 else "<u4")
 
 
-def whole(values: np.ndarray) -> np.ndarray:
-    """`values`, rounded, as signed integers of 8 bits where they fit, else of 16."""
-    rounded = np.round(values)
-    return rounded.astype("|i1" if np.abs(rounded).max(initial=0) <= 127 else "<i2")
+def narrowed(values: np.ndarray) -> np.ndarray:
+    """Whole numbers as signed integers of 8 bits where they fit, else of 16."""
+    return values.astype("|i1" if np.abs(values).max(initial=0) <= 127 else "<i2")
 
 
 def share(values: np.ndarray, dtype: str) -> np.ndarray:
@@ -118,9 +115,9 @@ class _Whole(NamedTuple):
     def bounds(self) -> dict[str, list[float]]:
         """The smallest and largest value of each column."""
         columns = np.atleast_2d(self.values.T)
-        if len(self.values) < self.rows:
-            columns = np.pad(columns, ((0, 0), (0, 1)))
-        return {"min": columns.min(axis=1).tolist(), "max": columns.max(axis=1).tolist()}
+        beside = {"initial": 0} if len(self.values) < self.rows else {}
+        least, most = ([of(column, **beside).item() for column in columns] for of in (np.min, np.max))
+        return {"min": least, "max": most}
 
 
 def _append(gltf: Gltf, whole: _Whole, source: dict[str, Any], bounds: bool, normalized: bool) -> int:

@@ -13,7 +13,7 @@ import json
 import os
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,6 +38,7 @@ FADE, NORMAL_FADE = 3e-3, np.radians(6)
 MATERIALS = {"skin": 0.9, "eyes": 0.1, "teeth": 0.3, "mouth": 0.8}
 AXES = "unit: metre; +y up, the face looks along +z, +x is the person's left"  # said in the file
 
+_Target: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray]]  # attribute -> vertices [M] that change, values [M, 3]
 _LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
 
 
@@ -117,8 +118,10 @@ def add_mesh(
         raise ValueError(f"weights must name morph targets. Received: {sorted(weights)}")
     tree = gltf.tree
     place = np.asarray(origin, np.float64)
+    normals = next(iter(parts.values())).normals
+    packed = [_packed(morph, normals) if _is_compact(gltf) else _plain(morph) for morph in targets.values()]
     primitives = [
-        _add_primitive(gltf, checked(part), place, targets)
+        _add_primitive(gltf, checked(part), place, packed)
         | {"material": _add_material(gltf, material, part.texture, double_sided)}
         for material, part in parts.items()
     ]
@@ -187,7 +190,7 @@ def _is_compact(gltf: Gltf) -> bool:
     return "extensionsUsed" in gltf.tree
 
 
-def _add_primitive(gltf: Gltf, mesh: Mesh, origin: np.ndarray, targets: Mapping[str, Morph]) -> dict[str, Any]:
+def _add_primitive(gltf: Gltf, mesh: Mesh, origin: np.ndarray, targets: list[_Target]) -> dict[str, Any]:
     """Appends the attributes, triangles and morph targets of a mesh and returns its primitive."""
     owner, texture_point, indices = split_seams(mesh.triangles, mesh.uv_triangles)
     compact = _is_compact(gltf)
@@ -209,33 +212,53 @@ def _add_primitive(gltf: Gltf, mesh: Mesh, origin: np.ndarray, targets: Mapping[
     primitive: dict[str, Any] = {"attributes": attributes}
     primitive["indices"] = accessors.add_accessor(gltf, accessors.narrow(indices.reshape(-1)), INDEX_BUFFER)
     if targets:
-        normals = None if mesh.normals is None else mesh.normals[owner]
-        primitive["targets"] = [_add_morph(gltf, morph, owner, normals) for morph in targets.values()]
+        primitive["targets"] = [_add_target(gltf, target, owner, len(mesh.vertices)) for target in targets]
     return primitive
 
 
-def _add_morph(gltf: Gltf, morph: Morph, owner: np.ndarray, normals: np.ndarray | None) -> dict[str, int]:
-    """Appends a morph target of the vertices `owner` [N], whose still `normals` are [N, 3]."""
-    place = np.full(int(owner.max(initial=0)) + 1, -1)
-    known = morph.vertices < len(place)
-    place[morph.vertices[known]] = np.flatnonzero(known)
-    rows = np.flatnonzero(place[owner] >= 0)
-    chosen = place[owner[rows]]
-    moved, turns = morph.displacements[chosen], None if morph.turns is None else morph.turns[chosen]
-    if not _is_compact(gltf):
-        values = {"POSITION": moved * METRES} | ({} if turns is None else {"NORMAL": turns})
-        return {
-            field: accessors.add_accessor(
-                gltf, accessors.spread(each.astype("<f4"), rows, len(owner)), VERTEX_BUFFER, field == "POSITION"
-            )
-            for field, each in values.items()
-        }
-    steps = accessors.whole(_faded(moved, FADE) * (METRES / STEP))
-    target = {"POSITION": accessors.add_sparse(gltf, steps, rows, len(owner), bounds=True)}
-    if turns is not None and normals is not None:
-        packed = accessors.share(_shortened(normals[rows], _faded(turns, NORMAL_FADE)), "|i1")
-        target["NORMAL"] = accessors.add_sparse(gltf, packed, rows, len(owner), normalized=True)
-    return target
+def _plain(morph: Morph) -> _Target:
+    """A morph target in metres."""
+    target = {"POSITION": (morph.vertices, (morph.displacements * METRES).astype("<f4"))}
+    return target if morph.turns is None else target | {"NORMAL": (morph.vertices, morph.turns.astype("<f4"))}
+
+
+def _packed(morph: Morph, normals: np.ndarray | None) -> _Target:
+    """A morph target of a compact file, of a mesh with still `normals` [V, 3]: whole numbers, of 8 bits or to be
+    narrowed, where they are not all zero."""
+    steps = np.round(_faded(morph.displacements, FADE) * (METRES / STEP))
+    target = {"POSITION": (morph.vertices, steps)}
+    if morph.turns is not None and normals is not None:
+        turns = _faded(morph.turns, NORMAL_FADE)
+        vertices, turns = _moving(morph.vertices, turns)
+        turned = _shortened(normals.take(vertices, axis=0), turns)
+        target["NORMAL"] = (vertices, accessors.share(turned, "|i1"))
+    return {attribute: _moving(*rows) for attribute, rows in target.items()}
+
+
+def _moving(vertices: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of `vertices` [M] and their `values` [M, 3] those that are not zero."""
+    x, y, z = values.T
+    rows = np.flatnonzero((x != 0) | (y != 0) | (z != 0))
+    return vertices.take(rows), values.take(rows, axis=0)
+
+
+def _add_target(gltf: Gltf, target: _Target, owner: np.ndarray, count: int) -> dict[str, int]:
+    """Appends a morph target of the vertices `owner` [N] among `count`."""
+    added: dict[str, int] = {}
+    for attribute, (vertices, values) in target.items():
+        place = np.full(count, -1, np.int32)
+        place[vertices] = np.arange(len(vertices))
+        place = place.take(owner)
+        rows = np.flatnonzero(place >= 0)
+        chosen = values.take(place.take(rows), axis=0)
+        if not _is_compact(gltf):
+            whole = accessors.spread(chosen, rows, len(owner))
+            added[attribute] = accessors.add_accessor(gltf, whole, VERTEX_BUFFER, attribute == "POSITION")
+        elif attribute == "POSITION":
+            added[attribute] = accessors.add_sparse(gltf, accessors.narrowed(chosen), rows, len(owner), bounds=True)
+        else:
+            added[attribute] = accessors.add_sparse(gltf, chosen, rows, len(owner), normalized=True)
+    return added
 
 
 def _shortened(normals: np.ndarray, turns: np.ndarray) -> np.ndarray:

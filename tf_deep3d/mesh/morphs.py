@@ -53,7 +53,7 @@ class _Facing:
 
     def __init__(self, vertices: np.ndarray, triangles: np.ndarray) -> None:
         self.vertices = np.ascontiguousarray(vertices.T, np.float32)
-        self.corners = np.ascontiguousarray(triangles.T)
+        self.corners = np.ascontiguousarray(triangles.T, np.intp)
         self.facing = _facing(self.vertices, self.corners)
         self.sums = self._sums(self.facing, self.corners)
         self.normals = _unit(self.sums)
@@ -66,20 +66,20 @@ class _Facing:
     def morph(self, displacements: np.ndarray) -> Morph:
         """The `Morph` of displacements [V, 3]: normals turn where a triangle at the vertex moves."""
         moving = _moves(displacements)
-        first, second, third = self.corners
-        changed = np.flatnonzero(moving[first] | moving[second] | moving[third])
-        corners = self.corners[:, changed]
+        first, second, third = (moving.take(corner) for corner in self.corners)
+        changed = np.flatnonzero(first | second | third)
+        corners = self.corners.take(changed, axis=1)
         moving[corners] = True
         rows = np.flatnonzero(moving)
         moved = self.vertices + displacements.T
-        sums = self.sums + self._sums(_facing(moved, corners) - self.facing[:, changed], corners)
-        turns = _unit(sums[:, rows]) - self.normals[:, rows]
-        return Morph(rows, displacements[rows], turns.T)
+        sums = self.sums + self._sums(_facing(moved, corners) - self.facing.take(changed, axis=1), corners)
+        turns = _unit(sums.take(rows, axis=1)) - self.normals.take(rows, axis=1)
+        return Morph(rows, displacements.take(rows, axis=0), turns.T)
 
 
 def _facing(vertices: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Unit normals [3, T] of triangles with `corners` [3, T] of `vertices` [3, V], as `geometry.triangle_normals`."""
-    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = (vertices[:, corner] for corner in corners)
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = (vertices.take(corner, axis=1) for corner in corners)
     ux, uy, uz, vx, vy, vz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
     return _unit(np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx]))
 

@@ -64,18 +64,44 @@ def _elements(mesh: Mesh, before_triangles: list[str]) -> list[str]:
     points = mesh.vertices * MILLIMETRES
     if mesh.colors is not None:
         points = np.concatenate([points, mesh.colors / 255.0], axis=1)
-    parts = [_rows("v" + " %.5f" * points.shape[1] + "\n", points)]
+    parts = [decimals("v", points, 5)]
     corners, pattern = [mesh.triangles + 1], "%d"
     if mesh.uv is not None and mesh.uv_triangles is not None:
         parts.append(_known_rows("vt %.7f %.7f\n", "f8", np.asarray(mesh.uv, "f8").tobytes()))
         corners.append(mesh.uv_triangles + 1)
         pattern += "/%d"
     if mesh.normals is not None:
-        parts.append(_rows("vn %.6f %.6f %.6f\n", mesh.normals))
+        parts.append(decimals("vn", mesh.normals, 6))
         corners.append(mesh.triangles + 1)
         pattern += "/%d" if mesh.uv is not None else "//%d"
     columns = np.stack(corners, axis=-1).astype("i4").tobytes()
     return [*parts, *before_triangles, _known_rows("f" + f" {pattern}" * 3 + "\n", "i4", columns)]
+
+
+def decimals(name: str, values: np.ndarray, digits: int) -> str:
+    """Lines of `name` and a row of `values` [N, C] each, all with so many `digits` behind the point: "%.5f", faster."""
+    shifted = np.rint(np.asarray(values, np.float64) * 10**digits)
+    largest = np.abs(shifted).max(initial=0)
+    if largest >= 2**53:  # beyond it floats skip whole numbers
+        return _rows(name + f" %.{digits}f" * values.shape[1] + "\n", values)
+    width = max(len(str(int(largest))), digits + 1)
+    rest = np.abs(shifted).astype(np.uint32 if largest < 2**32 else np.uint64)
+    # A space, a sign, and the number with its point; what is not needed falls out.
+    text = np.full((*rest.shape, width + 3), ord(" "), np.uint8)
+    wanted = np.ones(text.shape, bool)
+    text[..., 1], wanted[..., 1] = ord("-"), np.signbit(values)
+    point = width + 2 - digits
+    text[..., point] = ord(".")
+    for place in (*range(width + 2, point, -1), *range(point - 1, 1, -1)):
+        wanted[..., place] = (rest > 0) | (place >= point - 1)
+        higher = rest // 10
+        text[..., place] = rest - 10 * higher + ord("0")
+        rest = higher
+    count, columns = len(values), values.shape[1] * (width + 3)
+    begin, end = (np.tile(np.frombuffer(each.encode(), np.uint8), (count, 1)) for each in (name, "\n"))
+    kept = [np.ones(begin.shape, bool), wanted.reshape(count, columns), np.ones(end.shape, bool)]
+    rows = np.concatenate([begin, text.reshape(count, columns), end], axis=1)
+    return rows[np.concatenate(kept, axis=1)].tobytes().decode()
 
 
 @lru_cache(maxsize=4)

@@ -16,7 +16,7 @@ from tf_deep3d.porting import PortingError
 
 MAX_BYTES = 4 << 30  # of a container
 MAX_TEXT = 256 << 20  # bytes of a text file
-MAX_NUMBERS = 1 << 29  # in one array
+MAX_NUMBERS = 1 << 27  # in one array; the largest of the known models has 35 million
 # Of an array; None stands for any length above 0.
 Shape: TypeAlias = tuple[int | None, ...]
 _NUMERIC = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}

@@ -115,7 +115,14 @@ def _above_mark(stack: list[Any]) -> list[Any]:
 
 
 def _dict(items: list[Any]) -> dict[Any, Any]:
-    return dict(zip(items[::2], items[1::2], strict=True))
+    return {_key(name): value for name, value in zip(items[::2], items[1::2], strict=True)}
+
+
+def _key(value: Any) -> Any:
+    """A key of a dict: plain, since the hash and the text of nested tuples can take for ever."""
+    if not isinstance(value, str | bytes | int | float | None):
+        raise PortingError(f"the pickle must name things by text or numbers. Received: {type(value).__name__}")
+    return value
 
 
 def _push_tuple(stack: list[Any], count: int) -> None:
@@ -136,7 +143,7 @@ def _extend(stack: list[Any]) -> None:
 
 def _set_item(stack: list[Any]) -> None:
     value, key = stack.pop(), stack.pop()
-    stack[-1][key] = value
+    stack[-1][_key(key)] = value
 
 
 def _update(stack: list[Any]) -> None:
@@ -186,6 +193,8 @@ _ON_STACK: dict[bytes, Callable[[list[Any]], object]] = {
 
 
 def _symbol(module: Any, name: Any) -> Symbol:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise PortingError(f"the pickle calls something that has no name. Received: {type(name).__name__}")
     if name not in KNOWN.get(module, ()):
         raise PortingError(f"the pickle must hold numbers and arrays only. Received: {module}.{name}")
     return Symbol(module, name)
@@ -193,7 +202,7 @@ def _symbol(module: Any, name: Any) -> Symbol:
 
 def _record(symbol: Any, arguments: Any) -> Any:
     if not isinstance(symbol, Symbol) or not isinstance(arguments, tuple):
-        raise PortingError(f"the pickle calls something that has no name. Received: {symbol!r:.80}")
+        raise PortingError(f"the pickle calls something that has no name. Received: {type(symbol).__name__}")
     if symbol.name == "_reconstructor":  # Python 2's way to say "new object"
         return _record(arguments[0], ())
     if symbol == Symbol("_codecs", "encode"):  # Python 3's way to write bytes in protocol 2

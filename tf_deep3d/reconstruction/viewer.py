@@ -19,7 +19,7 @@ from tf_deep3d.mesh.mesh import encode, one_line
 PAGE, THREE = assets.find("viewer.html"), assets.find("three.min.js")
 MARK = '<meta name="generator" content="tf_deep3d">'  # by which a page of ours is known
 HEIGHT = 560  # px of a cell
-_PACKING = 6  # level of gzip
+_PACKING = 4  # level of gzip
 
 
 def page(

@@ -5,6 +5,7 @@ import numpy as np
 from tf_deep3d.rendering import still
 
 SUPERSAMPLING = 2  # renderings are made this much larger and averaged
+STRIP = 32 * SUPERSAMPLING  # px, rows that are averaged together, which fit the processor's cache
 
 
 def antialiased(
@@ -25,7 +26,8 @@ def antialiased(
     pixels, (width, height) = np.asarray(pixels, np.float32) * SUPERSAMPLING, (n * SUPERSAMPLING for n in size)
     fragments = still.rasterize(pixels, depth, triangles, height, width)
     values = np.concatenate([attributes, np.ones((len(attributes), 1))], axis=1)
-    values = averaged(still.interpolate(fragments, values, triangles))
+    strips = (still.Fragments(*(each[row : row + STRIP] for each in fragments)) for row in range(0, height, STRIP))
+    values = np.concatenate([averaged(still.interpolate(strip, values, triangles)) for strip in strips])
     return values[..., :-1], values[..., -1:]
 
 

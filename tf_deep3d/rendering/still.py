@@ -13,6 +13,8 @@ import numpy as np
 NEAR = 1e-2  # dm; a triangle with a vertex nearer than this, or behind the camera, is not drawn
 FARTHEST_PIXEL = 1e6  # px; beyond it float32 has no sub-pixel precision, and a triangle is not drawn
 LARGEST_IMAGE = 2**24  # px
+SHAPES = 16  # px; among triangles whose centres fill a smaller rectangle of the same sides, ALIKE are tested together
+ALIKE = 64
 AT_ONCE = 1 << 14  # candidates or pixels that are worked at together, few enough for the processor's cache
 
 
@@ -26,6 +28,14 @@ class Fragments(NamedTuple):
 
     triangle: np.ndarray
     barycentrics: np.ndarray
+
+
+class _Hits(NamedTuple):
+    """Triangles `owner` [N] over pixels [N], and their 1 / depth there."""
+
+    owner: np.ndarray
+    pixel: np.ndarray
+    nearness: np.ndarray
 
 
 def rasterize(
@@ -53,13 +63,13 @@ def rasterize(
     points[:2] = pixels.T - np.float32(0.5)  # pixel centres are integers
     points[2] = 1 / np.where(valid, depth, 1)
     drawn = np.flatnonzero(valid[triangles].all(axis=1))
-    corners = points[:, triangles[drawn].T]  # [3 coordinates, 3 corners, T]
+    corners = points.take(triangles[drawn].T, axis=1)  # [3 coordinates, 3 corners, T]
+    triangle, barycentrics = np.full(height * width, -1, np.int32), np.zeros((height * width, 3), np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):  # a triangle without area covers nothing
         seen = _visible(corners, height, width, cull)
-        shown = np.flatnonzero(seen >= 0)
-        weights = _barycentrics(corners[:, :, seen[shown]], shown, width)
-    triangle, barycentrics = np.full(height * width, -1, np.int32), np.zeros((height * width, 3), np.float32)
-    triangle[shown], barycentrics[shown] = drawn[seen[shown]], weights
+        for part in _parts(np.flatnonzero(seen >= 0)):
+            triangle[part] = drawn[seen[part]]
+            barycentrics[part] = _barycentrics(corners.take(seen[part], axis=2), part, width)
     return Fragments(triangle.reshape(height, width), barycentrics.reshape(height, width, 3))
 
 
@@ -69,15 +79,11 @@ def interpolate(fragments: Fragments, attributes: np.ndarray, triangles: np.ndar
     image = np.zeros((fragments.triangle.size, attributes.shape[1]), np.float32)
     triangle, barycentrics = fragments.triangle.reshape(-1), fragments.barycentrics.reshape(-1, 3)
     shown = np.flatnonzero(triangle >= 0)
-    for start in range(0, len(shown), AT_ONCE):
-        part = shown[start : start + AT_ONCE]
-        corners, weights = triangles[triangle[part]], barycentrics[part]
-        first, second, third = (np.take(attributes, corners[:, i], axis=0) for i in range(3))
-        first *= weights[:, :1]
-        second *= weights[:, 1:2]
-        third *= weights[:, 2:]
-        first += second
-        first += third
+    for part in _parts(shown):
+        corners, weights = triangles.take(triangle.take(part), axis=0).T.astype(np.intp), barycentrics.take(part, axis=0)
+        first = attributes.take(corners[0], axis=0) * weights[:, :1]
+        for i in (1, 2):
+            first += attributes.take(corners[i], axis=0) * weights[:, i : i + 1]
         image[part] = first
     return image.reshape(*fragments.triangle.shape, -1)
 
@@ -92,25 +98,46 @@ def _visible(corners: np.ndarray, height: int, width: int, cull: bool) -> np.nda
     """[H * W] int, the nearest of triangles with `corners` [3, 3, T] on each pixel, among equals the first; else -1."""
     left, wide = _span(corners[0], width)
     top, high = _span(corners[1], height)
+    reach = np.flatnonzero((wide > 0) & (high > 0) & (_front(corners) if cull else True))
+    shapes = np.minimum(wide[reach], SHAPES) * (SHAPES + 1) + np.minimum(high[reach], SHAPES)
+    hits: list[_Hits] = []
+    for shape in np.flatnonzero(np.bincount(shapes, minlength=1) >= ALIKE).tolist():
+        across, down = divmod(shape, SHAPES + 1)
+        if max(across, down) < SHAPES:
+            alike = reach[shapes == shape]
+            for part in _parts(alike, AT_ONCE // (across * down)):
+                x = left[part] + np.arange(across)[:, None]
+                y = top[part] + np.arange(down)[:, None, None]
+                inside, nearness = _test(corners.take(part, axis=2), x.astype(np.float32), y.astype(np.float32), cull)
+                here = np.flatnonzero(inside)
+                owner, pixel = np.tile(part, across * down), (y * width + x).reshape(-1)
+                hits.append(_Hits(owner.take(here), pixel.take(here), nearness.reshape(-1).take(here)))
+            shapes[shapes == shape] = -1  # done
+    reach = reach[shapes >= 0]
     centres = wide * high
-    reach = np.flatnonzero((centres > 0) & (_front(corners) if cull else True))
     ends = np.cumsum(centres[reach])
-    hits: list[tuple[np.ndarray, ...]] = []
     for part in np.split(reach, np.searchsorted(ends, np.arange(AT_ONCE, ends[-1] if len(ends) else 0, AT_ONCE))):
         owner = np.repeat(part, centres[part])
         starts = np.cumsum(centres[part]) - centres[part]
         place = np.arange(len(owner)) - np.repeat(starts, centres[part])
         row, column = np.divmod(place, wide[owner])
         column, row = column + left[owner], row + top[owner]
-        inside, nearness = _test(corners[:, :, owner], column.astype(np.float32), row.astype(np.float32), cull)
-        hits.append((owner[inside], row[inside] * width + column[inside], nearness[inside]))
+        inside, nearness = _test(corners.take(owner, axis=2), column.astype(np.float32), row.astype(np.float32), cull)
+        here = np.flatnonzero(inside)
+        hits.append(_Hits(owner.take(here), (row * width + column).take(here), nearness.take(here)))
     owner, pixel, nearness = (np.concatenate(each) for each in zip(*hits, strict=True))
     nearest = np.zeros(height * width, np.float32)
     np.maximum.at(nearest, pixel, nearness)
-    first = np.flatnonzero(nearness == nearest[pixel])[::-1]
-    seen = np.full(height * width, -1)
-    seen[pixel[first]] = owner[first]  # of several the last that is written stays: the first triangle
+    first = np.flatnonzero(nearness == nearest[pixel])
+    seen = np.full(height * width, corners.shape[2])
+    np.minimum.at(seen, pixel[first], owner[first])
+    seen[seen == corners.shape[2]] = -1
     return seen
+
+
+def _parts(indices: np.ndarray, size: int = AT_ONCE) -> list[np.ndarray]:
+    """`indices` [N] in parts of at most `size`."""
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
 def _span(coordinates: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ class Atlas(NamedTuple):
         texels with centres at 0.5; NaN where there is none.
       eyes: [N] bool, on an eyeball.
       zones: `Zones` of the model.
+      count: [s, s, 1] float32, how many of the texels each one of the coarse atlas stands for are covered.
       own_coarse: the same surface on `COARSE` texels; None where the atlas itself is no finer.
     """
 
@@ -40,6 +41,7 @@ class Atlas(NamedTuple):
     mirror: np.ndarray
     eyes: np.ndarray
     zones: Zones
+    count: np.ndarray
     own_coarse: "Atlas | None" = None
 
     @property
@@ -65,20 +67,22 @@ def unwrap(model: MorphableModel, size: int = SIZE) -> Atlas:
 def _unwrap(model: MorphableModel, size: int, zones: Zones) -> Atlas:
     points = np.stack([model.uv[:, 0], 1.0 - model.uv[:, 1]], axis=-1).astype(np.float32) * size
     seen = still.rasterize(points, np.ones(len(points)), model.uv_triangles, size, size, cull=False)
-    triangle = seen.triangle.reshape(-1)
-    texels = np.flatnonzero(triangle >= 0)
-    triangle = triangle[texels]
+    triangle_of_texel = seen.triangle.reshape(-1)
+    texels = np.flatnonzero(triangle_of_texel >= 0)
+    triangle = triangle_of_texel[texels]
     weights = seen.barycentrics.reshape(-1, 3)[texels]
     mirror = np.einsum("nk,nkc->nc", weights, _mirrored_corners(model, points)[triangle])
     corners = model.triangles[triangle]
-    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]], zones)
+    covered = (triangle_of_texel >= 0).astype(np.float32).reshape(size, size, 1)
+    count = fields.block_sums(covered, max(size // COARSE, 1))
+    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]], zones, count)
 
 
 def at_texels(atlas: Atlas, attributes: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Vertex attributes [V, C] at the atlas' texels, or at those `chosen`: [N, C] float32."""
     attributes = np.asarray(attributes, np.float32)
     corners, weights = atlas.corners[chosen], atlas.weights[chosen]
-    first, second, third = (attributes[corners[:, i]] * weights[:, i, None] for i in range(3))
+    first, second, third = (attributes.take(corners[:, i], axis=0) * weights[:, i, None] for i in range(3))
     return first + second + third
 
 
@@ -87,8 +91,7 @@ def refined(atlas: Atlas, values: np.ndarray, chosen: np.ndarray | slice = slice
     coarse = atlas.coarse
     if coarse is atlas:
         return values[chosen]
-    known = on_texture(coarse, np.ones(len(coarse.texels), np.float32))
-    picture = fields.pull_push(on_texture(coarse, values), known)
+    picture = fields.pull_push(on_texture(coarse, values), coarse.count)
     return fields.resized(picture, atlas.size, atlas.size).reshape(atlas.size**2, -1)[atlas.texels[chosen]]
 
 

@@ -26,7 +26,7 @@ from tf_deep3d.texture import fields
 
 AREAS = ("forehead", "eyes", "cheeks and nose", "mouth and chin")  # by height, from above, in which shares are told
 NAMED = 0.05  # share of an area that has to be left out to be told
-NEAR = {"brows": 0.16, "eyes": 0.08, "nostrils": 0.1}  # dm around their landmarks
+NEAR = {"brows": 0.16, "eyes": 0.08, "nostrils": 0.1, "ridge": 0.09}  # dm around their landmarks
 DARKEST = 0.03  # added to colours before the logarithm
 # Of logarithms of colours: from these differences to those `RISE` times as large a pixel is explained less and less;
 # and in deviations of the skin that is explained, where that is more.
@@ -41,6 +41,12 @@ RING = 8.0  # px around eyes, brows and mouth that decide about them
 FOLLOWS = {"eyes": 0.6, "brows": 0.5, "mouth": 0.5}  # share of that ring above which they are left out, too
 INNER, BEYOND = 12.0, (2.0, 16.0)  # px within and beyond the silhouette whose colours are the skin's and the other's
 REACH = 36.0  # px within the silhouette, to which what is beyond can reach
+WIRE, THIN = (
+    0.25,
+    7.0,
+)  # log luminance and px: a frame of glasses is that much darker than what is nearer than half that
+CROSSING = 28.0  # px from the ridge of the nose that it reaches on both sides: no wrinkle does
+DIM = 0.25  # log luminance below the skin's, from which in the brows hair may be that of a fringe over them
 CONTRAST = 0.12  # of colours in [0, 1], below which the two cannot be told apart
 
 
@@ -49,7 +55,7 @@ class Zones(NamedTuple):
 
     Attributes:
       parts: name -> [V] bool: "eyes" with lids and lashes, "brows", "mouth" with the lips, "nostrils", "beard" where
-        one may grow, "core" of skin that is rarely hidden.
+        one may grow, "core" of skin that is rarely hidden, "ridge" of the nose between the eyes, "left" of the person.
       area: [V] int, index in `AREAS`.
       inner_mouth: [V] bool, what only an open mouth shows.
     """
@@ -105,6 +111,7 @@ def zones_of(model: MorphableModel) -> Zones:
     parts["beard"] = (height < base) & ~parts["mouth"]
     free = regions["skin"] & ~np.any(list(parts.values()), axis=0)
     parts["core"] = free & (height < bridge + 0.1) & (height > base)
+    parts |= {"ridge": near("ridge", NOSE_BRIDGE), "left": shape[:, 0] > 0}
     return Zones(parts, np.searchsorted(-np.array([brow, bridge, base]), -height), regions["inner_mouth"])
 
 
@@ -118,12 +125,13 @@ def explained(scene: Scene) -> tuple[np.ndarray, dict[str, float]]:
       Trust [H, W] float32, 0 where something else is seen, 1 some px from there and beside the face; and of each of
       `AREAS`, the share in [0, 1] of what the photo shows of it that is left out.
     """
-    unlike, core = _unlike(scene)
+    unlike, core, dim = _unlike(scene)
     left_out = unlike | _beyond(scene, unlike)
     for name in FOLLOWS:
-        _follow(scene, name, left_out)
+        _follow(scene, name, left_out, dim)
     if core.any():
         left_out |= ~_patches(scene.inside & ~left_out, core, scene.step)  # nor what lies on the other side of it
+    left_out |= _frame(scene)
     left_out &= scene.inside
     shown = scene.inside & (scene.facing > 0.3)
     total = np.bincount(scene.area[shown], minlength=len(AREAS))
@@ -140,8 +148,8 @@ def told(shares: Mapping[str, float]) -> str:
     return ", ".join(f"{100 * share:.0f} % of the {area}" for area, share in shares.items() if share >= NAMED)
 
 
-def _unlike(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """[H, W] bool: patches that the face does not explain; and what surely is skin."""
+def _unlike(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[H, W] bool: patches that the face does not explain; what surely is skin; what may be hair in the brows."""
     parts, inside = scene.parts, scene.inside
     difference = np.log(scene.picture + DARKEST) - np.log(np.clip(scene.expected, 0.0, 1.0) + DARKEST)
     depth = ndimage.distance_transform_edt(inside) * scene.step
@@ -149,7 +157,7 @@ def _unlike(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     skin = inside & ~soft & (scene.facing > 0.4) & (depth > CORE)
     core = _core(scene, skin)
     if not core.any():
-        return np.zeros(inside.shape, bool), core
+        return np.zeros(inside.shape, bool), core, parts["brows"]
     difference = difference - _light(difference, scene.normals, core, skin)
     luminance = difference.mean(axis=-1)
     tint = np.linalg.norm(difference - luminance[..., None], axis=-1)
@@ -168,7 +176,7 @@ def _unlike(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     for name in ("eyes", "mouth"):
         if _median(luminance, inside & parts[name]) < -HIDDEN:
             found |= parts[name] & inside
-    return found, core & ~found
+    return found, core & ~found, (luminance < -DIM) & parts["brows"]
 
 
 def _core(scene: Scene, skin: np.ndarray) -> np.ndarray:
@@ -219,8 +227,31 @@ def _beyond(scene: Scene, unlike: np.ndarray) -> np.ndarray:
     return _patches(like, like & (depth <= 2.5), scene.step, smallest=4.0)
 
 
-def _follow(scene: Scene, name: str, left_out: np.ndarray) -> None:
-    """Leaves out what is around a part on either side of which enough is left out; changes `left_out`."""
+def _frame(scene: Scene) -> np.ndarray:
+    """[H, W] bool: thin lines, all darker or all lighter, that cross the nose between the eyes: a frame of glasses."""
+    parts = scene.parts
+    luminance = np.log(scene.picture + DARKEST).mean(axis=-1)
+    side = 2 * round(THIN / scene.step / 2) + 1
+    darker = ndimage.grey_closing(luminance, (side, side)) - luminance > WIRE
+    lighter = luminance - ndimage.grey_opening(luminance, (side, side)) > WIRE
+    beside = scene.inside & ~(parts["eyes"] | parts["mouth"] | parts["nostrils"]) & (scene.area > 0) & (scene.area < 3)
+    away = ndimage.distance_transform_edt(~parts["ridge"]) * scene.step > CROSSING
+    frame = np.zeros(beside.shape, bool)
+    for lines in (darker, lighter):
+        labels, count = ndimage.label(lines & beside, np.ones((3, 3)))
+        found = np.bincount(labels[parts["ridge"]], minlength=count + 1) > 0
+        for half in (parts["left"], ~parts["left"]):
+            found &= np.bincount(labels[away & half], minlength=count + 1) > 0
+        found[0] = False
+        frame |= found[labels]
+    return frame
+
+
+def _follow(scene: Scene, name: str, left_out: np.ndarray, dim: np.ndarray) -> None:
+    """Leaves out what is around a part on either side of which enough is left out; changes `left_out`.
+
+    Of a brow below a fringe that is what is `dim` [H, W] and connected to the fringe.
+    """
     part = scene.parts[name] & scene.inside
     together = ndimage.distance_transform_edt(~part) * scene.step <= RING / 2  # both lips are one mouth
     labels, count = ndimage.label(together)
@@ -229,7 +260,7 @@ def _follow(scene: Scene, name: str, left_out: np.ndarray) -> None:
         mine = part & (labels == label)
         ring = free & (ndimage.distance_transform_edt(~mine) * scene.step <= RING)
         if ring.any() and left_out[ring].mean() > FOLLOWS[name]:
-            left_out |= mine
+            left_out |= mine & _patches(left_out | dim, left_out, scene.step, smallest=0.0) if name == "brows" else mine
 
 
 def _patches(possible: np.ndarray, sure: np.ndarray, step: float, smallest: float = PATCH) -> np.ndarray:

@@ -25,11 +25,22 @@ from tf_deep3d.texture.views import View
 DEVIATIONS = (0.3, 0.7)  # of log colours from what is expected, between which a slanted texel loses its weight
 FEATHER = 1 / 256  # share of S over which weights rise from the borders of what is seen
 DARKEST = 0.02  # added to colours before the logarithm
-SHADES = 0.7  # of log light from its median, at most: a fitted light says little about sides that no photo shows
+# Of log light from its median, at most, of the mean over the channels and of what differs from it: a fitted light says
+# little about sides that no photo shows.
+SHADES, TINTS = 0.7, 0.15
 SHADOWS = 12.0  # coarse texels, standard deviation of the smoothing that takes shadows from what light leaves
+NEAR, EDGES = 4.0, 2.0  # the same, of how far light counts, and below which there is the skin's detail and no shadow
+FAINT, STRONG = (
+    0.03,
+    0.2,
+)  # log light, deviations within that smoothing that count half: of the fitted light, of shadows
+VIVID = 0.1  # log light, the tint that is half taken for the light's, half for the skin's
+HAIR = 0.15  # log light, below what is around, from which brows and where a beard may grow there is hair
 # Coarse texels, the same of the smoothing by which is known what continues, and how far, in log colours, from it a
 # texel may be to count half.
 PATCHES, STRAYING = 12.0, 0.15
+ODD = 0.5, 0.15  # the same from the median of the face, of the mean over the channels and of what differs from it
+REACH = 12.0  # cells of a membrane, about a fifth of the texture, to which an oddly lit border tells of what is beyond
 
 
 class Canvas(NamedTuple):
@@ -117,14 +128,15 @@ def prepare_canvas(albedo: np.ndarray, atlas: Atlas, light: np.ndarray | None = 
     """`Canvas` of the albedo [V, 3] of the model's vertices and the light [V, 3] on them."""
     coarse = atlas.coarse
     source = on_texture(coarse, logarithms(at_texels(coarse, albedo)))
-    covered = on_texture(coarse, np.ones(len(coarse.texels), np.float32))
     shades = np.zeros_like(source)
     if light is not None:
         usual = np.maximum(np.median(light, axis=0), 1e-3)
-        shade = np.clip(np.log(np.maximum(light / usual, 1e-3)), -SHADES, SHADES) + np.log(usual)
-        shades = on_texture(coarse, at_texels(coarse, shade))
+        shade = np.log(np.maximum(light / usual, 1e-3))
+        strength = shade.mean(axis=-1, keepdims=True)
+        shade = np.clip(strength, -SHADES, SHADES) + np.clip(shade - strength, -TINTS, TINTS)
+        shades = on_texture(coarse, at_texels(coarse, shade + np.log(usual)))
     inside = at_texels(coarse, atlas.zones.inner_mouth[:, None]) > 0.5
-    return Canvas(source, shades, covered, *(on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside)))
+    return Canvas(source, shades, coarse.count, *(on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside)))
 
 
 def finish(
@@ -159,7 +171,7 @@ def finish(
     value = value.copy()
     value[part] = _continued(filled, known, source, np.ones_like(known))[0]
     lit = np.exp(value)
-    bare = lit * at_fine(np.exp(-_shading(coarsened(atlas, value), canvas, atlas)), atlas)
+    bare = lit * at_fine(np.exp(-_shading(coarsened(atlas, value), weight, canvas, atlas)), atlas)
     image, albedo = (_picture(np.clip(colors - DARKEST, 0.0, 1.0), atlas) for colors in (lit, bare))
     return Texture(image, albedo, on_texture(atlas, seen)[..., 0])
 
@@ -199,7 +211,12 @@ def offset(
     # What is not skin at its border, brows or lashes, says nothing about the light beyond it.
     usual = fields.blurred(difference, skin, PATCHES)
     skin = skin / (1.0 + np.square(np.abs(difference - usual).max(axis=-1, keepdims=True) / STRAYING))
-    correction = fields.membrane(difference, skin)
+    # Nor does hair or a reflection there, of another tint or darkness than most of the face.
+    away = difference - np.median(difference[both[..., 0] > 0.5], axis=0) if (both > 0.5).any() else difference
+    darker = away.mean(axis=-1, keepdims=True)
+    tinted = np.abs(away - darker).max(axis=-1, keepdims=True)
+    skin = skin / (1.0 + np.square(darker / ODD[0]) + np.square(tinted / ODD[1]))
+    correction = fields.membrane(difference, skin, REACH)
     correction[canvas.mouth] = np.average(correction.reshape(-1, 3), axis=0, weights=skin.reshape(-1))
     # The irises of two sources do not lie on each other: one offset for the eyes, from white to white.
     seen = canvas.eyes & (both[..., 0] > 0.5)
@@ -213,9 +230,8 @@ def coarsened(atlas: Atlas, values: np.ndarray) -> np.ndarray:
     block = atlas.size // atlas.coarse.size
     if block == 1:
         return on_texture(atlas, values)
-    count = fields.block_sums(on_texture(atlas, np.ones(len(atlas.texels), np.float32)), block)
-    means = fields.block_sums(on_texture(atlas, values), block) / np.maximum(count, 1.0)
-    filled = fields.pull_push(means, np.minimum(count, 1.0))  # a cell whose centre alone is on an island
+    means = fields.block_sums(on_texture(atlas, values), block) / np.maximum(atlas.count, 1.0)
+    filled = fields.pull_push(means, np.minimum(atlas.count, 1.0))  # a cell whose centre alone is on an island
     return on_texture(atlas.coarse, _cells(filled, atlas))
 
 
@@ -257,19 +273,37 @@ def _mirrored(
     return (values, weights) if chosen is not None else (on_texture(atlas, values), on_texture(atlas, weights))
 
 
-def _shading(value: np.ndarray, canvas: Canvas, atlas: Atlas) -> np.ndarray:
-    """Light and soft shadows [s, s, 3] in a complete picture `value` [s, s, 3] on the coarse atlas.
+def _shading(value: np.ndarray, seen: np.ndarray, canvas: Canvas, atlas: Atlas) -> np.ndarray:
+    """Light and shadows [s, s, 3] in a complete picture `value` [s, s, 3] on the coarse atlas.
 
-    What the light leaves is compared with the model's albedo; where it varies slowly, in luminance, it is shadow. A
-    beard is not: over it the shadow of the skin around goes on.
+    Around each texel the light counts as far as the picture follows it where a photo shows it, `seen` [s, s, 1] (He et
+    al., "Guided Image Filtering", 2013): a fitted light is darker below brows and nose than light is that comes back
+    from cheeks and lips. What it leaves is compared with the model's albedo; where it varies slowly or strongly, it is
+    shadow or the light's colour. Lips and the hair of brows and beards are not: over them the shadow around goes on.
     """
-    left = (value - canvas.light - canvas.source).mean(axis=-1, keepdims=True)
-    bare = on_texture(atlas.coarse, at_texels(atlas.coarse, ~atlas.zones.parts["beard"][:, None]))
-    weight = canvas.covered * (bare > 0.5) * ~(canvas.eyes | canvas.mouth)[..., None]
-    smooth = fields.blurred(left, weight, SHADOWS)
-    if weight.any():
-        smooth -= np.median(smooth[weight > 0])
-    return canvas.light + np.clip(smooth, -SHADES, SHADES) * ~canvas.eyes[..., None]
+    hairy, lips = (
+        on_texture(atlas.coarse, at_texels(atlas.coarse, part[:, None])) > 0.01
+        for part in (atlas.zones.parts["beard"] | atlas.zones.parts["brows"], atlas.zones.parts["mouth"])
+    )
+    skin = canvas.covered * ~(canvas.eyes[..., None] | lips)
+    light = canvas.light.mean(axis=-1, keepdims=True)
+    left = (value - canvas.source).mean(axis=-1, keepdims=True)
+    skin *= ~(hairy & (left - fields.blurred(left, skin * ~hairy, SHADOWS) < -HAIR))
+    fine, rest = (each - fields.blurred(each, skin, SHADOWS) for each in (light, left))
+    products = np.concatenate([fine * rest, fine * fine], axis=-1)
+    along, across = np.split(fields.blurred(products, skin * seen, NEAR), 2, axis=-1)
+    light = canvas.light - fine * (1.0 - np.clip(along / (across + FAINT**2), 0.0, 1.0))
+    left = fields.blurred(value - canvas.source - light, skin, EDGES)
+    smooth = fields.blurred(left, skin, SHADOWS)
+    if skin.any():
+        left, smooth = (each - np.median(smooth[skin[..., 0] > 0], axis=0) for each in (left, smooth))
+    shade, edges = (each.mean(axis=-1, keepdims=True) for each in (smooth, left))
+    tint = smooth - shade
+    strong = fields.blurred(np.square(edges - shade), skin, SHADOWS)
+    shade += (edges - shade) * strong / (strong + STRONG**2) * (skin > 0)
+    vivid = np.square(tint).sum(axis=-1, keepdims=True)
+    shade = np.clip(shade, -SHADES, SHADES) + tint * vivid / (vivid + VIVID**2) * ~lips
+    return np.where(canvas.eyes[..., None], canvas.light, light + shade)
 
 
 def _picture(colors: np.ndarray, atlas: Atlas) -> np.ndarray:
@@ -279,7 +313,7 @@ def _picture(colors: np.ndarray, atlas: Atlas) -> np.ndarray:
     beside[atlas.texels] = False
     beside = np.flatnonzero(beside)
     coarse = coarsened(atlas, colors)
-    coarse = fields.pull_push(coarse, on_texture(atlas.coarse, np.ones(len(atlas.coarse.texels), np.float32)))
+    coarse = fields.pull_push(coarse, atlas.coarse.count)
     places = np.stack([beside % atlas.size, beside // atlas.size], axis=1) + 0.5
     picture[beside] = fields.bilinear(coarse, places * (atlas.coarse.size / atlas.size))
     return picture.reshape(atlas.size, atlas.size, 3)

@@ -52,7 +52,7 @@ def _cluster() -> tuple[dict[str, list[str]], dict[str, Any]] | None:
             return None
         if not set(cluster) <= {"chief", "worker"} or not 0 <= task["index"] < len(cluster[task["type"]]):
             raise ValueError(text)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ClusterError(
             'TF_CONFIG must be JSON like {"cluster": {"worker": ["host:port", ..]}, "task": {"type": "worker", '
             f'"index": 0}}}}. Received: {text}'

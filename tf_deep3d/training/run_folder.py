@@ -100,8 +100,11 @@ def cut_log(folder: str | Path, step: int) -> None:
     path = Path(folder, LOG)
     if not path.is_file():
         return
-    with open(path, encoding="utf-8", newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
+    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+        try:
+            header, *rows = list(csv.reader(file)) or [[]]
+        except csv.Error as error:
+            raise TrainingError(f"{path} is no log of ours; remove it to go on. Received: {error}") from error
     kept = [row for row in rows if row and row[0].isdigit() and int(row[0]) <= step and len(row) == len(header)]
     if not kept:  # the header may be torn, too
         path.unlink()

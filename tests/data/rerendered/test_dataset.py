@@ -200,6 +200,19 @@ def test_photos_without_a_face_are_left_out(tmp_path, fitter, calls):
     assert not calls
 
 
+@pytest.mark.parametrize("name", ["parameters.json", "fits-00000.json"])
+@pytest.mark.parametrize(
+    "content", ["", "null", "[]", '{"train": 3, "rejected": {}}', '{"train": {"a": {}}, "rejected": {}}']
+)
+def test_what_an_earlier_run_did_not_leave_is_refused(tmp_path, folder, model, head, fitter, name, content):
+    place = tmp_path / "out" / dataset.WORK
+    place.mkdir(parents=True)
+    (place / name).write_text(content)
+    with pytest.raises(InputError) as caught:
+        dataset.write_dataset(tmp_path / "out", Settings(2, validation=0), _chosen(folder), model, head, fitter)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_only_a_run_of_ours_is_replaced(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/diary.txt").write_text("precious")

@@ -61,6 +61,15 @@ def test_damaged_mat_files_are_refused(tmp_path, content):
         landmark_protocols.read_mat(path)
 
 
+@pytest.mark.parametrize("name", ["pt3d_68", "Pose_Para"])
+def test_large_arrays_are_not_read(tmp_path, monkeypatch, name):
+    content = {"pt3d_68": np.zeros((3, 68)), "Pose_Para": np.zeros((1, 7))} | {name: np.zeros((3000, 3000))}
+    matlab.savemat(tmp_path / "image.mat", content, do_compression=True)
+    monkeypatch.setattr(matlab, "loadmat", None)
+    with pytest.raises(InputError, match=r"must hold pt3d_68.*3000"):
+        landmark_protocols.read_mat(tmp_path / "image.mat")
+
+
 def test_pts_files(tmp_path, tiny_model, points):
     folder = tmp_path / "300w"
     place = points[:, :2] * [20, -20] + [50, 40]

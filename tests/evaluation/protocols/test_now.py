@@ -40,6 +40,14 @@ def test_now_measures_and_pools(tmp_path, tiny_model, challenge, right):
     assert found["all"]["mean"] < 0.01
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a/b/\xe9", b"a/../b", b"one"])
+def test_a_list_of_other_lines_is_refused_in_one_line(tmp_path, tiny_model, challenge, right, content):
+    (challenge / "imagepathsvalidation.txt").write_bytes(content)
+    with pytest.raises((InputError, FileNotFoundError)) as caught:
+        measured(tiny_model, "now", challenge, tmp_path / "out", right)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_now_crops_as_the_challenge_does(tiny_model, points, vertices):
     """Centre and radius by hand, from the landmarks of the synthetic face."""
     normals = np.zeros_like(vertices)

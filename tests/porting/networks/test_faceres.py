@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import tarfile
@@ -56,6 +57,11 @@ def test_command_writes_the_start(tmp_path):
     assert faceres.main([str(tmp_path / "p.tgz"), str(tmp_path / "out.npz")]) == 1  # nothing is overwritten
 
 
+def _manifest(**changes):
+    entry = {"name": "a", "shape": [1], "dtype": "float16", **changes}
+    return json.dumps({"weightsManifest": [{"weights": [entry]}]}).encode()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -63,6 +69,14 @@ def test_command_writes_the_start(tmp_path):
         (lambda f: f.update({faceres.MANIFEST: b"{}"}), "must be a TensorFlow.js model"),
         (lambda f: f.update({faceres.WEIGHTS: b"short"}), "must hold conv1"),
         (lambda f: f.update({faceres.MANIFEST: b'{"weightsManifest": []}'}), "the model must hold"),
+        (lambda f: f.update({faceres.MANIFEST: b"["}), "must be a TensorFlow.js model"),
+        (lambda f: f.update({faceres.MANIFEST: b"[" * 100_000}), "must be a TensorFlow.js model"),
+        (lambda f: f.update({faceres.MANIFEST: _manifest(shape=[-1, 2])}), "a name and a shape"),
+        (lambda f: f.update({faceres.MANIFEST: _manifest(shape=3)}), "a name and a shape"),
+        (lambda f: f.update({faceres.MANIFEST: _manifest(shape=[2**70, 0])}), "a name and a shape"),
+        (lambda f: f.update({faceres.MANIFEST: _manifest(name=[])}), "a name and a shape"),
+        (lambda f: f.update({faceres.MANIFEST: _manifest(dtype=[])}), "float16, float32 or int32"),
+        (lambda f: f.update({faceres.MANIFEST: b'{"weightsManifest": [{"weights": [3]}]}'}), "must be a TensorFlow.js"),
     ],
 )
 def test_other_files_are_refused(tmp_path, capsys, change, message):
@@ -72,7 +86,8 @@ def test_other_files_are_refused(tmp_path, capsys, change, message):
     assert not (tmp_path / "out.npz").exists()
 
 
-def test_a_file_that_is_no_package(tmp_path, capsys):
-    (tmp_path / "p.tgz").write_text("hello")
+@pytest.mark.parametrize("content", [b"hello", b"", b"\x1f\x8b" + b"\xff" * 90, gzip.compress(b"x" * 600)[:-9]])
+def test_a_file_that_is_no_package(tmp_path, capsys, content):
+    (tmp_path / "p.tgz").write_bytes(content)
     assert faceres.main([str(tmp_path / "p.tgz"), str(tmp_path / "out.npz")]) == 1
     assert "must be the npm package" in capsys.readouterr().err

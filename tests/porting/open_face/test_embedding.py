@@ -5,10 +5,12 @@ import pytest
 
 from tf_deep3d import face as faces
 from tf_deep3d.data.rendered.people import load_head
+from tf_deep3d.evaluation.registration import Similarity3D
 from tf_deep3d.face import geometry, morphable_model
 from tf_deep3d.face.camera import MILLIMETRES, Camera, to_pixels
 from tf_deep3d.face.landmarks import IRISES
 from tf_deep3d.porting.open_face import embedding, landmarks
+from tf_deep3d.porting.open_face.scanned_people import Registration
 from tf_deep3d.porting.open_face.surface import EYE, FACE
 
 
@@ -74,6 +76,24 @@ def test_points_are_found_where_the_detector_sees_them(levels, own, views):
     assert np.quantile(off, 0.9) < 0.8  # beside folds: lids, lips, nostrils
 
 
+def test_places_settle_where_one_search_does_not_reach(levels, own, views):
+    """The detector sees one landmark of each pair 10 mm below where the model has it; one search goes 6 mm."""
+    model = levels[1]
+    index = 50  # on a cheek
+    pairs = landmarks.mirrored_points(own, tolerance=0.05)
+    moved = own.copy()
+    moved[[index, pairs[index]]] -= [0, 0.1, 0]
+    mesh = (embedding.opened(model), model.triangles, embedding.parts_of(model))
+    truth = landmarks.landmark_sets(moved, *mesh)["mediapipe478"]
+    goal = faces.at_landmarks(truth, embedding.opened(model)[None])[0][index]
+    seen = seen_at(views, truth)
+    places, arrays = embedding.settle(levels, seen)
+    assert MILLIMETRES * np.linalg.norm(embedding.embed(model, seen)[index] - goal) > 2
+    assert MILLIMETRES * np.linalg.norm(places[index] - goal) < 0.5
+    found = faces.at_landmarks(embedding.points478(arrays), embedding.opened(model)[None])[0]
+    assert MILLIMETRES * np.linalg.norm(found[index] - goal) < 0.5
+
+
 def test_bias_is_the_mean_offset_of_what_faces_the_camera(levels, views):
     points = levels[1].landmarks["mediapipe478"]
     exact = seen_at(views, points)
@@ -104,6 +124,23 @@ def test_the_detector_sees_the_shipped_points_on_people(levels):
     seen = embedding.observe(levels[1], head, range(900, 906), lambda: None)
     assert np.isfinite(seen.points).all((1, 2)).sum() >= 5
     assert np.nanmedian(embedding.bias(levels[1].landmarks["mediapipe478"], seen)) < 2.0  # mm, of a handful of people
+
+
+def test_scanned_people_stand_in_the_same_pictures(levels):
+    """All but the shapes stays: the angles and, of scanned people who are all the model's mean, the picture's scale."""
+    model, head = levels[1], load_head(levels[1])
+    modes = np.zeros((3, len(model.identity_basis)))
+    scanned = Registration(np.zeros(len(model.identity_basis)), modes, 0.0, Similarity3D(1.0, np.eye(3), np.zeros(3)))
+    steps = []
+    both = embedding.look(model, head, range(2), scanned, lambda: steps.append(1))
+    assert len(steps) == 4
+    np.testing.assert_array_equal(both.angles[:2], both.angles[2:])
+    assert np.abs(both.surface[:2] - both.surface[2:]).max() > 1  # px: other people
+    ones = scanned._replace(modes=np.eye(3, len(model.identity_basis)))
+    varied = embedding.observe(model, head, [0], lambda: None, ones)
+    assert np.abs(varied.surface[0] - both.surface[2]).max() > 1
+    alone = embedding.look(model, head, range(1), None, lambda: None)
+    np.testing.assert_array_equal(alone.surface, both.surface[:1])
 
 
 def test_a_file_is_not_replaced_unasked(tmp_path, capsys):

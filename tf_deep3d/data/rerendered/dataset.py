@@ -10,7 +10,6 @@ Everything is decided by the photos, what fits them and the settings alone.
 
 import hashlib
 import itertools
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -87,7 +86,7 @@ def write_dataset(
 
 def _keep_parameters(path: Path, parameters: dict[str, Any]) -> None:
     """Writes them, or raises InputError if there are others."""
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != parameters:
+    if path.exists() and records.read_json(path) != parameters:
         folder = path.parent.parent
         raise InputError(f"--overwrite is needed to drop a run with other photos or options. Received: {folder}")
     write_json(path, parameters)
@@ -131,7 +130,7 @@ def _render(out: Path, settings: Settings, actor: Actor, parameters: dict[str, A
                 else:
                     made = rerender(actor, fitted[split], numbers, count, settings, before)
                     write_json(report, asdict(tfrecord.write_shard(out / name, _encoded(made, bar), overwrite=True)))
-                shards[split][name] = tfrecord.ShardInfo(**json.loads(report.read_text(encoding="utf-8")))
+                shards[split][name] = records.shard_info(records.read_json(report))
     info = {
         "kind": "rerendered",
         "lighting": "rgb",

@@ -1,6 +1,5 @@
 """Photos are fitted once, block after block, and kept as records, to be rendered anew as often as one likes."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -80,12 +79,10 @@ def fit_photos(folder: Path, work: Path, origins: list[Origin], photos: Photos, 
                 split: _write(folder / f"{split}-{number:05d}.tfrecord.gz", done.made[split]) for split in done.made
             }
             write_json(report, {**shards, "rejected": dict(done.rejected)})
-    reports = [json.loads((work / f"fits-{number:05d}.json").read_text("utf-8")) for number in range(len(blocks))]
+    reports = [_read_report(work / f"fits-{number:05d}.json") for number in range(len(blocks))]
     rejected = sum((Counter(report["rejected"]) for report in reports), Counter())
     shards = {
-        split: {
-            name: tfrecord.ShardInfo(**shard) for report in reports for name, shard in report.get(split, {}).items()
-        }
+        split: {name: records.shard_info(shard) for report in reports for name, shard in report[split].items()}
         for split in records.SPLITS
     }
     if not shards["train"]:
@@ -96,6 +93,16 @@ def fit_photos(folder: Path, work: Path, origins: list[Origin], photos: Photos, 
 
 def _listed(rejected: Counter[str]) -> str:
     return ", ".join(f"{number} {reason}" for reason, number in rejected.items()) or "all are held out"
+
+
+def _read_report(path: Path) -> dict[str, dict[str, Any]]:
+    """What is known of a block: split -> file name -> shard, and "rejected", reason -> number."""
+    content = records.read_json(path, rejected=dict)
+    report = {name: content.get(name, {}) for name in ("rejected", *records.SPLITS)}
+    whole = all(isinstance(each, dict) for each in report.values())
+    if not whole or not all(isinstance(number, int) for number in report["rejected"].values()):
+        raise records.RecordsError(f"{path.name} is not one of ours. Received: {path}")
+    return report
 
 
 def _write(path: Path, examples: list[bytes]) -> dict[str, Any]:

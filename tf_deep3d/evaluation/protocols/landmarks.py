@@ -12,6 +12,7 @@ The jaw of 300W is the visible outline of the face, that of AFLW2000-3D the edge
 method that tells both is measured with the kind that a set has.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +34,7 @@ from tf_deep3d.rendering import pictures
 YAW_BINS = ((0, 30), (30, 60), (60, 91))  # degrees
 FIRST_PIXEL = -0.5  # added to coordinates that count pixel centres from 1
 MAX_BYTES = 16 << 20  # of a .mat
+MOST = 16  # numbers of a pose
 SIZE = 384  # px, longer side of the stored pictures
 TRUTH, PREDICTED = (0, 200, 60), (230, 40, 40)
 _PHOTO = tuple(suffix for suffix in photos.SUFFIXES if suffix != ".gif")
@@ -81,8 +83,11 @@ def read_mat(path: Path) -> tuple[np.ndarray, np.ndarray, float]:
     if path.stat().st_size > MAX_BYTES:
         raise InputError(f"{path} may have {MAX_BYTES} bytes at most. Received: {path.stat().st_size}")
     try:
-        # Numbers alone are read; MATLAB's files hold no code that SciPy would run.
-        arrays = matlab.loadmat(path, variable_names=("pt3d_68", "Pose_Para"))
+        # Numbers alone are read; MATLAB's files hold no code that SciPy would run. Compressed ones can be large.
+        shapes = {name: shape for name, shape, _ in matlab.whosmat(path, appendmat=False)}
+        if shapes["pt3d_68"] != (3, 68) or math.prod(shapes["Pose_Para"]) > MOST:
+            raise ValueError(f"{shapes['pt3d_68']} and {shapes['Pose_Para']}")
+        arrays = matlab.loadmat(path, appendmat=False, variable_names=("pt3d_68", "Pose_Para"))
         points, pose = np.array(arrays["pt3d_68"], float), np.array(arrays["Pose_Para"], float).ravel()
     except Exception as error:  # untrusted: whatever SciPy finds wrong with it
         raise InputError(

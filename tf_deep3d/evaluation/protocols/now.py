@@ -20,7 +20,7 @@ import numpy as np
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation.benchmark import Case
 from tf_deep3d.evaluation.measuring import Measurement, Prediction
-from tf_deep3d.evaluation.mesh_files import ANCHORS
+from tf_deep3d.evaluation.mesh_files import ANCHORS, read_text
 from tf_deep3d.evaluation.protocols import Protocol, folder_of, found_at, whole
 from tf_deep3d.evaluation.protocols.surfaces import ScanFile, challenge_region, scan_at, to_surface
 from tf_deep3d.evaluation.result_files import result_folder
@@ -53,7 +53,7 @@ def now(
     if not lists:
         raise FileNotFoundError(f"expected {LISTS[part]} in {folder}. Received: {found_at(folder)}")
     entries, lacking = [], []
-    for line in lists[0].read_text(encoding="utf-8").split():
+    for line in read_text(lists[0]).split():
         parts = line.split("/")[-3:]
         if len(parts) < 3 or ".." in parts:
             raise InputError(f"{lists[0]} must hold lines SUBJECT/CHALLENGE/PHOTO. Received: {line}")

@@ -8,6 +8,7 @@ are read. Batch normalisation is folded there already, except for a factor on ea
 import argparse
 import hashlib
 import json
+import math
 import sys
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -48,13 +49,16 @@ def read_weights(manifest: bytes, data: bytes) -> dict[str, np.ndarray]:
             for group in json.loads(manifest)["weightsManifest"]
             for entry in group["weights"]
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{MANIFEST} must be a TensorFlow.js model. Received: {error!r}") from error
     weights, start = {}, 0
     for name, shape, dtype in entries:
+        known = isinstance(name, str) and isinstance(shape, list)
+        if not known or not all(isinstance(length, int) and length > 0 for length in shape):
+            raise FormatError(f"{MANIFEST} must give each weight a name and a shape. Received: {name!r:.80}")
         if dtype not in ("float16", "float32", "int32"):
             raise FormatError(f"weights must be float16, float32 or int32. Received: {name} of {dtype}")
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         size = count * np.dtype(dtype).itemsize
         if start + size > len(data):
             raise FormatError(f"{WEIGHTS} must hold {name}. Received: {len(data)} bytes")
@@ -92,7 +96,9 @@ def read_package(path: str | Path) -> tuple[bytes, bytes]:
     try:
         with tarfile.open(path) as package:
             return _member(package, MANIFEST), _member(package, WEIGHTS)
-    except (tarfile.TarError, KeyError, EOFError) as error:
+    except FormatError:
+        raise
+    except Exception as error:  # untrusted: whatever tarfile, gzip and zlib find wrong with it
         raise FormatError(f"{path} must be the npm package @vladmandic/human. Received: {error}") from error
 
 

@@ -1,11 +1,12 @@
 """Puts the landmarks of the open face model where a detector sees them on people: `python -m
-tf_deep3d.porting.open_face.embedding OUT`, the last step of its build.
+tf_deep3d.porting.open_face.embedding [--scanned MODEL] OUT`, the last step of its build.
 
 The build of the model finds its landmarks on sculpted heads. This step finds them anew on people of the finished model
-with heads, hair, expressions and varied light (`open_head.npz`), seen from the front to the profile. A landmark becomes
-the point of the surface that is projected nearest to where the detector sees it, over all pictures in which it faces
-the camera. How far the detector strays from there, by pose, is kept beside the points (`strays`). Nothing else in the
-file changes.
+with heads, hair, expressions and varied light (`open_head.npz`), seen from the front to the profile; with a model of
+scanned people (`scanned_people`) every picture is taken twice, once with the identity of one of those. A landmark
+becomes the point of the surface that is projected nearest to where the detector sees it, over all pictures in which it
+faces the camera. How far the detector strays from there, by pose, is kept beside the points (`strays`). Nothing else
+in the file changes, nor do the five points that photos are aligned by: networks have learned from photos so aligned.
 
 Letters: P pictures, T triangles, V vertices, L landmarks.
 """
@@ -13,6 +14,7 @@ Letters: P pictures, T triangles, V vertices, L landmarks.
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -26,15 +28,18 @@ from tf_deep3d.data.rendered.people import Head, draw, generator, load_head
 from tf_deep3d.detection.detector import detect
 from tf_deep3d.face import geometry, morphable_model
 from tf_deep3d.face.camera import MILLIMETRES, Camera, to_pixels
+from tf_deep3d.face.head import LEVEL
 from tf_deep3d.face.landmarks import DENSE_COUNT, IRISES
 from tf_deep3d.face.morphable_model import Landmarks, MorphableModel
 from tf_deep3d.io import archive, files
 from tf_deep3d.porting.open_face import landmarks, strays
+from tf_deep3d.porting.open_face.scanned_people import Registration, register
 from tf_deep3d.porting.open_face.surface import EYE, FACE
 from tf_deep3d.rendering import renderer
 
-SEED = 478
-PEOPLE = 360
+SEED, SCANNED_SEED = 478, 20261129  # of the pictures, of the scanned people's identities
+PEOPLE = 400
+PASSES = 2  # of the search, each around the places that the last one found
 SIZE = 448  # px of the renders, in which a face measures about 300
 FACING = 0.2  # cosine of the angle to the viewing direction from which a landmark counts
 REACH = 0.06  # dm, how far from its old place a landmark is looked for
@@ -82,20 +87,30 @@ def sample_angles(rng: np.random.Generator) -> np.ndarray:
     return np.radians([pitch, yaw, 0.0])
 
 
-def observe(model: MorphableModel, head: Head, numbers: Sequence[int], step: Callable[[], object]) -> Observed:
-    """Renders random people of the model, each once, and looks for their landmarks.
+def observe(
+    model: MorphableModel,
+    head: Head,
+    numbers: Sequence[int],
+    step: Callable[[], object],
+    scanned: Registration | None = None,
+) -> Observed:
+    """Renders random people, each once, and looks for their landmarks.
 
     Args:
       model: at the level of detail of the head.
       head: `Head` of it.
       numbers: of the people; each is the same whoever else is drawn.
       step: called after each person.
+      scanned: people's shapes are those of scanned people, and all else stays; by default they are the model's.
     """
     camera = Camera.for_size(SIZE)
     rows = []
     for number in numbers:
         rng = generator(SEED, number)
         person, light = draw(model, head, rng, point_noise=0.0)
+        if scanned is not None:
+            own = scanned.mean + generator(SCANNED_SEED, number).normal(size=len(scanned.modes)) @ scanned.modes
+            person = person._replace(identity=own.astype(np.float32))
         person = person._replace(angles=sample_angles(rng).astype(np.float32), translation=np.zeros(3, np.float32))
         worn = dress(head, generator(SEED, number, 1))
         posed = pictures.pose_head(head, person, worn, pictures.head_surface(head), light)
@@ -154,11 +169,50 @@ def _nearest(start: Landmarks, triangles: np.ndarray, observed: Observed, landma
     return Landmarks(triangles[triangle][None], weights[point][None])
 
 
+def look(
+    model: MorphableModel,
+    head: Head,
+    numbers: Sequence[int],
+    scanned: Registration | None,
+    step: Callable[[], object],
+) -> Observed:
+    """What `observe` sees of the model's people and, where there are any, of scanned ones in the same pictures."""
+    seen = [observe(model, head, numbers, step)]
+    if scanned is not None:
+        seen.append(observe(model, head, numbers, step, scanned))
+    return Observed(*(np.concatenate(column) for column in zip(*seen, strict=True)))
+
+
+def settle(levels: Sequence[MorphableModel], observed: Observed) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Places the landmarks in `PASSES` of `embed`.
+
+    Args:
+      levels: of the model.
+      observed: `Observed`, of faces at `LEVEL`.
+
+    Returns:
+      (the 478 points [478, 3] dm on the opened mean face, the arrays of the landmark sets).
+    """
+    model, places, arrays = levels[LEVEL], np.zeros(0), {}
+    for _ in range(PASSES):
+        places = embed(model, observed)
+        arrays = landmark_arrays(levels, places)
+        model = replace(model, landmarks={**model.landmarks, "mediapipe478": points478(arrays)})
+    return places, arrays
+
+
+def points478(arrays: dict[str, np.ndarray]) -> Landmarks:
+    """The 478 points at `LEVEL` in the arrays of a model file."""
+    return Landmarks(*(arrays[f"level{LEVEL}_landmarks_mediapipe478_{part}"] for part in ("vertices", "weights")))
+
+
 def landmark_arrays(levels: Sequence[MorphableModel], points: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays of the landmark sets of a model file, from the 478 points on the opened mean face."""
+    """The arrays of the landmark sets of a model file, but for `alignment5`, from the 478 points on the opened mean
+    face."""
     arrays = {}
     for level, model in enumerate(levels):
         sets = landmarks.landmark_sets(points, opened(model), model.triangles, parts_of(model))
+        del sets["alignment5"]
         arrays |= landmarks.landmark_arrays(level, sets)
     return arrays
 
@@ -185,6 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--face", help="model file of .open_face (default: the shipped one)")
     parser.add_argument("--head", help="its head, of .open_face.head (default: the shipped one)")
     parser.add_argument("--people", type=int, default=PEOPLE, help=f"random people to look at (default: {PEOPLE})")
+    parser.add_argument(
+        "--scanned", metavar="MODEL", help="scanned people to look at as well, .npz of python -m tf_deep3d.porting"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="model file to write, .npz")
     return command_line.run(_run, parser.parse_args(arguments))
@@ -194,14 +251,15 @@ def _run(options: argparse.Namespace) -> int:
     if not options.overwrite:
         files.refuse_existing(options.out)
     levels = morphable_model.load_levels(options.face)
-    model = levels[1]
+    model = levels[LEVEL]
     head = load_head(model, options.head)
-    with tqdm(total=2 * options.people, desc="landmarks", unit="person", disable=None) as bar:
-        seen = observe(model, head, range(options.people), bar.update)
-        others = observe(model, head, range(options.people, 2 * options.people), bar.update)
-    places = embed(model, seen)
-    arrays = landmark_arrays(levels, places)
-    points = Landmarks(*(arrays[f"level1_landmarks_mediapipe478_{part}"] for part in ("vertices", "weights")))
+    scanned = register(model, morphable_model.load(options.scanned)) if options.scanned else None
+    halves = range(options.people), range(options.people, 2 * options.people)
+    total = 2 * options.people * (2 if scanned else 1)
+    with tqdm(total=total, desc="landmarks", unit="picture", disable=None) as bar:
+        seen, others = (look(model, head, numbers, scanned, bar.update) for numbers in halves)
+    places, arrays = settle(levels, seen)
+    points = points478(arrays)
     off, angles = (
         np.concatenate([offsets(points, seen), offsets(points, others)]),
         np.concatenate([seen.angles, others.angles]),
@@ -214,7 +272,7 @@ def _run(options: argparse.Namespace) -> int:
     found = np.isfinite(seen.points).all((1, 2))
     print(f"faces found in {np.sum(found)} of {np.size(found)} pictures")
     lengths = f"{np.nanmean(before):.2f} mm before, {np.nanmean(after):.2f} mm after"
-    print(f"mean offset on {options.people} other people: {lengths}")
+    print(f"mean offset on {np.size(others.scale)} pictures of other people: {lengths}")
     return 0
 
 

@@ -15,6 +15,7 @@ Letters: N frames, M key frames, Ki, Ke, Kt identity, expression and albedo mode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -27,6 +28,7 @@ from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import InputError
 from tf_deep3d.face import expression
 from tf_deep3d.face.camera import FOCAL, Camera
+from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.face.landmarks import COUNT
 from tf_deep3d.face.morphable_model import MorphableModel
@@ -197,14 +199,22 @@ def clip_camera(track: Track) -> tuple[Camera, Similarity]:
 def appearance(track: Track, options: Options, models: Models, on_progress: Progress | None = None) -> Appearance:
     """`Appearance` of the key frames of a `Track`; options and models as in `reconstruct_clip`."""
     frames, portraits = track.key_frames
-    steps = [0]
+    fitting = options.method == "fit"  # all together, step by step; else each photo for itself
+    steps = count(1)
+    total = options.steps if fitting else len(portraits)
 
-    def count() -> None:
-        steps[0] += 1
+    def on_step() -> None:
         if on_progress:
-            on_progress("person", steps[0], options.steps)
+            on_progress("person", next(steps), total)
 
-    fit = solve(observe(portraits), options, models, on_step=count)
+    if fitting:
+        fit = solve(observe(portraits), options, models, on_step)
+    else:
+        fits: list[Coefficients] = []
+        for one in in_order(lambda portrait: solve(observe([portrait]), options, models), portraits):
+            fits.append(one)
+            on_step()
+        fit = Coefficients(*(np.concatenate(groups) for groups in zip(*fits, strict=True)))
     sound = np.all([np.isfinite(group.reshape(len(frames), -1)).all(-1) for group in fit], axis=0)
     if not sound.any():
         raise InputError(f"the fit of the face diverged. Received: {len(frames)} key frames")
