@@ -29,6 +29,7 @@ def constants(model: MorphableModel) -> dict[str, Any]:
     yaws, pitches = (1, 1) if moments is None else moments.shape[:2]
     return {
         "steps": expression.STEPS,
+        "modes": expression.MODES,
         "stray": expression.STRAY,
         "iris": expression.IRIS,
         "irises": [IRISES.start, IRISES.stop],

@@ -22,6 +22,7 @@ from tf_deep3d.evaluation.measuring import ICP_POINTS, Prediction, Truth
 from tf_deep3d.evaluation.mesh_files import ANCHORS, read_landmarks, read_mesh
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import expression as expressions
+from tf_deep3d.face import responses
 from tf_deep3d.face.aggregation import STRATEGIES, aggregate
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.coefficients import Coefficients
@@ -234,7 +235,7 @@ def prediction(
     calm = faces.unposed_shape(model, mean.identity, 0 * mean.expression)
     shape = calm if neutral else faces.unposed_shape(model, mean.identity, mean.expression)
     points = faces.at_landmarks(model.landmarks["ibug68"], shape)[0]
-    landmarks = jaw_line = angles = units = None
+    landmarks = jaw_line = angles = None
     first = portraits[int(np.flatnonzero(finite)[0])]
     if len(portraits) == 1:
         crop = first.crop.transform
@@ -249,14 +250,21 @@ def prediction(
         jaw_line = in_photo("jaw17") if "jaw17" in model.landmarks else None
         angles = np.degrees(mean.angles[0] + np.array([0, 0, crop.rotation]))
 
-        def arkit() -> dict[str, float]:
-            frame = expressions.Frame(
-                crop.apply(first.detected.landmarks478[:, :2]), mean.angles[0], mean.translation[0]
+    def arkit() -> dict[str, float]:
+        frames = [
+            expressions.Frame(portrait.crop.transform.apply(portrait.detected.landmarks478[:, :2]), turn, place)
+            for portrait, turn, place, good in zip(
+                portraits, coefficients.angles, coefficients.translation, finite, strict=True
             )
-            weights = expressions.solve(expressions.actor(model), frame, cameras.Camera()).weights
-            return dict(zip(model.blendshape_names, weights.tolist(), strict=True))
-
-        units = arkit if expressions.shows_units(model) else None
+            if good
+        ]
+        if len(frames) == 1:
+            weights = expressions.solve(expressions.actor(model), frames[0], cameras.Camera()).weights
+        else:
+            seen = responses.load()
+            shown, *calm = (responses.features(seen.points, frame, cameras.Camera()) for frame in frames)
+            weights = responses.solve(seen, shown - np.mean(calm, 0), model.blendshape_names)
+        return dict(zip(model.blendshape_names, weights.tolist(), strict=True))
 
     def likeness() -> tuple[np.ndarray, np.ndarray]:
         one = Coefficients(*(group[:1] for group in rows))._replace(identity=person)
@@ -276,7 +284,7 @@ def prediction(
         calm[0] * MILLIMETRES,
         likeness,
         jaw_line=jaw_line,
-        arkit=units,
+        arkit=arkit if expressions.shows_units(model) else None,
     )
 
 

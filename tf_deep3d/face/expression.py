@@ -17,7 +17,6 @@ where they differ. What `mouthClose` corrects is an open jaw: it opens the jaw a
 Letters: L landmarks, J units, Ki identity modes, N frames.
 """
 
-from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +31,9 @@ from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.face.reconstruction import at_landmarks, neutral_shape
 
 LANDMARKS = "mediapipe478"
-STEPS = 5  # of Gauss-Newton
-STRAY, STRAY_KNOWN = 4.5, 2.5  # px of a middling landmark that neighbours err by together; where neutral is known
+STEPS = 5  # of Gauss-Newton; three leave half-found blinks
+MODES = 40  # of the identity: all 80 say the same
+STRAY = 4.5  # px of a middling landmark that neighbours err by together
 IRIS = 2.0  # px, the same of an iris's five points, which share their error with nobody
 SMOOTH = 0.7  # px, standard deviation of each smooth error
 OUTLIER = 2.5  # px from which a landmark's pull grows no more (Huber)
@@ -43,8 +43,6 @@ RARE, SOFT = 3.0, 0.15  # cost of a unit, and the weight at which half of it is 
 RIDGE, BOND = 0.1, 0.3  # of squared weights, and of squared differences of the halves of a pair
 LOOSE = 1e-9  # of squared steps of the pose
 CLOSED, OPEN = 0.05, 0.2  # gap of the lids over the eye's width between which its iris becomes visible
-RESTING = 0.25  # weight up to which what the calmest frames show is the person's neutral face
-CALM = 0.1  # share of the frames that are the calmest
 
 # For either eye: its iris, the corners, and the upper and lower points of its lids.
 EYES = (
@@ -63,10 +61,9 @@ class Actor(NamedTuple):
       names: J names of the units.
       points: [L, 3], neutral, unposed, dm.
       units: [J, L, 3], dm at full strength.
-      modes: [Ki, L, 3], dm for one standard deviation of the identity.
+      modes: [Ki, L, 3], dm for one standard deviation of the identity, its first `MODES`.
       normals: [L, 3], unit, neutral, unposed.
       moments: `Landmarks.moments`, or None.
-      known: whether `points` are where the detector sees this person's neutral face (`at_rest`).
     """
 
     names: tuple[str, ...]
@@ -75,7 +72,6 @@ class Actor(NamedTuple):
     modes: np.ndarray
     normals: np.ndarray
     moments: np.ndarray | None
-    known: bool = False
 
 
 class Performance(NamedTuple):
@@ -127,7 +123,7 @@ def actor(model: MorphableModel, identity: np.ndarray | None = None) -> Actor:
     normals = geometry.vertex_normals(neutral, model.triangles, model.vertex_corners)
     points, units, modes, normals = (
         at_landmarks(landmarks, each).astype(np.float64)
-        for each in (neutral, model.blendshapes, model.identity_basis, normals)
+        for each in (neutral, model.blendshapes, model.identity_basis[:MODES], normals)
     )
     return Actor(model.blendshape_names, points[0], units, modes, geometry.normalize(normals[0]), landmarks.moments)
 
@@ -161,7 +157,7 @@ def solve(known: Actor, frame: Frame, camera: Camera) -> Performance:
             [-geometry.cross_matrices(turned), np.tile(np.eye(3), (size, 1, 1)), rotation @ shapes], 2
         )
         jacobian[..., :columns] = projection_jacobian(turned + translation, depth[0], camera) @ moved
-        distance = np.sqrt(np.maximum(np.einsum("li,lij,lj->l", residual, trust, residual), 0)) * _stray(known)
+        distance = np.sqrt(np.maximum(np.einsum("li,lij,lj->l", residual, trust, residual), 0)) * STRAY
         distance[IRISES] = 0  # only the gaze moves them, and they are far off before it is found
         pull = trust * np.minimum(1.0, OUTLIER / np.maximum(distance, 1e-9))[:, None, None]
         pulled: np.ndarray = (pull @ jacobian).reshape(-1, len(prior))
@@ -178,40 +174,7 @@ def solve(known: Actor, frame: Frame, camera: Camera) -> Performance:
         rest = solution[:, -1] - solution[:, :-1] @ weights
         rotation, translation = rotation_of(rest[None, :3])[0] @ rotation, translation + rest[3:6]
         found = np.concatenate([weights, rest[6:]])
-    return Performance(_separate(known.names, found[:count]), rotation, translation)
-
-
-def at_rest(
-    known: Actor,
-    frames: Sequence[Frame],
-    camera: Camera,
-    over: Callable[[Callable[[Frame], Performance], Sequence[Frame]], Iterable[Performance]] = map,
-) -> Actor:
-    """The `Actor` whose neutral face is what a set or clip of this person shows when it is calm.
-
-    A detector sees each person's neutral face a little off the model's, the same in all frames. The calmest frames,
-    a share `CALM` of them, tell how: what their units above `RESTING` do not explain is the person's own.
-
-    Args:
-      known: `Actor`.
-      frames: of this person, at least one.
-      camera: `Camera` of all.
-      over: as `map`, which applies a function to each frame; another may use all cores.
-    """
-    found = list(over(lambda frame: solve(known, frame, camera), frames))
-    busy = [float(one.weights.sum()) for one in found]
-    offsets: list[np.ndarray] = []
-    for index in sorted(range(len(frames)), key=busy.__getitem__)[: max(1, round(CALM * len(frames)))]:
-        weights, rotation, translation = found[index]
-        shown = known.points + SEEN * np.einsum("j,jlc->lc", np.where(weights > RESTING, weights, 0), known.units)
-        projected, depth = to_pixels(camera, (shown @ rotation.T + translation)[None])
-        right, down = ((frames[index].pixels - projected[0]) * depth[0][:, None] / camera.focal).T
-        offsets.append(np.stack([right, -down, np.zeros_like(right)], -1) @ rotation)
-    return known._replace(points=known.points + np.mean(offsets, 0), known=True)
-
-
-def _stray(known: Actor) -> float:
-    return STRAY_KNOWN if known.known else STRAY
+    return Performance(separate(known.names, found[:count]), rotation, translation)
 
 
 def bases(known: Actor) -> tuple[np.ndarray, np.ndarray]:
@@ -227,7 +190,7 @@ def bases(known: Actor) -> tuple[np.ndarray, np.ndarray]:
     return units, np.stack([np.concatenate([smooth, zero], 1), np.concatenate([zero, smooth], 1)], 1)
 
 
-def _separate(names: tuple[str, ...], weights: np.ndarray) -> np.ndarray:
+def separate(names: tuple[str, ...], weights: np.ndarray) -> np.ndarray:
     """Weights [J] of the units themselves, where a corrective one had its base in it."""
     if all(name in names for name in CORRECTIVE):
         corrective, base = map(names.index, CORRECTIVE)
@@ -235,14 +198,14 @@ def _separate(names: tuple[str, ...], weights: np.ndarray) -> np.ndarray:
     return weights
 
 
-def squares(names: tuple[str, ...]) -> np.ndarray:
+def squares(names: tuple[str, ...], ridge: float = RIDGE, bond: float = BOND) -> np.ndarray:
     """[J, J], whose quadratic form is what squared weights cost, and squared differences of the halves of pairs."""
     pairs = [(name, name[:-4] + "Right") for name in names if name.endswith("Left") and name not in _TO_A_SIDE]
-    costs = RIDGE * np.eye(len(names))
+    costs = ridge * np.eye(len(names))
     for one, other in (*pairs, *_GAZE):
         if one in names and other in names:
             ends = [names.index(one), names.index(other)]
-            costs[np.ix_(ends, ends)] += BOND * np.array([[1, -1], [-1, 1]])
+            costs[np.ix_(ends, ends)] += bond * np.array([[1, -1], [-1, 1]])
     return costs
 
 
@@ -252,13 +215,13 @@ def _trust(known: Actor, frame: Frame, rotation: np.ndarray, translation: np.nda
     angles = geometry.angles_of(rotation[None])
     toward = geometry.normalize(np.array([0, 0, camera.distance]) - known.points @ rotation.T - translation)
     cosine = np.sum(known.normals @ rotation.T * toward, axis=-1)
-    factor = uncertainty.trust(cosine) / _stray(known) ** 2
+    factor = uncertainty.trust(cosine) / STRAY**2
     for iris, corners, upper, lower in EYES:
         at = frame.pixels
         gap = np.linalg.norm(at[list(upper)] - at[list(lower)], axis=-1).mean()
         width = np.linalg.norm(at[corners[0]] - at[corners[1]])
         visible = np.clip((gap / max(width, 1e-9) - CLOSED) / (OPEN - CLOSED), 0, 1)
-        factor[iris] *= visible * (_stray(known) / IRIS) ** 2
+        factor[iris] *= visible * (STRAY / IRIS) ** 2
     if known.moments is None:
         return factor[:, None, None] * np.eye(2)
     return factor[:, None, None] * uncertainty.precision(known.moments, angles)[0].astype(np.float64)

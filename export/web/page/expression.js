@@ -18,11 +18,12 @@ export function openActor({ solver, ...model }) {
   const [corrective, base] = solver.corrective;
   if (corrective >= 0) units[corrective] = units[corrective].map((value, k) => value + units[base][k]);
   const normals = unit(at(vertexNormals(model.meanShape, model.triangles)));
-  const fields = [...units, ...modes(model.identity, solver.doubt)];
+  const identity = modes(model.identity, 1);
+  const fields = [...units, ...identity.slice(0, solver.modes).map((mode) => mode.map((value) => value * solver.doubt))];
   const shapes = Float64Array.from({ length: normals.length * fields.length }, (_, k) =>
     fields[k % fields.length][Math.trunc(k / fields.length)]);
   const actor = {
-    solver, normals, shapes, camera: model.camera, moments: model.moments, smooth: model.smooth,
+    solver, normals, shapes, identity, camera: model.camera, moments: model.moments, smooth: model.smooth,
     points: at(model.meanShape), count: units.length,
   };
   actor.size = frontalSize(actor);
@@ -31,9 +32,8 @@ export function openActor({ solver, ...model }) {
 
 // The same person with an identity [Ki] that many pictures agree on; the normals stay the mean's.
 export function withIdentity(actor, identity) {
-  const { points, shapes, count, solver } = actor, modes = shapes.length / points.length;
-  const moved = points.map((value, i) => identity.reduce((sum, weight, k) =>
-    sum + (weight / solver.doubt) * shapes[i * modes + count + k], value));
+  const moved = actor.points.map((value, i) => identity.reduce((sum, weight, k) =>
+    sum + weight * actor.identity[k][i], value));
   return { ...actor, points: moved };
 }
 

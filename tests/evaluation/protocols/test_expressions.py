@@ -10,7 +10,11 @@ from tf_deep3d.detection import detector
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation.measuring import Prediction
 from tf_deep3d.evaluation.protocols import expressions
+from tf_deep3d.face import morphable_model, responses
 from tf_deep3d.face.blendshapes import ARKIT
+from tf_deep3d.face.camera import Camera
+from tf_deep3d.face.expression import Frame
+from tf_deep3d.reconstruction import portraits
 
 
 def prediction(weights):
@@ -26,7 +30,9 @@ def test_three_people_show_35_units_and_10_combinations_and_nothing():
     assert len(entries("units")) == len(entries("units, half")) == 3 * 35
     assert len(entries("combinations")) == len(entries("combinations, half")) == 3 * 10
     assert len(entries("neutral")) == 3 * expressions.NEUTRALS
-    names = [(entry.person, entry.name) for entry in expressions.expressions().entries]
+    for section in ("neutral", "units", "combinations", "units, half", "combinations, half"):
+        assert len(entries(section)) == len(entries(section + expressions.KNOWN))
+    names = [(entry.person, entry.name, entry.section) for entry in expressions.expressions().entries]
     assert len(set(names)) == len(names)
     for entry in expressions.expressions().entries:
         assert set(entry.weights) <= set(ARKIT)
@@ -106,3 +112,37 @@ def test_a_picture_shows_what_it_says(tmp_path):
         width = np.linalg.norm(found.landmarks478[33, :2] - found.landmarks478[133, :2])
         gaps.append(np.linalg.norm(upper - lower, axis=-1).mean() / width)
     assert gaps[1] < 0.6 * gaps[0]
+
+
+def test_pictures_lie_beside_the_neutral_ones_of_the_person(tmp_path, monkeypatch):
+    monkeypatch.setattr(expressions, "picture", lambda shown: np.zeros((8, 8, 3), np.uint8))
+    protocol = expressions.expressions()
+    unit, calm = (
+        next(e for e in protocol.entries if e.name == name and e.section.endswith(expressions.KNOWN))
+        for name in ("eyeBlink", "neutral1")
+    )
+    case = protocol.make(unit, tmp_path)
+    neutral = [f"0_neutral{number}.png" for number in range(expressions.NEUTRALS)]
+    assert [path.name for path in case.photos] == ["0_eyeBlink.png", *neutral]
+    assert all(path.is_file() for path in case.photos)
+    assert [path.name for path in protocol.make(calm, tmp_path).photos] == [neutral[1], neutral[0], *neutral[2:]]
+    assert case.name != protocol.make(unit._replace(section="units"), tmp_path).name
+
+
+def test_units_of_rendered_people_are_named_beside_their_neutral_face():
+    seen, model = responses.load(), morphable_model.load(level=0)
+    chosen = ("neutral0", "neutral1", "neutral2", "jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker")
+    found = []
+    for name in chosen:
+        entry = next(e for e in expressions.expressions().entries if e.name == name and e.person == 0)
+        (portrait,) = portraits.portraits_of(expressions.picture(entry), model)
+        pixels = portrait.crop.transform.apply(portrait.detected.landmarks478[:, :2])
+        frame = Frame(pixels, np.zeros(3), np.zeros(3))
+        found.append(responses.features(seen.points, frame, Camera()))
+    neutral = np.mean(found[:2], 0)
+    weights = [dict(zip(ARKIT, responses.solve(seen, each - neutral, ARKIT), strict=True)) for each in found[2:]]
+    assert max(weights[0].values()) < 0.25
+    for name, shown in zip(chosen[3:], weights[1:], strict=True):
+        assert max(shown, key=shown.__getitem__) in expressions.UNITS[name]
+        off = [abs(shown[unit] - weight) for unit, weight in expressions.UNITS[name].items()]
+        assert np.mean(off) < 0.4

@@ -8,7 +8,7 @@ from skimage import data
 from tf_deep3d import face as faces
 from tf_deep3d.detection import detector, resampling
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import expression, morphable_model
+from tf_deep3d.face import expression, morphable_model, responses
 from tf_deep3d.face.camera import to_pixels
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting import motion
@@ -125,12 +125,13 @@ def test_senseless_settings(change):
 def test_units_follow_the_frames_of_a_clip(track, model):
     """A person who opens the jaw in one frame, before a detector that strays from this person's neutral face."""
     camera, transform = clips.clip_camera(track)
-    known = expression.actor(model, np.zeros(len(model.identity_basis)))
+    known, seen = expression.actor(model, np.zeros(len(model.identity_basis))), responses.load()
     jaw = known.names.index("jawOpen")
     truth = np.zeros(FRAMES)
     truth[14] = 0.8
     bias = np.random.default_rng(0).normal(0, 0.01, known.points.shape)
-    shapes = known.points + bias + expression.SEEN * truth[:, None, None] * known.units[jaw]
+    shown = [responses.predicted(seen, [weight], ["jawOpen"])[: -responses.POSES] for weight in truth]
+    shapes = seen.points + bias + np.pad(np.reshape(shown, (FRAMES, -1, 2)), ((0, 0), (0, 0), (0, 1)))
     moves = motion.Motion(np.zeros((FRAMES, 3)), np.tile([0.1, 0.0, 0.2], (FRAMES, 1)), np.zeros((FRAMES, 1)))
     pixels = transform.inverse().apply(to_pixels(camera, faces.pose(shapes, moves.angles, moves.translation))[0])
     landmarks = np.concatenate([track.landmarks[:, :68], pixels], 1)

@@ -3,7 +3,8 @@ show.
 
 Each of `PEOPLE` random people of the face model, with hair and in light of their own, shows a neutral face, `UNITS` and
 `COMBINATIONS` of them at full and at half strength, in poses that sway as in a clip. A picture counts as named where
-the strongest weight found is one of the strongest given. A photo is judged by its path below the folder that is given:
+the strongest weight found is one of the strongest given. Each picture counts twice: alone, and beside the person's
+neutral ones, as in a clip, which tells the neutral face. A photo is judged by its path below the folder that is given:
 "closed" and "open" for eyes, "smile" or "smiling" for broad smiles.
 """
 
@@ -31,10 +32,11 @@ from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
 from tf_deep3d.rendering import renderer
 
-VERSION = 1
+VERSION = 2
 SEED, PEOPLE, NEUTRALS = 4711, 3, 4
 SWAY = (6.0, 10.0, 4.0)  # degrees, standard deviations of pitch, yaw and roll
 POSES, BACKGROUND = 9, 77  # purpose of a person's poses, and seed of the first one's background
+KNOWN = ", neutral known"  # ends the names of sections
 CLOSED, OPEN, SMILING = 0.6, 0.15, 0.5  # weights from which eyes are closed, up to which open, from which lips smile
 
 _BOTH = (
@@ -82,7 +84,7 @@ class Shown(NamedTuple):
       name: of what is shown.
       weights: by unit; the others are 0.
       angles: [3] pitch, yaw, roll in radians.
-      section: title of the table.
+      section: title of the table; ends with `KNOWN` where the method sees the person's neutral pictures too.
     """
 
     person: int
@@ -102,7 +104,8 @@ def expressions(folder: str | Path | None = None) -> Protocol:
       photos.PhotoError, FileNotFoundError: if there is no photo in it.
       InputError: if no path says what a photo shows.
     """
-    entries: list[Any] = [entry for person in range(PEOPLE) for entry in _plan(person)]
+    alone = [entry for person in range(PEOPLE) for entry in _plan(person)]
+    entries: list[Any] = [*alone, *(entry._replace(section=entry.section + KNOWN) for entry in alone)]
     remark = f"{PEOPLE} rendered people."
     if folder is not None:
         found = photos.find_photos([folder])
@@ -114,15 +117,14 @@ def expressions(folder: str | Path | None = None) -> Protocol:
 
     def make(entry: Shown | tuple[Path, str], folder: Path) -> Case:
         if isinstance(entry, Shown):
-            who = f"expressive{entry.person}"
-            path = folder / f"{entry.person}_{entry.name}.png"
-            if not path.is_file():
-                with writing(path) as file:
-                    Image.fromarray(picture(entry)).save(file, "png")
+            shown = [entry]
+            if entry.section.endswith(KNOWN):
+                shown += [one for one in _plan(entry.person)[:NEUTRALS] if one.name != entry.name]
+            paths = tuple(_picture_file(one, folder) for one in shown)
+            name = paths[0].stem + "-known" * (len(paths) > 1)
             angles = tuple(np.degrees(entry.angles).tolist())
-            return Case(
-                path.stem, who, angles, (path,), lambda given: _measured(given, entry.weights), (entry.section,)
-            )
+            who = f"expressive{entry.person}"
+            return Case(name, who, angles, paths, lambda given: _measured(given, entry.weights), (entry.section,))
         path, kind = entry
         return Case(path.stem, path.stem, None, (path,), lambda given: _judged(given, kind), (f"photos: {kind}",))
 
@@ -130,6 +132,15 @@ def expressions(folder: str | Path | None = None) -> Protocol:
         f"expressions {VERSION}", entries, make, remark, recognition=False,
         brief=("named", "within", "unit_weight", "most", "blink", "smile"),
     )  # fmt: skip
+
+
+def _picture_file(shown: Shown, folder: Path) -> Path:
+    """The file of a picture in `folder`, which is rendered if need be."""
+    path = folder / f"{shown.person}_{shown.name}.png"
+    if not path.is_file():
+        with writing(path) as file:
+            Image.fromarray(picture(shown)).save(file, "png")
+    return path
 
 
 def kind_of(path: Path, folder: Path) -> str:

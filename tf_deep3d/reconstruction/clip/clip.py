@@ -3,7 +3,7 @@
 Once through the clip, the face is followed, its landmarks are kept, and the crops of some frames, spread evenly.
 These key frames are reconstructed like photos; identity and albedo are their weighted medians and hold for the whole
 clip. Then pose and expression of every frame come from its landmarks (`motion`), and so do the weights of ARKit's
-units (`face.expression`), about the neutral face that the calmest frames show. Short gaps are filled, and the curves
+units (`face.responses`), about the neutral face that the calmest frames show. Short gaps are filled, and the curves
 are smoothed.
 
 One camera sees the whole clip: that of an aligned crop, at the clip's median scale, its axis through the middle of
@@ -26,7 +26,7 @@ from tf_deep3d.command_line import counted
 from tf_deep3d.detection import alignment, tracking
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import expression
+from tf_deep3d.face import expression, responses
 from tf_deep3d.face.camera import FOCAL, Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity
@@ -292,17 +292,26 @@ def find_units(
     pixels = transform.apply(track.landmarks[:, COUNT:])
     present = np.flatnonzero(track.present)
     frames = [expression.Frame(pixels[i], found.angles[i], found.translation[i]) for i in present]
-    least, most = RESTING_FRAMES
-    if len(frames) >= least:
-        chosen = np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)
-        known = expression.at_rest(known, [frames[i] for i in chosen], camera, in_order)
+    weights_of = _solver(known, frames, camera)
     rows = np.zeros((len(track.times), len(known.names)))
-    solved = in_order(lambda frame: expression.solve(known, frame, camera).weights, frames)
-    for index, weights in zip(present, solved, strict=True):
+    for index, weights in zip(present, in_order(weights_of, frames), strict=True):
         rows[index] = weights
         if on_progress:
             on_progress("units", int(index) + 1, len(rows))
     return _filled(track, rows, missing)
+
+
+def _solver(
+    known: expression.Actor, frames: list[expression.Frame], camera: Camera
+) -> Callable[[expression.Frame], np.ndarray]:
+    """What tells the weights of a frame: the neutral face that the calmest show, where there are enough."""
+    least, most = RESTING_FRAMES
+    if len(frames) < least:
+        return lambda frame: expression.solve(known, frame, camera).weights
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)
+    seen = responses.load()
+    neutral = responses.at_rest(seen, known, [frames[i] for i in chosen], camera, in_order)
+    return lambda frame: responses.solve(seen, responses.features(seen.points, frame, camera) - neutral, known.names)
 
 
 def smoothed_units(
