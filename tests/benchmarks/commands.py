@@ -41,18 +41,21 @@ def main() -> None:
         count = len([path for path in photos.iterdir() if path.is_file()])
         frames = {n: _frames(place / f"frames{n}", n) for n in (1, FRAMES)}
 
-        def measure(name: str, *arguments: object) -> float:
+        def measure(name: str, *arguments: object) -> np.ndarray:
+            """Prints a row; the medians of wall and processor seconds."""
             rows = [_run([str(each) for each in arguments], place / "out") for _ in range(options.repeats)]
             seconds, cpu, memory = zip(*rows, strict=True)
             numbers = f"{median(seconds):10.2f}{min(seconds):10.2f}{median(cpu):10.2f}{max(memory):8.0f}"
             print(f"{name:52}{numbers}", flush=True)
-            return median(seconds)
+            return np.array([median(seconds), median(cpu)])
 
-        def further(name: str, all_of_them: float, single: float, number: int) -> None:
-            print(f"{name:52}{(all_of_them - single) / (number - 1):10.3f}", flush=True)
+        def further(name: str, all_of_them: np.ndarray, single: np.ndarray, number: int) -> None:
+            seconds, cpu = (all_of_them - single) / (number - 1)
+            print(f"{name:52}{seconds:10.3f}{'':10}{cpu:10.3f}", flush=True)
 
         verb = "tf_deep3d.reconstruct"
         single = measure("one photo, default", verb, one)
+        print(f"{'  its GLB, finest level, MB':52}{_size(place / 'out', '*/face.glb') / 1e6:10.2f}", flush=True)
         measure("one photo, --refine 0", verb, one, "--refine", 0)
         measure("one photo, --refine 0 --level 1", verb, one, "--refine", 0, "--level", 1)
         measure("one photo, --method fit", verb, one, "--method", "fit")
@@ -77,6 +80,11 @@ def _run(arguments: Sequence[str], out: Path) -> tuple[float, float, float]:
     if status:
         raise SystemExit(said.decode())
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+def _size(folder: Path, pattern: str) -> int:
+    """Bytes of the files of a folder."""
+    return sum(path.stat().st_size for path in folder.glob(pattern))
 
 
 def _cuts(folder: Path) -> Path:

@@ -45,6 +45,22 @@ def test_the_nearer_triangle_hides_the_other_and_of_equals_the_first_is_seen():
     assert not seen.barycentrics[~inside].any()
 
 
+@pytest.mark.parametrize("cull", [True, False])
+def test_triangles_tested_together_are_seen_as_those_tested_alone(cull, monkeypatch):
+    generator = np.random.default_rng(0)
+    centre, depth = generator.integers(-5, 105, (3000, 1, 2)), generator.integers(4, 7, 9000)
+    pixels = (centre + generator.normal(size=(3000, 3, 2)) * generator.choice([1, 3, 30], (3000, 1, 1))).reshape(-1, 2)
+    pixels[::7] = np.round(pixels[::7]) + 0.5  # on centres
+    triangles = np.concatenate([np.arange(9000).reshape(-1, 3)] * 2)  # each twice: the first is seen
+    together = still.rasterize(pixels, depth, triangles, 90, 100, cull)
+    monkeypatch.setattr(still, "ALIKE", len(triangles) + 1)
+    alone = still.rasterize(pixels, depth, triangles, 90, 100, cull)
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert together.triangle.max() < 3000
+    assert (together.triangle >= 0).mean() > 0.9
+
+
 def test_interpolation_is_perspective_correct():
     """Halfway along an edge in the picture the nearer end counts more: weights go with 1 / depth."""
     pixels = np.float32([[0, 0], [0, 20], [20, 0]])

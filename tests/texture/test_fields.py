@@ -17,6 +17,27 @@ def test_pull_push_fills_smoothly_and_keeps_what_is_known():
     assert abs(np.diff(filled[..., 0], axis=1)).max() < 0.35
 
 
+def test_pull_push_is_that_of_pictures_resized_by_pillow():
+    def slow(value, weight):
+        height, width = weight.shape[:2]
+        if max(height, width) == 1:
+            return value
+        sums = np.concatenate([value * weight, weight], axis=-1)
+        sums = np.pad(sums, [(0, height % 2), (0, width % 2), (0, 0)])
+        sums = sums[0::2] + sums[1::2]
+        sums = sums[:, 0::2] + sums[:, 1::2]
+        total = sums[..., -1:]
+        coarse = slow(sums[..., :-1] / np.maximum(total, 1e-8), np.minimum(total, 1.0))
+        finer = fields.resized(coarse, *(2 * n for n in coarse.shape[:2]))[:height, :width]
+        return value * weight + finer * (1.0 - weight)
+
+    generator = np.random.default_rng(0)
+    for height, width in ((1, 5), (64, 64), (37, 50)):
+        value, weight = (generator.random((height, width, n), np.float32) for n in (3, 1))
+        weight = np.where(weight < 0.7, np.float32(0), weight)
+        np.testing.assert_array_equal(fields.pull_push(value, weight), slow(value, weight))
+
+
 def test_bilinear_reads_ramps_exactly_and_repeats_the_border():
     rows, columns = np.mgrid[0:5, 0:7]
     image = np.stack([columns + 0.5, rows + 0.5], -1)

@@ -175,8 +175,8 @@ def test_the_albedo_has_no_light():
 
 
 def test_the_albedo_has_no_cast_shadow_and_no_halo_where_the_light_was_found_wrong():
-    """A shadow with an edge over half of the face, and a fitted light from above where the photo's is even; a mole, brows
-    and painted lips are the person's own."""
+    """A shadow with an edge over half of the face, and a fitted light from above where the photo's is even; a mole,
+    brows and painted lips are the person's own."""
     model, atlas = open_face()
     coefficients = person(8)
     face = face_of(coefficients)

@@ -227,7 +227,7 @@ def _colors(
         return np.zeros((0, layout.total), np.float32), np.zeros(0, np.float32)
 
     def at_points(attribute: np.ndarray) -> np.ndarray:
-        return np.matmul(share[:, None], attribute[corners])[:, 0]
+        return np.matmul(share[:, None], attribute.take(corners, axis=0))[:, 0]
 
     points, albedo, normals = at_points(face.vertices[0]), at_points(face.albedo[0]), at_points(face.normals[0])
     normals, depth = geometry.normalize(normals), photo.camera.distance - points[:, 2]
@@ -240,18 +240,19 @@ def _colors(
 
     columns = np.zeros((count, 3, layout.total), np.float32)
     # A point moves with the corners of its triangle, and so does the triangle's normal: n ~ (b - a) x (c - a).
-    a, b, c = (posed.shape[corners[:, i]] for i in range(3))
+    a, b, c = (posed.shape.take(corners[:, i], axis=0) for i in range(3))
     area = np.linalg.norm(np.cross(b - a, c - a), axis=-1)[:, None, None]
     turned = across @ posed.rotation / np.maximum(area, 1e-12)
     by_b, by_c = np.cross((c - a)[:, None], turned), np.cross(turned, (b - a)[:, None])
     by_corners = share[:, None, :, None] * (along @ posed.rotation)[:, :, None]
     by_corners -= np.stack([-by_b - by_c, by_b, by_c], axis=2)
     by_corners = by_corners.reshape(count, 3, 9).astype(np.float32)
-    columns[..., :modes] = by_corners @ surface.shape_modes[corners].reshape(count, 9, modes)
+    columns[..., :modes] = by_corners @ surface.shape_modes.take(corners, axis=0).reshape(count, 9, modes)
     albedo_modes = surface.albedo_modes.reshape(len(surface.albedo_modes), -1)
     columns[..., at.albedo] = -light[..., None] * at_points(albedo_modes).reshape(count, 3, -1)
+    unposed = at_points(posed.shape), normals @ posed.rotation
     for place, turn in zip(range(*at.angles.indices(layout.total)), posed.turns, strict=True):
-        moved, tilted = (each @ turn.T for each in (at_points(posed.shape), normals @ posed.rotation))
+        moved, tilted = (each @ turn.T for each in unposed)
         columns[..., place] = np.einsum("pcx,px->pc", along, moved) - np.einsum("pcx,px->pc", across, tilted)
     columns[..., at.translation] = along
     lit = -albedo[..., None] * harmonics[:, None]  # [P, 3, 9]

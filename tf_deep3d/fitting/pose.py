@@ -86,7 +86,7 @@ def landmark_pose(
         posed = faces.pose(np.broadcast_to(points, (len(poses), *points.shape)), poses[:, :3], poses[:, 3:])
         return ((to_pixels(camera, posed)[0] - pixels) * root).reshape(len(poses), -1)
 
-    def slopes(pose: np.ndarray) -> np.ndarray:  # [2 L, 6], all at once; least_squares would ask for one after the other
+    def slopes(pose: np.ndarray) -> np.ndarray:  # [2 L, 6], asked for all at once
         ahead, behind = np.split(residuals(pose + STEP * np.concatenate([np.eye(6), -np.eye(6)])), 2)
         return (ahead - behind).T / (2 * STEP)
 

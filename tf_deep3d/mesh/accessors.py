@@ -115,8 +115,10 @@ class _Whole(NamedTuple):
     def bounds(self) -> dict[str, list[float]]:
         """The smallest and largest value of each column."""
         columns = np.atleast_2d(self.values.T)
-        beside = {"initial": 0} if len(self.values) < self.rows else {}
-        least, most = ([of(column, **beside).item() for column in columns] for of in (np.min, np.max))
+        if len(self.values) < self.rows:  # there are zeros, too
+            least, most = [c.min(initial=0).item() for c in columns], [c.max(initial=0).item() for c in columns]
+        else:
+            least, most = [c.min().item() for c in columns], [c.max().item() for c in columns]
         return {"min": least, "max": most}
 
 

@@ -132,12 +132,13 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
 
     edges = np.concatenate([outside[:, [0, 1]], outside[:, [1, 2]], outside[:, [2, 0]]])
     edges = np.concatenate([edges, edges[:, ::-1]])
-    count = np.maximum(np.bincount(edges[:, 0], minlength=len(albedo)), 1)[:, None]
+    ends, others = np.ascontiguousarray(edges.T, np.intp)
+    count = np.maximum(np.bincount(ends, minlength=len(albedo)), 1)[:, None]
     offset = np.tile(np.minimum(light.mean(0), 0), (len(albedo), 1))
     offset[outside] = light.mean(0)
     for _ in range(SPREADING):
         offset[border] = light
-        sums = [np.bincount(edges[:, 0], offset[edges[:, 1], c], len(albedo)) for c in range(3)]
+        sums = [np.bincount(ends, offset[:, c].take(others), len(albedo)) for c in range(3)]
         offset = np.where(count > 1, np.stack(sums, 1) / count, offset)
     offset[border] = light
     return np.clip(np.exp(np.log(np.clip(albedo, 0, 1) + DARKEST) + offset) - DARKEST, 0, 1)

@@ -80,7 +80,8 @@ def interpolate(fragments: Fragments, attributes: np.ndarray, triangles: np.ndar
     triangle, barycentrics = fragments.triangle.reshape(-1), fragments.barycentrics.reshape(-1, 3)
     shown = np.flatnonzero(triangle >= 0)
     for part in _parts(shown):
-        corners, weights = triangles.take(triangle.take(part), axis=0).T.astype(np.intp), barycentrics.take(part, axis=0)
+        corners = triangles.take(triangle.take(part), axis=0).T.astype(np.intp)
+        weights = barycentrics.take(part, axis=0)
         first = attributes.take(corners[0], axis=0) * weights[:, :1]
         for i in (1, 2):
             first += attributes.take(corners[i], axis=0) * weights[:, i : i + 1]
@@ -104,27 +105,19 @@ def _visible(corners: np.ndarray, height: int, width: int, cull: bool) -> np.nda
     for shape in np.flatnonzero(np.bincount(shapes, minlength=1) >= ALIKE).tolist():
         across, down = divmod(shape, SHAPES + 1)
         if max(across, down) < SHAPES:
-            alike = reach[shapes == shape]
-            for part in _parts(alike, AT_ONCE // (across * down)):
+            for part in _parts(reach[shapes == shape], AT_ONCE // (across * down)):
                 x = left[part] + np.arange(across)[:, None]
                 y = top[part] + np.arange(down)[:, None, None]
-                inside, nearness = _test(corners.take(part, axis=2), x.astype(np.float32), y.astype(np.float32), cull)
-                here = np.flatnonzero(inside)
-                owner, pixel = np.tile(part, across * down), (y * width + x).reshape(-1)
-                hits.append(_Hits(owner.take(here), pixel.take(here), nearness.reshape(-1).take(here)))
+                hits.append(_covered(np.tile(part, across * down), corners.take(part, axis=2), x, y, width, cull))
             shapes[shapes == shape] = -1  # done
-    reach = reach[shapes >= 0]
-    centres = wide * high
+    reach, centres = reach[shapes >= 0], wide * high
     ends = np.cumsum(centres[reach])
     for part in np.split(reach, np.searchsorted(ends, np.arange(AT_ONCE, ends[-1] if len(ends) else 0, AT_ONCE))):
         owner = np.repeat(part, centres[part])
         starts = np.cumsum(centres[part]) - centres[part]
-        place = np.arange(len(owner)) - np.repeat(starts, centres[part])
-        row, column = np.divmod(place, wide[owner])
-        column, row = column + left[owner], row + top[owner]
-        inside, nearness = _test(corners.take(owner, axis=2), column.astype(np.float32), row.astype(np.float32), cull)
-        here = np.flatnonzero(inside)
-        hits.append(_Hits(owner.take(here), (row * width + column).take(here), nearness.take(here)))
+        row, column = np.divmod(np.arange(len(owner)) - np.repeat(starts, centres[part]), wide[owner])
+        x, y = column + left[owner], row + top[owner]
+        hits.append(_covered(owner, corners.take(owner, axis=2), x, y, width, cull))
     owner, pixel, nearness = (np.concatenate(each) for each in zip(*hits, strict=True))
     nearest = np.zeros(height * width, np.float32)
     np.maximum.at(nearest, pixel, nearness)
@@ -133,6 +126,13 @@ def _visible(corners: np.ndarray, height: int, width: int, cull: bool) -> np.nda
     np.minimum.at(seen, pixel[first], owner[first])
     seen[seen == corners.shape[2]] = -1
     return seen
+
+
+def _covered(owner: np.ndarray, corners: np.ndarray, x: np.ndarray, y: np.ndarray, width: int, cull: bool) -> _Hits:
+    """Those of the pixel centres (x, y) int that triangles with `corners` cover; `owner` [N] for all centres."""
+    inside, nearness = _test(corners, x.astype(np.float32), y.astype(np.float32), cull)
+    here = np.flatnonzero(inside)
+    return _Hits(*(each.reshape(-1).take(here) for each in (owner, y * width + x, nearness)))
 
 
 def _parts(indices: np.ndarray, size: int = AT_ONCE) -> list[np.ndarray]:

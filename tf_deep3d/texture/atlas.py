@@ -30,7 +30,7 @@ class Atlas(NamedTuple):
         texels with centres at 0.5; NaN where there is none.
       eyes: [N] bool, on an eyeball.
       zones: `Zones` of the model.
-      count: [s, s, 1] float32, how many of the texels each one of the coarse atlas stands for are covered.
+      counts: [s, s, 1] float32, how many of the texels each one of the coarse atlas stands for are covered.
       own_coarse: the same surface on `COARSE` texels; None where the atlas itself is no finer.
     """
 
@@ -41,7 +41,7 @@ class Atlas(NamedTuple):
     mirror: np.ndarray
     eyes: np.ndarray
     zones: Zones
-    count: np.ndarray
+    counts: np.ndarray
     own_coarse: "Atlas | None" = None
 
     @property
@@ -74,16 +74,23 @@ def _unwrap(model: MorphableModel, size: int, zones: Zones) -> Atlas:
     mirror = np.einsum("nk,nkc->nc", weights, _mirrored_corners(model, points)[triangle])
     corners = model.triangles[triangle]
     covered = (triangle_of_texel >= 0).astype(np.float32).reshape(size, size, 1)
-    count = fields.block_sums(covered, max(size // COARSE, 1))
-    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]], zones, count)
+    counts = fields.block_sums(covered, max(size // COARSE, 1))
+    return Atlas(size, texels, corners, weights, mirror, model.regions["eyes"][corners[:, 0]], zones, counts)
 
 
 def at_texels(atlas: Atlas, attributes: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
     """Vertex attributes [V, C] at the atlas' texels, or at those `chosen`: [N, C] float32."""
     attributes = np.asarray(attributes, np.float32)
     corners, weights = atlas.corners[chosen], atlas.weights[chosen]
-    first, second, third = (attributes.take(corners[:, i], axis=0) * weights[:, i, None] for i in range(3))
-    return first + second + third
+    values = np.empty((len(corners), attributes.shape[1]), np.float32)
+    for start in range(0, len(values), still.AT_ONCE):
+        part = slice(start, start + still.AT_ONCE)
+        around = corners[part].T.astype(np.intp)
+        mine = attributes.take(around[0], axis=0) * weights[part, :1]
+        for i in (1, 2):
+            mine += attributes.take(around[i], axis=0) * weights[part, i : i + 1]
+        values[part] = mine
+    return values
 
 
 def refined(atlas: Atlas, values: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -91,8 +98,13 @@ def refined(atlas: Atlas, values: np.ndarray, chosen: np.ndarray | slice = slice
     coarse = atlas.coarse
     if coarse is atlas:
         return values[chosen]
-    picture = fields.pull_push(on_texture(coarse, values), coarse.count)
-    return fields.resized(picture, atlas.size, atlas.size).reshape(atlas.size**2, -1)[atlas.texels[chosen]]
+    picture = fields.pull_push(on_texture(coarse, values), coarse.counts)
+    texels = atlas.texels[chosen]
+    fine = np.empty((len(texels), picture.shape[-1]), np.float32)
+    for i in range(picture.shape[-1]):
+        plane = fields.resized_plane(picture[..., i], atlas.size, atlas.size)
+        fine[:, i] = plane.reshape(-1).take(texels)
+    return fine
 
 
 def on_texture(atlas: Atlas, values: np.ndarray) -> np.ndarray:

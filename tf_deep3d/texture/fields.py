@@ -41,7 +41,9 @@ def bilinear(image: np.ndarray, places: np.ndarray) -> np.ndarray:
     right, top = np.minimum(left + 1, width - 1), top * width
     bottom = np.minimum(top + width, (height - 1) * width)
     flat = image.reshape(height * width, -1)
-    upper, lower = (flat.take(row + left, axis=0) * (1 - x) + flat.take(row + right, axis=0) * x for row in (top, bottom))
+    upper, lower = (
+        flat.take(row + left, axis=0) * (1 - x) + flat.take(row + right, axis=0) * x for row in (top, bottom)
+    )
     return upper * (1 - y) + lower * y
 
 
@@ -64,18 +66,22 @@ def _filled(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
     sums = sums[..., 0::2] + sums[..., 1::2]
     total = sums[-1]
     coarse = _filled(sums[:-1] / np.maximum(total, 1e-8), np.minimum(total, 1.0))
-    return known + _doubled(_doubled(coarse).swapaxes(1, 2)).swapaxes(1, 2)[:, :height, :width] * (1.0 - weight)
+    return known + _doubled(_doubled(coarse, -1), -2)[:, :height, :width] * (1.0 - weight)
 
 
-def _doubled(rows: np.ndarray) -> np.ndarray:
-    """`rows` [.., N], linearly interpolated to [.., 2 N] float32, as by `resized`."""
-    rows = rows.astype(np.float32)
-    near, far = 0.75 * rows.astype(np.float64), 0.25 * rows.astype(np.float64)
-    fine = np.empty((*rows.shape[:-1], 2 * rows.shape[-1]), np.float32)
-    fine[..., 0], fine[..., -1] = rows[..., 0], rows[..., -1]
-    fine[..., 2::2] = far[..., :-1] + near[..., 1:]
-    fine[..., 1:-1:2] = near[..., :-1] + far[..., 1:]
-    return fine
+def _doubled(planes: np.ndarray, axis: int) -> np.ndarray:
+    """`planes` [C, H, W], linearly interpolated along an axis to twice as many float32, as by `resized`."""
+    rows = np.moveaxis(planes.astype(np.float32), axis, 0)
+    shape = [*planes.shape]
+    shape[axis] *= 2
+    finer = np.empty(shape, np.float32)
+    fine = np.moveaxis(finer, axis, 0)
+    far = 0.25 * rows.astype(np.float64)
+    near = 3.0 * far
+    fine[0], fine[-1] = rows[0], rows[-1]
+    np.add(far[:-1], near[1:], out=fine[2::2], casting="same_kind")
+    np.add(near[:-1], far[1:], out=fine[1:-1:2], casting="same_kind")
+    return finer
 
 
 def spread(value: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -103,7 +109,8 @@ def membrane(value: np.ndarray, weight: np.ndarray, reach: float = 1e3) -> np.nd
     cells, pull = cells.reshape(known.size, -1), STIFFNESS * known.reshape(-1, 1)
     usual = np.average(cells, axis=0, weights=known.reshape(-1) + 1e-12)
     system = _laplacian(*known.shape[:2]) + sparse.diags_array(pull[:, 0] + reach**-2)
-    solved = linalg.spsolve(system.tocsc(), pull * cells + usual * reach**-2).reshape(*known.shape[:2], -1)
+    solved = linalg.spsolve(system.tocsc(), pull * cells + usual * reach**-2, "MMD_AT_PLUS_A")
+    solved = solved.reshape(*known.shape[:2], -1)
     return grow(solved.astype(np.float32), weight.shape[0], weight.shape[1], MEMBRANE_SIZE)
 
 
@@ -135,8 +142,13 @@ def grow(field: np.ndarray, height: int, width: int, size: int = FIELD_SIZE) -> 
 
 def resized(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """`image` [H, W, C] at a finer resolution, linearly interpolated: [height, width, C] float32."""
-    planes = [Image.fromarray(np.ascontiguousarray(image[..., i], np.float32)) for i in range(image.shape[-1])]
-    return np.stack([np.asarray(plane.resize((width, height), Image.Resampling.BILINEAR)) for plane in planes], axis=-1)
+    return np.stack([resized_plane(image[..., i], height, width) for i in range(image.shape[-1])], axis=-1)
+
+
+def resized_plane(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    """`plane` [H, W] as by `resized`."""
+    picture = Image.fromarray(np.ascontiguousarray(plane, np.float32))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _halvings(height: int, width: int, size: int) -> int:

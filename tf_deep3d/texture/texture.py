@@ -136,7 +136,8 @@ def prepare_canvas(albedo: np.ndarray, atlas: Atlas, light: np.ndarray | None = 
         shade = np.clip(strength, -SHADES, SHADES) + np.clip(shade - strength, -TINTS, TINTS)
         shades = on_texture(coarse, at_texels(coarse, shade + np.log(usual)))
     inside = at_texels(coarse, atlas.zones.inner_mouth[:, None]) > 0.5
-    return Canvas(source, shades, coarse.count, *(on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside)))
+    eyes, mouth = (on_texture(coarse, part)[..., 0] > 0 for part in (coarse.eyes, inside))
+    return Canvas(source, shades, coarse.counts, eyes, mouth)
 
 
 def finish(
@@ -230,8 +231,8 @@ def coarsened(atlas: Atlas, values: np.ndarray) -> np.ndarray:
     block = atlas.size // atlas.coarse.size
     if block == 1:
         return on_texture(atlas, values)
-    means = fields.block_sums(on_texture(atlas, values), block) / np.maximum(atlas.count, 1.0)
-    filled = fields.pull_push(means, np.minimum(atlas.count, 1.0))  # a cell whose centre alone is on an island
+    means = fields.block_sums(on_texture(atlas, values), block) / np.maximum(atlas.counts, 1.0)
+    filled = fields.pull_push(means, np.minimum(atlas.counts, 1.0))  # a cell whose centre alone is on an island
     return on_texture(atlas.coarse, _cells(filled, atlas))
 
 
@@ -242,7 +243,7 @@ def at_fine(picture: np.ndarray, atlas: Atlas, chosen: np.ndarray | slice = slic
 
 def _cells(picture: np.ndarray, atlas: Atlas) -> np.ndarray:
     """Values [n, C] of a picture [s, s, C] at the texels of the coarse atlas."""
-    return picture.reshape(-1, picture.shape[-1])[atlas.coarse.texels]
+    return picture.reshape(-1, picture.shape[-1]).take(atlas.coarse.texels, axis=0)
 
 
 def logarithms(albedo: np.ndarray) -> np.ndarray:
@@ -313,7 +314,7 @@ def _picture(colors: np.ndarray, atlas: Atlas) -> np.ndarray:
     beside[atlas.texels] = False
     beside = np.flatnonzero(beside)
     coarse = coarsened(atlas, colors)
-    coarse = fields.pull_push(coarse, atlas.coarse.count)
+    coarse = fields.pull_push(coarse, atlas.coarse.counts)
     places = np.stack([beside % atlas.size, beside // atlas.size], axis=1) + 0.5
     picture[beside] = fields.bilinear(coarse, places * (atlas.coarse.size / atlas.size))
     return picture.reshape(atlas.size, atlas.size, 3)
