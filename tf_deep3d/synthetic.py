@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--backgrounds", type=Path, metavar="FOLDER", help="pictures to take backgrounds from")
     parser.add_argument("--validation", type=float, default=0.05, metavar="SHARE", help="held-out share (0.05)")
     parser.add_argument("--head", type=Path, metavar="FILE", help="the head, by default the shipped")
+    parser.add_argument(
+        "--scanned",
+        type=Path,
+        metavar="FILE",
+        help="scanned people, who appear, too; see porting.open_face.scanned_people",
+    )
     parser.add_argument("--show", type=int, default=0, metavar="N", help="also draw N pictures, OUT/contact_sheet.*")
     parser.add_argument("--overwrite", action="store_true", help="replace the records in OUT")
     photos = parser.add_argument_group("photos rendered anew")
@@ -97,7 +103,7 @@ def _people(options: argparse.Namespace, settings: "Settings", model: "Morphable
     from tf_deep3d.data.rendered.people import load_head
 
     rendered.refuse_existing(options.out, options.overwrite)
-    head = load_head(model, options.head)
+    head = load_head(model, options.head, options.scanned)
     counts = rendered.write_dataset(options.out, settings, model, head, options.overwrite)
     if options.show > 0:
         made = rendered.render_people(settings, model, head, min(options.show, options.count))
@@ -119,7 +125,7 @@ def _photos(options: argparse.Namespace, settings: "Settings", model: "Morphable
     held_out = HELD_OUT if options.held_out is None else options.held_out
     chosen = Photos(tuple(options.from_photos), tuple(options.identities), options.sources, held_out)
     dataset.refuse_existing(options.out, options.overwrite)
-    head, fitter = load_head(model, options.head), regressed.load_fitter()
+    head, fitter = load_head(model, options.head, options.scanned), regressed.load_fitter()
     info = dataset.write_dataset(options.out, settings, chosen, model, head, fitter)
     if options.show > 0:
         pipeline.show(options.out, options.show)

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tf_deep3d import face
+from tf_deep3d.face import geometry
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.losses import supervised
 
@@ -45,19 +48,32 @@ def test_shape_metric_is_the_mean_square_in_mm(tiny_model):
     assert a @ metric @ a == pytest.approx(expected.sum(-1).mean(), rel=1e-4)
 
 
-def test_shape_metric_counts_what_an_alignment_leaves(tiny_model):
-    """A small turn, move and change of size cost nothing; the rest costs what least squares leaves of it."""
+def test_surface_metric_counts_what_an_alignment_leaves_of_the_skin(tiny_model):
+    """A small turn, move and change of size cost nothing; the rest costs what weighted least squares leaves of it: by
+    area, without eyes and mouth, and less along the surface than away from it."""
     shape = tiny_model.mean_shape.astype(np.float64)
     centred = shape - shape.mean(0)
     moved = np.stack([centred, np.cross([0.3, -1, 2], centred), np.ones_like(centred) * [1, 2, -3]])
+    hidden = tiny_model.regions["eyes"] | tiny_model.regions["inner_mouth"]
     other = tiny_model.identity_basis[:2].astype(np.float64)
-    metric = supervised.shape_metric(np.concatenate([moved, other]), shape)
-    np.testing.assert_allclose(metric[:3], 0, atol=1e-6)
+    unseen = np.where(hidden[:, None], 1.0, 0.0)[None] * [3.0, -2.0, 5.0]
+    metric = supervised.surface_metric(replace(tiny_model, identity_basis=np.concatenate([moved, unseen, other])))
+    assert hidden.any()
+    np.testing.assert_allclose(metric[:4], 0, atol=1e-6)
+    corners = shape[tiny_model.triangles]
+    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    weight = np.zeros(len(shape))
+    for triangle, size in zip(tiny_model.triangles, area, strict=True):
+        weight[triangle] += size
+    root = np.sqrt(np.where(hidden, 0, weight) / weight[~hidden].sum())
     design = np.stack(
         [*moved[:1], *(np.cross(a, centred) for a in np.eye(3)), *(np.ones_like(centred) * a for a in np.eye(3))]
     )
-    design = design.reshape(7, -1).T
-    for index, field in enumerate(other.reshape(2, -1)):
-        left = field - design @ np.linalg.lstsq(design, field, rcond=None)[0]
-        expected = (100 * left) @ (100 * left) / len(shape)
-        assert metric[3 + index, 3 + index] == pytest.approx(expected, rel=1e-4)
+    design = (design * root[:, None]).reshape(7, -1).T
+    normals = geometry.vertex_normals(shape[None], tiny_model.triangles, tiny_model.vertex_corners)[0]
+    for index, field in enumerate(other):
+        field = (field * root[:, None]).ravel()
+        left = 100 * (field - design @ np.linalg.lstsq(design, field, rcond=None)[0]).reshape(shape.shape)
+        away = (left * normals).sum(-1)
+        expected = 0.3 * (left**2).sum() + 0.7 * (away**2).sum()
+        assert metric[4 + index, 4 + index] == pytest.approx(expected, rel=1e-4)

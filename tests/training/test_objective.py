@@ -71,7 +71,7 @@ def test_first_render_is_the_mean_face(folder, model_file):
     np.testing.assert_allclose(outputs["measures"]["landmark_error"], distance, rtol=1e-4)
     np.testing.assert_allclose(outputs["terms"]["prior"], 0, atol=1e-9)
     truth = model.layout().split(batch["coefficients"].numpy())
-    metric = supervised.shape_metric(model.identity_basis, model.mean_shape)
+    metric = supervised.surface_metric(model)
     shapes = np.einsum("bk,kl,bl->b", truth.identity, metric, truth.identity)
     moves = np.einsum("bk,kvc->bvc", truth.expression, model.expression_basis) * 100
     expected = shapes + (moves**2).sum(-1).mean(-1)

@@ -86,7 +86,7 @@ def test_starts_at_the_average_and_the_truth_is_measured(settings, batch, model_
     truth = built.rnet.layout.split(batch["coefficients"].numpy()[:, 0]).identity
     model = morphable_model.load(model_file, settings.level)
     difference = single.mean(1) - truth
-    metric = supervised.shape_metric(model.identity_basis, model.mean_shape)
+    metric = supervised.surface_metric(model)
     expected = np.sqrt(np.einsum("sk,kl,sl->s", difference, metric, difference))
     np.testing.assert_allclose(outputs["measures"]["average_error"], expected, rtol=1e-4)
     assert all(values.shape == (2,) for values in outputs["terms"].values())

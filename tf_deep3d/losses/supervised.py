@@ -7,27 +7,45 @@ import numpy as np
 from keras import ops
 
 from tf_deep3d.arrays import Array
+from tf_deep3d.face import geometry
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.face.morphable_model import MorphableModel
 
+ALONG = 0.3  # share of a squared distance along the surface that counts in `surface_metric`
 _EPSILON = 1e-12  # mm^2, inside the root
 
 
-def shape_metric(basis: np.ndarray, shape: np.ndarray | None = None) -> np.ndarray:
+def shape_metric(basis: np.ndarray) -> np.ndarray:
     """The Gram matrix [K, K] that turns a difference of coefficients into mm^2, for `shape`.
 
     Args:
       basis: [K, V, 3], dm for one standard deviation.
-      shape: [V, 3] dm; if given, what moves, turns or scales it as a whole does not count, as after an alignment: one
-        photo does not tell how large a face is.
     """
     flat = 100.0 * np.asarray(basis, np.float64).reshape(len(basis), -1)
-    if shape is not None:
-        centred = np.asarray(shape, np.float64) - np.mean(shape, axis=0)
-        moves = [np.broadcast_to(axis, centred.shape) for axis in np.eye(3)]
-        turns = [np.cross(axis, centred) for axis in np.eye(3)]
-        similarities = np.linalg.qr(np.stack([*moves, *turns, centred]).reshape(7, -1).T)[0]
-        flat = flat - (flat @ similarities) @ similarities.T
     return (flat @ flat.T / basis.shape[1]).astype(np.float32)
+
+
+def surface_metric(model: MorphableModel) -> np.ndarray:
+    """`shape_metric` [K, K] of the identities of `model`, as scans are measured: every part of the skin counts by its
+    area, eyes and the inside of the mouth not at all, distances from the surface more than those along it. What moves,
+    turns or scales the face as a whole does not count, as after an alignment: one photo does not tell how large it is.
+    """
+    shape = np.asarray(model.mean_shape, np.float64)
+    corners = shape[model.triangles]
+    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
+    weights = np.bincount(model.triangles.ravel(), np.repeat(areas, 3), len(shape))
+    weights *= ~(model.regions["eyes"] | model.regions["inner_mouth"])
+    weights /= weights.sum()
+    centred = shape - weights @ shape
+    moves = [np.broadcast_to(axis, centred.shape) for axis in np.eye(3)]
+    turns = [np.cross(axis, centred) for axis in np.eye(3)]
+    root = np.sqrt(weights)[:, None]
+    similarities = np.linalg.qr((np.stack([*moves, *turns, centred]) * root).reshape(7, -1).T)[0]
+    flat = (100.0 * model.identity_basis.astype(np.float64) * root).reshape(len(model.identity_basis), -1)
+    flat = flat - (flat @ similarities) @ similarities.T
+    normals = geometry.vertex_normals(shape[None], model.triangles, model.vertex_corners)[0]
+    away = (flat.reshape(model.identity_basis.shape) * normals).sum(-1)
+    return (ALONG * flat @ flat.T + (1 - ALONG) * away @ away.T).astype(np.float32)
 
 
 def root_mean_square(difference: Array, metric: Array) -> Array:
@@ -43,7 +61,8 @@ def shape(
     Args:
       coefficients, truth: `Coefficients`.
       known: [B], 1 where the truth is known; the loss is 0 elsewhere.
-      identity_metric, expression_metric: of `shape_metric`.
+      identity_metric: of `surface_metric`.
+      expression_metric: of `shape_metric`.
 
     Returns:
       [B], mm^2.

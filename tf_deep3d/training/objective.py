@@ -80,7 +80,7 @@ class Reconstructor(keras.Model):
             skin=ops.convert_to_tensor(model.regions["skin"]),
             points=len(weights),
             point_weights=ops.convert_to_tensor(weights),
-            identity_metric=ops.convert_to_tensor(supervised.shape_metric(model.identity_basis, model.mean_shape)),
+            identity_metric=ops.convert_to_tensor(supervised.surface_metric(model)),
             expression_metric=ops.convert_to_tensor(supervised.shape_metric(model.expression_basis)),
             albedo_metric=ops.convert_to_tensor(albedo_metric),
             recognition=recognition,

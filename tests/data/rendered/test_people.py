@@ -1,6 +1,7 @@
 """Random people: the head around the face, and where the alignment would put it."""
 
 import numpy as np
+import pytest
 
 from tf_deep3d import face
 from tf_deep3d.data.rendered import light as lights
@@ -8,8 +9,10 @@ from tf_deep3d.data.rendered import people as rendered_people
 from tf_deep3d.data.rendered import pictures
 from tf_deep3d.data.rendered.dress import dress
 from tf_deep3d.detection import alignment
+from tf_deep3d.errors import InputError
 from tf_deep3d.face import camera, lighting
 from tf_deep3d.face.coefficients import Coefficients
+from tf_deep3d.io import archive
 from tf_deep3d.rendering import renderer
 
 
@@ -125,3 +128,44 @@ def test_a_person_does_not_depend_on_the_others(model, head):
     last = rendered_people.sample(model, head, 4, 1, start=4)
     for group, own in zip(all_at_once, last, strict=True):
         np.testing.assert_array_equal(group[4:], own)
+
+
+# --- scanned people --------------------------------------------------------------------------------------------------
+
+
+def test_scanned_people_appear_as_often_and_as_wide_as_said():
+    """Their mode moves one coefficient, which tells them from the others."""
+    mean, modes = np.array([5.0, 0, 0]), np.array([[0, 0.5, 0.0]])
+    scanned = rendered_people.Scanned(mean, modes)
+    drawn = np.stack(
+        [rendered_people.sample_identity(3, scanned, np.random.default_rng(number)) for number in range(2000)]
+    )
+    theirs = drawn[:, 0] == 5
+    assert abs(theirs.mean() - rendered_people.SCANNED) < 0.04
+    assert np.ptp(drawn[theirs, 2]) == 0
+    assert abs(drawn[theirs, 1].std() / (0.5 * rendered_people.WIDER) - 1) < 0.08
+    np.testing.assert_allclose(drawn[~theirs].std(0), 1, atol=0.1)
+
+
+def test_a_head_with_scanned_people_plays_them(model, head):
+    size = len(model.identity_basis)
+    scanned = rendered_people.Scanned(np.zeros(size), np.zeros((1, size)))
+    people = rendered_people.sample(model, head._replace(scanned=scanned), 3, 12)
+    still = (people.identity == 0).all(1)
+    assert 0 < still.sum() < 12
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"mean": np.zeros(3), "modes": np.zeros((2, 3))},
+        {"schema": 1, "mean": np.zeros(3), "modes": np.zeros((2, 4))},
+        {"schema": 1, "mean": np.zeros(4), "modes": np.zeros((2, 4))},
+        {"schema": 1, "mean": np.zeros(3, int), "modes": np.zeros((2, 3))},
+        {"schema": 1, "mean": np.zeros(3)},
+    ],
+)
+def test_other_files_are_no_scanned_people(tmp_path, arrays):
+    archive.write_arrays(tmp_path / "people.npz", arrays)
+    with pytest.raises(InputError, match="must hold the mean and the modes of 3 identities"):
+        rendered_people.read_scanned(tmp_path / "people.npz", 3)

@@ -95,7 +95,7 @@ def test_light_leaves_a_face_about_as_bright(known, person):
 
 
 def test_identities_are_those_of_the_population(person):
-    drawn = np.stack([people.sample_identity(person.identity, np.random.default_rng(n)) for n in range(3000)])
+    drawn = np.stack([people.sample_identity(person.identity, None, np.random.default_rng(n)) for n in range(3000)])
     near = drawn @ person.identity / (person.identity @ person.identity)
     assert 0.45 < near.mean() < 0.55  # of the way from anybody to the photo's person
     others = drawn - near[:, None] * person.identity
@@ -108,7 +108,7 @@ def test_alignment_puts_them_where_records_have_them(model, known, person):
     sizes = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        look = people.sample_one(known, photo, people.sample_identity(person.identity, rng), rng)
+        look = people.sample_one(known, photo, people.sample_identity(person.identity, None, rng), rng)
         assert all(group.dtype == np.float32 for group in look)
         points = face.reconstruct(model, Coefficients(*(g[None] for g in look)), landmarks="alignment5").landmarks[0]
         transform, _ = alignment.alignment_transform(points, frontal)

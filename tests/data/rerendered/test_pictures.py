@@ -20,7 +20,7 @@ def _batched(person):
 
 def _look(actor, source, seed):
     rng = np.random.default_rng(seed)
-    return people.sample_one(actor.known, source, people.sample_identity(source.coefficients.identity, rng), rng)
+    return people.sample_one(actor.known, source, people.sample_identity(source.coefficients.identity, None, rng), rng)
 
 
 def test_the_fitted_look_gives_the_photo_back(actor, photo):

@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tf_deep3d.data.rendered.people import read_scanned
 from tf_deep3d.face import morphable_model
 from tf_deep3d.face.geometry import rotation_matrix
+from tf_deep3d.porting.open_face import scanned_people
 from tf_deep3d.porting.open_face.scanned_people import register
 
 MODES = 6
@@ -42,3 +44,15 @@ def test_what_the_modes_cannot_follow_is_left(model):
     found = register(model, replace(model, mean_shape=dented))
     assert np.abs(found.mean).max() < 1
     assert 0.3 < found.residual < 3
+
+
+def test_the_command_writes_people_that_can_be_drawn(tmp_path, monkeypatch, model, capsys):
+    """Of a model whose modes are the face model's own; the same file is not overwritten unasked."""
+    monkeypatch.setattr(scanned_people.morphable_model, "load", lambda *_, **__: model)
+    out = tmp_path / "people.npz"
+    assert scanned_people.main(["model.npz", str(out)]) == 0
+    assert "mm of their mean" in capsys.readouterr().out
+    found = read_scanned(out, MODES)
+    np.testing.assert_allclose(found.mean, 0, atol=0.1)
+    np.testing.assert_allclose(found.modes, np.eye(MODES), atol=0.1)
+    assert scanned_people.main(["model.npz", str(out)]) == 1

@@ -20,11 +20,27 @@ from tf_deep3d.face import head as heads
 from tf_deep3d.face import lighting
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.io import archive
 
 POINT_NOISE = 1.3  # px, standard deviation of the five points that the alignment goes by
 HAIRLINE = 0.45  # dm, within which hair rises to its full thickness
 ALIKE = 25  # complexions on either side, in the order of their tones, that one is mixed with
+SCANNED, WIDER = 0.6, 1.2  # share of the people who are drawn from `Scanned`, and how many times as wide as those are
+FARTHEST = 4.0  # of a coefficient of an identity
+SCANNED_SCHEMA = 1
 _STEPS, _TOLERANCE = 20, 1e-4  # of the alignment, px
+
+
+class Scanned(NamedTuple):
+    """A statistical model of scanned people in the identities of the face model: mean + z modes, z ~ N(0, I).
+
+    Attributes:
+      mean: [Ki].
+      modes: [N, Ki].
+    """
+
+    mean: np.ndarray
+    modes: np.ndarray
 
 
 class Head(NamedTuple):
@@ -39,6 +55,7 @@ class Head(NamedTuple):
       tone: (mean, [Kt]), luminance of the skin by albedo coefficients.
       from_lips: [V] dm, distance from the lips of the mean head.
       teeth: [V] bool.
+      scanned: `Scanned` people whom it plays, too, or None.
     """
 
     anatomy: heads.Head
@@ -49,6 +66,7 @@ class Head(NamedTuple):
     tone: tuple[float, np.ndarray]
     from_lips: np.ndarray
     teeth: np.ndarray
+    scanned: Scanned | None = None
 
     @property
     def whole(self) -> MorphableModel:
@@ -61,8 +79,9 @@ class Head(NamedTuple):
         return self.anatomy.face
 
 
-def load_head(model: MorphableModel, path: str | Path | None = None) -> Head:
-    """Puts a head with shoulders around the face model; arguments and errors as of `face.head.load`."""
+def load_head(model: MorphableModel, path: str | Path | None = None, scanned: str | Path | None = None) -> Head:
+    """Puts a head with shoulders around the face model; it plays the people of the file `scanned`, too, if there is
+    one. Arguments and errors as of `face.head.load` and `read_scanned`."""
     anatomy = heads.load(model, path, shoulders=True)
     flat = model.expression_basis.reshape(len(model.expression_basis), -1).astype(np.float64)
     nearest = np.linalg.solve(flat @ flat.T, flat @ model.blendshapes.reshape(len(model.blendshapes), -1).T).T
@@ -81,7 +100,35 @@ def load_head(model: MorphableModel, path: str | Path | None = None) -> Head:
     from_lips = KDTree(place[anatomy.whole.regions["lips"]]).query(place)[0]
     teeth = np.zeros(len(place), bool)
     teeth[anatomy.whole.triangles[anatomy.parts["upper teeth"] | anatomy.parts["lower teeth"]]] = True
-    return Head(anatomy, volume, units, (five[0][0], *five[1:]), complexions, tone, from_lips, teeth)
+    others = None if scanned is None else read_scanned(scanned, len(model.identity_basis))
+    return Head(anatomy, volume, units, (five[0][0], *five[1:]), complexions, tone, from_lips, teeth, others)
+
+
+def read_scanned(path: str | Path, size: int) -> Scanned:
+    """Reads a file of `porting.open_face.scanned_people` for a face model of `size` identities.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      archive.ArchiveError: if it holds something else.
+    """
+    arrays = archive.read_arrays(path, max_bytes=1 << 24)
+    found = Scanned(*(arrays.get(name, np.zeros(0)) for name in Scanned._fields))
+    shapes = [values.shape for values in found]
+    right = shapes == [(size,), (*shapes[1][:1], size)] and all(values.dtype.kind == "f" for values in found)
+    if not right or arrays.get("schema") != SCANNED_SCHEMA:
+        received = f"schema {arrays.get('schema')}, {shapes}"
+        raise archive.ArchiveError(
+            f"{path} must hold the mean and the modes of {size} identities. Received: {received}"
+        )
+    return found
+
+
+def sample_identity(size: int, scanned: Scanned | None, rng: np.random.Generator) -> np.ndarray:
+    """Identity coefficients [size] of a random person: N(0, I), or of `scanned` people, somewhat wider than they are,
+    so that a network does not learn to answer with their mean."""
+    if scanned is None or rng.uniform() >= SCANNED:
+        return rng.normal(size=size)
+    return scanned.mean + WIDER * rng.normal(size=len(scanned.modes)) @ scanned.modes
 
 
 def skin_tone(head: Head, albedo: np.ndarray) -> float:
@@ -135,7 +182,7 @@ def draw(
 ) -> tuple[Coefficients, Light]:
     """One face as `Coefficients` without the batch dimension, see `sample`; of the identity and the albedo of `person`,
     if they are given; and the `Light` that its illumination comes nearest to."""
-    identity = np.clip(rng.normal(size=len(model.identity_basis)), -3, 3)
+    identity = np.clip(sample_identity(len(model.identity_basis), head.scanned, rng), -FARTHEST, FARTHEST)
     expression = sample_expression(head.units, rng)
     last = len(head.complexions) - 1
     place = rng.integers(0, last + 1)

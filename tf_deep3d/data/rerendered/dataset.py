@@ -8,6 +8,7 @@ OUT/.synthetic              what is known before all is done: parameters and a r
 Everything is decided by the photos, what fits them and the settings alone.
 """
 
+import hashlib
 import itertools
 import shutil
 from collections.abc import Iterable, Iterator
@@ -68,6 +69,7 @@ def write_dataset(
         "face_model": fitter.face_model,
         "level": model.level,
         "fitted_by": fitter.name,
+        "scanned": head.scanned and [hashlib.sha256(values.tobytes()).hexdigest() for values in head.scanned],
         "version": tf_deep3d.__version__,
     }
     work = out / WORK
@@ -178,7 +180,8 @@ def rerender(
 
 def _picture(actor: Actor, source: Source, name: str, seed: int, owner: int, number: int) -> Record:
     """The record of one picture of the person whose first picture is `owner`."""
-    identity = people.sample_identity(source.coefficients.identity, generator(seed, owner, _IDENTITY))
+    scanned = actor.known.head.scanned
+    identity = people.sample_identity(source.coefficients.identity, scanned, generator(seed, owner, _IDENTITY))
     look = people.sample_one(actor.known, source, identity, generator(seed, number, _LOOK))
     exact = look._replace(
         albedo=np.full_like(look.albedo, np.nan), illumination=np.full_like(look.illumination, np.nan)

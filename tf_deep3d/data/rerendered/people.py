@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_deep3d.data.rendered import light as lights
 from tf_deep3d.data.rendered import people as rendered_people
-from tf_deep3d.data.rendered.people import POINT_NOISE, Head
+from tf_deep3d.data.rendered.people import FARTHEST, POINT_NOISE, Head, Scanned
 from tf_deep3d.face import blendshapes, geometry, landmarks, lighting
 from tf_deep3d.face.coefficients import Coefficients
 
@@ -83,11 +83,12 @@ def lip_gap(points: np.ndarray) -> float:
     return float(np.linalg.norm(lips[1:4] - lips[[7, 6, 5]], axis=-1).max())
 
 
-def sample_identity(fitted: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Identity coefficients [Ki] between those of the photo's person and anybody's, a N(0, I) around a share of the
-    `fitted` ones [Ki]."""
+def sample_identity(fitted: np.ndarray, scanned: Scanned | None, rng: np.random.Generator) -> np.ndarray:
+    """Identity coefficients [Ki] between those of the photo's person, `fitted` [Ki], and anybody's, of
+    `rendered.people.sample_identity`."""
     share = rng.uniform(0, 1)
-    return np.clip(share * fitted + np.sqrt(1 - share**2) * rng.normal(size=len(fitted)), -3, 3)
+    other = rendered_people.sample_identity(len(fitted), scanned, rng)
+    return np.clip(share * fitted + np.sqrt(1 - share**2) * other, -FARTHEST, FARTHEST)
 
 
 def sample_one(known: Repertoire, photo: FittedPhoto, identity: np.ndarray, rng: np.random.Generator) -> Coefficients:

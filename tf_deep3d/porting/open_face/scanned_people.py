@@ -1,4 +1,8 @@
-"""Registers a whole statistical model to the identity modes of a face model.
+"""Registers a whole statistical model to the identity modes of a face model: `python -m
+tf_deep3d.porting.open_face.scanned_people MODEL OUT`.
+
+MODEL is an .npz of `python -m tf_deep3d.porting`, e.g. of ICT-FaceKit; OUT holds its mean and its modes in coefficients
+of the open face model, so that `synthetic --scanned OUT` can draw its people.
 
 The face model is bent onto the other mean shape (`evaluation.bending`). The other model's modes follow to first order:
 each moves the surface, and what of that the face model can follow is one linear solve.
@@ -6,18 +10,26 @@ each moves the surface, and what of that the face model can follow is one linear
 Letters: V vertices, K modes of the face model, N of the other.
 """
 
+import argparse
+import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tf_deep3d import command_line
+from tf_deep3d.data.rendered.people import SCANNED_SCHEMA
 from tf_deep3d.evaluation import metrics, registration
 from tf_deep3d.evaluation.bending import RIGID, bend, solve
 from tf_deep3d.evaluation.measuring import Truth
-from tf_deep3d.face import geometry
+from tf_deep3d.face import geometry, morphable_model
 from tf_deep3d.face import reconstruction as faces
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.landmarks import NOSE_TIP
 from tf_deep3d.face.morphable_model import MorphableModel
+from tf_deep3d.io import archive, files
+
+LEVEL = 1  # of detail, of the registration
 
 
 class Registration(NamedTuple):
@@ -54,3 +66,27 @@ def register(model: MorphableModel, other: MorphableModel) -> Registration:
     gaps = (moves * pairs.along).sum(-1).T
     modes = solve(pairs, gaps, np.zeros((count, len(moves))), bent.residual)[RIGID:].T
     return Registration(bent.coefficients, modes, metrics.root_mean_square(pairs.gap), bent.motion)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("people", metavar="MODEL", help="model of scanned people, .npz of python -m tf_deep3d.porting")
+    parser.add_argument("out", metavar="OUT", help="file to write, .npz")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    return command_line.run(_run, parser.parse_args(arguments))
+
+
+def _run(options: argparse.Namespace) -> int:
+    if not options.overwrite:
+        files.refuse_existing(options.out)
+    found = register(morphable_model.load(level=LEVEL), morphable_model.load(options.people))
+    arrays = {"schema": np.array(SCANNED_SCHEMA), "mean": found.mean, "modes": found.modes}
+    archive.write_arrays(options.out, arrays, options.overwrite)
+    spread = np.sqrt((found.modes**2).sum() / len(found.mean))
+    print(f"the face model comes within {found.residual:.2f} mm of their mean; they spread {spread:.2f} sd a mode")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
