@@ -17,7 +17,8 @@ from tf_deep3d import face
 from tf_deep3d.data import batches
 from tf_deep3d.data.augmentation import Augmentation, Mirror
 from tf_deep3d.data.mixture import DataSettings
-from tf_deep3d.face import morphable_model
+from tf_deep3d.errors import InputError
+from tf_deep3d.face import morphable_model, uncertainty
 from tf_deep3d.losses import supervised, weighing
 from tf_deep3d.losses.weighing import LossWeights
 from tf_deep3d.training.networks import build_rnet
@@ -78,6 +79,55 @@ def test_first_render_is_the_mean_face(folder, model_file):
     np.testing.assert_allclose(outputs["terms"]["shape"], expected, rtol=1e-4)
     skin = face.albedo(model, truth.albedo)[:, model.regions["skin"]] - model.mean_albedo[model.regions["skin"]]
     np.testing.assert_allclose(outputs["terms"]["albedo"], (skin**2).sum(-1).mean(-1), rtol=1e-4)
+
+
+def test_dense_landmarks_count_by_how_far_the_detector_strays(folder, model_file):
+    """In the pose found, which learns nothing from that; the 68 count as they did."""
+    settings = _settings(folder, model_file, dense=0.3, strays=True)
+    model = morphable_model.load(model_file, settings.level)
+    with pytest.raises(InputError, match=r"Received: dense 0\.3 and a model that does not know it"):
+        Reconstructor(build_rnet(settings), model, None, settings)
+    moments = np.tile(np.float32([1e-4, 0, 4e-4]), (9, 3, 478, 1))
+    moments[-1] *= 9  # turned far to one side
+    points = replace(model.landmarks["mediapipe478"], moments=moments)
+    knowing = replace(model, landmarks={**model.landmarks, "mediapipe478": points})
+    with pytest.raises(InputError, match=r"Received: dense 0\.0 and a model that knows it"):
+        Reconstructor(build_rnet(settings), knowing, None, replace(settings, dense=0.0))
+    built = Reconstructor(build_rnet(settings), knowing, None, settings)
+
+    batch = _batch(settings, model)
+    coefficients = model.layout().zeros(2)
+    coefficients.angles[:] = [[0.1, 0.05, 0.3], [0, 1.5, 0]]
+    joint, weights = weighing.joint_landmarks(model, settings.emphasis, settings.jaw, settings.dense)
+    seen = face.reconstruct(replace(model, landmarks={"joint": joint}), coefficients, landmarks="joint").landmarks
+    apart = seen - np.concatenate([batch["landmarks"], batch["dense"]], axis=1)
+    alike = np.tile(np.eye(2), (2, 68, 1, 1))
+    matrices = np.concatenate([alike, uncertainty.precision(moments, coefficients.angles)], axis=1)
+    expected = np.einsum("l,bli,blij,blj->b", weights, apart, matrices, apart) / len(weights)
+
+    def found(angles):
+        return built.judge(coefficients._replace(angles=angles), batch)["terms"]["landmark"]
+
+    angles = tf.constant(coefficients.angles)
+    with tf.GradientTape() as tape:
+        tape.watch(angles)
+        term = found(angles)
+    np.testing.assert_allclose(term, expected, rtol=1e-4)
+    plain = Reconstructor(build_rnet(settings), model, None, replace(settings, strays=False))
+    assert not np.isclose(expected, plain.judge(coefficients, batch)["terms"]["landmark"], rtol=0.1).any()
+    # The slope is that of a term whose matrices stay as they are.
+    slope = tape.gradient(term, angles).numpy()[0, 0]
+    step = np.float32([[1e-3, 0, 0], [0, 0, 0]])
+
+    def held(turned):
+        moved = face.reconstruct(
+            replace(model, landmarks={"joint": joint}), coefficients._replace(angles=turned), landmarks="joint"
+        ).landmarks
+        apart = moved - np.concatenate([batch["landmarks"], batch["dense"]], axis=1)
+        return np.einsum("l,li,lij,lj->", weights, apart[0], matrices[0], apart[0]) / len(weights)
+
+    expected = (held(coefficients.angles + step) - held(coefficients.angles - step)) / 2e-3
+    np.testing.assert_allclose(slope, expected, rtol=2e-2)
 
 
 def test_it_learns_two_faces_by_heart(folder, model_file):

@@ -8,11 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tf_deep3d import face as faces
 from tf_deep3d.arrays import Array
 from tf_deep3d.detection import skin
+from tf_deep3d.errors import InputError
+from tf_deep3d.face import uncertainty
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.landmarks import COUNT, eye_distance, mean_distance
@@ -33,6 +36,7 @@ class _Constants:
     skin: Array
     points: int
     point_weights: Array
+    moments: np.ndarray | None
     identity_metric: Array
     expression_metric: Array
     albedo_metric: Array
@@ -66,6 +70,9 @@ class Reconstructor(keras.Model):
           strategy: `tf.distribute.Strategy` of the replicas whose gradients are summed, None for one device. This
             itself must be made outside its scope: inside, Keras would average the first batch over the workers to see
             its shapes, and fail because a batch is a dict (keras-team/keras, issue 20329).
+
+        Raises:
+          InputError: if dense landmarks shall count by the detector's strays, and do not count or have none.
         """
         super().__init__(name="reconstructor", dtype="float32")
         self.rnet = rnet
@@ -80,6 +87,7 @@ class Reconstructor(keras.Model):
             skin=ops.convert_to_tensor(model.regions["skin"]),
             points=len(weights),
             point_weights=ops.convert_to_tensor(weights),
+            moments=_moments(model, settings) if settings.strays else None,
             identity_metric=ops.convert_to_tensor(supervised.surface_metric(model)),
             expression_metric=ops.convert_to_tensor(supervised.shape_metric(model.expression_basis)),
             albedo_metric=ops.convert_to_tensor(albedo_metric),
@@ -130,7 +138,9 @@ class Reconstructor(keras.Model):
             "photometric": lambda: hybrid.photometric(
                 batch["images"], rendering.image, rendering.inner_face, attention
             ),
-            "landmark": lambda: hybrid.landmark(face.landmarks, targets, known.point_weights, there),
+            "landmark": lambda: hybrid.landmark(
+                face.landmarks, targets, self._point_weights(coefficients.angles), there
+            ),
             "perceptual": lambda: self._perceptual(batch["images"], rendering),
             "prior": lambda: hybrid.prior(coefficients, settings.loss),
             "albedo_flatness": lambda: hybrid.albedo_flatness(face.albedo, known.skin),
@@ -157,6 +167,15 @@ class Reconstructor(keras.Model):
         dense = ops.ones_like(batch["dense"][..., 0]) * batch["dense_known"][:, None]
         there = ops.concatenate([ops.ones_like(targets[..., 0]), dense], axis=1)
         return ops.concatenate([targets, batch["dense"]], axis=1), there
+
+    def _point_weights(self, angles: Array) -> Array:
+        """Weights of the landmarks [L], or in the poses of `angles` [B, 3] as matrices [B, L, 2, 2]."""
+        known = self.constants
+        if known.moments is None:
+            return known.point_weights
+        strays = uncertainty.precision(known.moments, ops.stop_gradient(angles), ops)
+        alike = ops.zeros_like(strays[:, :COUNT]) + ops.eye(2)
+        return known.point_weights[:, None, None] * ops.concatenate([alike, strays], axis=1)
 
     def _perceptual(self, images: Array, rendering: renderer.Rendering) -> Array:
         recognition = self.constants.recognition
@@ -235,3 +254,14 @@ def _for_workers(results: dict[str, Array]) -> dict[str, Array]:
     resolver = tf.distribute.get_strategy().cluster_resolver
     several = resolver and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1
     return {name: value[None] for name, value in results.items()} if several else results
+
+
+def _moments(model: MorphableModel, settings: TrainSettings) -> np.ndarray:
+    """How far a detector strays from the dense landmarks, [Y, P, L, 3]."""
+    moments = model.landmarks["mediapipe478"].moments if "mediapipe478" in model.landmarks else None
+    if settings.dense <= 0 or moments is None:
+        raise InputError(
+            "strays need a weight of dense landmarks, and a face model that knows how far a detector strays from them. "
+            f"Received: dense {settings.dense} and a model that {'does not know' if moments is None else 'knows'} it"
+        )
+    return moments

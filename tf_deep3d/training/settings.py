@@ -115,6 +115,7 @@ class TrainSettings:
         sets, and of `network` only the face model matters.
       level: level of detail of the rendered face, from the coarsest, 0; -1 is the finest.
       emphasis, jaw, dense: weights of landmarks, see `weighing.joint_landmarks`.
+      strays: dense landmarks count by how far a detector strays from each in the pose found, see `uncertainty`.
       attention: "codes" or "paper", see `skin.skin_attention`.
       steps: of the whole training.
       log_every, validate_every, save_every: steps between entries of the log, validations and checkpoints; the last
@@ -132,6 +133,7 @@ class TrainSettings:
     emphasis: float = weighing.EMPHASIS
     jaw: float = 1.0
     dense: float = 0.0
+    strays: bool = False
     attention: str = "codes"
     steps: int = 200_000
     log_every: int = 50
