@@ -8,6 +8,7 @@ from tf_deep3d.face import expression, geometry, morphable_model, responses
 from tf_deep3d.face.blendshapes import ARKIT
 from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.io import archive
+from tf_deep3d.porting.open_face import landmarks
 from tf_deep3d.porting.open_face import responses as measuring
 
 ANGLES, TRANSLATION = np.array([0.05, -0.2, 0.1]), np.array([0.1, -0.05, 0.3])
@@ -79,7 +80,7 @@ def test_a_mirrored_face_has_mirrored_weights(seen):
     moved = change(seen, mouthSmileLeft=0.8, eyeBlinkRight=0.7, mouthLeft=0.4) + rng.normal(
         0, 0.003, seen.moves[0].shape
     )
-    mirror = measuring.mirrored_features(moved[None], measuring.mirrored(seen.points))[0]
+    mirror = measuring.mirrored_features(moved[None], landmarks.mirrored_points(seen.points))[0]
     plain, other = solved(seen, moved), solved(seen, mirror)
     np.testing.assert_allclose([other[measuring.other_side(name)] for name in ARKIT], list(plain.values()), atol=1e-6)
     assert max(plain.values()) > 0.5

@@ -80,13 +80,17 @@ def interpolate(fragments: Fragments, attributes: np.ndarray, triangles: np.ndar
     triangle, barycentrics = fragments.triangle.reshape(-1), fragments.barycentrics.reshape(-1, 3)
     shown = np.flatnonzero(triangle >= 0)
     for part in _parts(shown):
-        corners = triangles.take(triangle.take(part), axis=0).T.astype(np.intp)
-        weights = barycentrics.take(part, axis=0)
-        first = attributes.take(corners[0], axis=0) * weights[:, :1]
-        for i in (1, 2):
-            first += attributes.take(corners[i], axis=0) * weights[:, i : i + 1]
-        image[part] = first
+        image[part] = mixed(attributes, triangles.take(triangle.take(part), axis=0), barycentrics.take(part, axis=0))
     return image.reshape(*fragments.triangle.shape, -1)
+
+
+def mixed(attributes: np.ndarray, corners: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Attributes [V, C] at points between `corners` [N, 3] with `weights` [N, 3]: [N, C]; quick for up to `AT_ONCE`."""
+    first, second, third = corners.T.astype(np.intp)
+    values = attributes.take(first, axis=0) * weights[:, :1]
+    values += attributes.take(second, axis=0) * weights[:, 1:2]
+    values += attributes.take(third, axis=0) * weights[:, 2:]
+    return values
 
 
 def check_size(height: int, width: int) -> None:

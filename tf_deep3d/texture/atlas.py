@@ -85,11 +85,7 @@ def at_texels(atlas: Atlas, attributes: np.ndarray, chosen: np.ndarray | slice =
     values = np.empty((len(corners), attributes.shape[1]), np.float32)
     for start in range(0, len(values), still.AT_ONCE):
         part = slice(start, start + still.AT_ONCE)
-        around = corners[part].T.astype(np.intp)
-        mine = attributes.take(around[0], axis=0) * weights[part, :1]
-        for i in (1, 2):
-            mine += attributes.take(around[i], axis=0) * weights[part, i : i + 1]
-        values[part] = mine
+        values[part] = still.mixed(attributes, corners[part], weights[part])
     return values
 
 

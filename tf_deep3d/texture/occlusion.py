@@ -41,10 +41,8 @@ RING = 8.0  # px around eyes, brows and mouth that decide about them
 FOLLOWS = {"eyes": 0.6, "brows": 0.5, "mouth": 0.5}  # share of that ring above which they are left out, too
 INNER, BEYOND = 12.0, (2.0, 16.0)  # px within and beyond the silhouette whose colours are the skin's and the other's
 REACH = 36.0  # px within the silhouette, to which what is beyond can reach
-WIRE, THIN = (
-    0.25,
-    7.0,
-)  # log luminance and px: a frame of glasses is that much darker than what is nearer than half that
+# Log luminance and px: a frame of glasses is that much darker than what is nearer than half that.
+WIRE, THIN = 0.25, 7.0
 CROSSING = 28.0  # px from the ridge of the nose that it reaches on both sides: no wrinkle does
 DIM = 0.25  # log luminance below the skin's, from which in the brows hair may be that of a fringe over them
 CONTRAST = 0.12  # of colours in [0, 1], below which the two cannot be told apart

@@ -30,10 +30,8 @@ DARKEST = 0.02  # added to colours before the logarithm
 SHADES, TINTS = 0.7, 0.15
 SHADOWS = 12.0  # coarse texels, standard deviation of the smoothing that takes shadows from what light leaves
 NEAR, EDGES = 4.0, 2.0  # the same, of how far light counts, and below which there is the skin's detail and no shadow
-FAINT, STRONG = (
-    0.03,
-    0.2,
-)  # log light, deviations within that smoothing that count half: of the fitted light, of shadows
+# Log light, deviations within that smoothing that count half: of the fitted light, of shadows.
+FAINT, STRONG = 0.03, 0.2
 VIVID = 0.1  # log light, the tint that is half taken for the light's, half for the skin's
 HAIR = 0.15  # log light, below what is around, from which brows and where a beard may grow there is hair
 # Coarse texels, the same of the smoothing by which is known what continues, and how far, in log colours, from it a

@@ -6,6 +6,7 @@ import pytest
 from tf_deep3d.face import expression, geometry, morphable_model, responses
 from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.io import archive
+from tf_deep3d.porting.open_face import landmarks
 from tf_deep3d.porting.open_face import responses as measuring
 
 
@@ -65,7 +66,7 @@ def test_a_half_closed_lid_bends_the_response(measured):
 
 
 def test_both_sides_are_exactly_alike(measured):
-    places = measuring.mirrored(measured.points)
+    places = landmarks.mirrored_points(measured.points)
     np.testing.assert_array_equal(measured.points[places] * [-1, 1, 1], measured.points)
     across = [measured.names.index(measuring.other_side(name)) for name in measured.names]
     for rows in (measured.moves, measured.bends, measured.move_products, measured.bend_products):

