@@ -136,6 +136,31 @@ def test_a_folder_whose_process_ended_at_once_goes(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_a_removal_that_was_killed_is_taken_up(tmp_path):
+    """Whether the lock was still there when it ended, or nothing but the rest."""
+    for number, left in enumerate((("lock", "new/a"), ("new/.0123456789abcdef.part",), ("x",))):
+        for name in left:
+            path = tmp_path / f".{number:016x}.part" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("")
+    assert sweep(tmp_path) == 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_lock_goes_last(tmp_path, monkeypatch):
+    removed, remove = [], shutil.rmtree
+
+    def rmtree(path, **options):
+        removed.append((path.name, (made / "lock").exists()))
+        remove(path, **options)
+
+    with work_folders.work_folder(tmp_path) as made:
+        (made / "new").mkdir()
+        monkeypatch.setattr(shutil, "rmtree", rmtree)
+    assert removed == [("new", True), ("old", True), (made.name, True)]
+    assert os.listdir(tmp_path) == []
+
+
 def test_of_many_threads_one_has_the_claim(tmp_path):
     start, told, over = threading.Barrier(8), [], threading.Event()
 

@@ -1,7 +1,8 @@
 """Hidden folders in which output comes to be, and which the next run removes if their process has ended.
 
 .0123456789abcdef.part/   beside the file or folder to be
-    lock                  locked by the process at work: the system lets go of it when that ends, however it ends
+    lock                  locked by the process at work: the system lets go of it when that ends, however it ends; it
+                          comes first and goes last
     new                   what is written
     old/NAME              the folder that it replaces, until it is in place
 """
@@ -136,9 +137,12 @@ def is_held(folder: Path) -> bool:
 def _sweep_one(folder: Path) -> None:
     try:
         descriptor = os.open(folder / "lock", os.O_RDWR)
-    except FileNotFoundError:  # its process is just beginning, or ended then
+    except FileNotFoundError:  # its process is just beginning, or ended then, or the folder lost its lock
         with contextlib.suppress(OSError):
-            folder.rmdir()
+            if any(folder.iterdir()) and (descriptor := _hold(folder)) is not None:
+                _remove(folder, descriptor)
+            else:
+                folder.rmdir()
         return
     except OSError:
         return
@@ -212,4 +216,6 @@ def _clear(folder: Path) -> None:
         for old in (folder / "old").iterdir():
             if not os.path.lexists(folder.parent / old.name):
                 old.rename(folder.parent / old.name)
+    for name in ("new", "old"):  # the lock last: it says whose the rest is while it goes
+        shutil.rmtree(folder / name, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
