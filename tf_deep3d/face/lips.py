@@ -72,7 +72,7 @@ def lips_of(model: MorphableModel) -> Lips | None:
     halves = _halves(shape, edges)
     if halves is None:
         return None
-    edges = edges[halves.any(axis=0)[edges[:, 0]]]
+    edges = edges[(halves[0] | halves[1])[edges[:, 0]]]
     first, second = across[edges].T
     crossing, column = np.nonzero((first[:, None] < columns) != (second[:, None] < columns))
     share = (columns[column] - first[crossing]) / (second - first)[crossing]
@@ -105,7 +105,7 @@ def sealed(lips: Lips | None, shape: np.ndarray) -> np.ndarray:
         return shape
     apart = np.pad(np.maximum(parted(lips, shape) + OVERLAP, 0.0), 1)  # corners part by nothing
     moved = shape.copy()
-    moved[lips.vertices, 1] += lips.follow * np.interp(lips.place, np.arange(len(apart)) - 1, apart)
+    moved[lips.vertices, 1] += lips.follow * _between(apart, lips.place)
     return moved
 
 
@@ -143,6 +143,12 @@ def _points(lips: Lips, shape: np.ndarray) -> np.ndarray:
     return first + lips.share[:, None] * (second - first)
 
 
+def _between(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """`values` [K + 2], of a corner, the columns and the other corner, interpolated at `place` [N] in columns."""
+    before = np.clip(np.floor(place).astype(int) + 1, 0, COLUMNS)
+    return values[before] + (place + 1 - before) * np.diff(values)[before]
+
+
 def _halves(shape: np.ndarray, edges: np.ndarray) -> np.ndarray | None:
     """The upper and the lower lip, each held together by `edges` [n, 2]: [2, V] bool; None where they are one."""
     vertices, ends = np.unique(edges, return_inverse=True)
@@ -178,7 +184,10 @@ def _moving(lips: Lips, shape: np.ndarray, columns: np.ndarray, halves: np.ndarr
             meeting[half, column] = mine[np.argmax(sign * mine[:, 1])]
     away = np.maximum(meeting.min(axis=(0, 1)) - shape[bound], shape[bound] - meeting.max(axis=(0, 1)))
     near = bound[(away < REACH[1]).all(axis=1)]
-    seam: np.ndarray = np.interp(shape[near, 0], columns[1:-1], meeting[..., 1].mean(axis=0))
+    across = shape[near, 0]
+    before = np.clip((across[:, None] >= columns).sum(axis=1) - 1, 0, COLUMNS)
+    place = before - 1 + np.clip((across - columns[before]) / np.diff(columns)[before], 0.0, 1.0)
+    seam = _between(np.pad(meeting[..., 1].mean(axis=0), 1, mode="edge"), place)
     above = np.where(halves[:, near].any(axis=0), halves[0, near], shape[near, 1] > seam)
     distance = np.empty(len(near))
     for half, mine in zip(meeting, (above, ~above), strict=True):
@@ -188,7 +197,6 @@ def _moving(lips: Lips, shape: np.ndarray, columns: np.ndarray, halves: np.ndarr
     nearness = np.clip((REACH[1] - distance) / (REACH[1] - REACH[0]), 0.0, 1.0)
     follow = np.square(nearness) * (3.0 - 2.0 * nearness) * np.where(above, -0.5, 0.5)
     moves = follow != 0
-    place: np.ndarray = np.interp(shape[near, 0], columns, np.arange(len(columns)) - 1.0)
     return lips._replace(
         vertices=near[moves], place=place[moves].astype(np.float32), follow=follow[moves].astype(np.float32)
     )
