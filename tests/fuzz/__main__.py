@@ -167,6 +167,12 @@ def fuzz(name: str, folder: Path, minutes: float, engine: str, seed: int) -> tup
     return whole, branches
 
 
+def _cpu_minutes() -> float:
+    """That the children have worked: on a machine that does other things, fewer than have passed."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) / 60
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("readers", nargs="*", metavar="READER", help=f"of {', '.join(readers.READERS)} (default: all)")
@@ -185,15 +191,15 @@ def main(arguments: list[str] | None = None) -> int:
     crashes = 0
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        print(f"| reader ({engine}) | executions | of them read | kinds of refusals | branches | minutes | crashes |")
-        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+        print(f"| reader ({engine}) | executions | of them read | kinds of refusals | branches | minutes | CPU | crashes |")
+        print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
         for name in names:
-            begin = time.monotonic()
+            begin, before = time.monotonic(), _cpu_minutes()
             tally, branches = fuzz(name, folder / name, options.minutes, engine, options.seed)
             spent = (time.monotonic() - begin) / 60
             print(
                 f"| {name} | {tally.executions} | {tally.read} | {len(tally.outcomes)} | {branches or ''} "
-                f"| {spent:.1f} | {len(tally.crashes)} |", flush=True,
+                f"| {spent:.1f} | {_cpu_minutes() - before:.1f} | {len(tally.crashes)} |", flush=True,
             )  # fmt: skip
             for kind in tally.crashes:
                 print(f"{name}: {kind}", file=sys.stderr, flush=True)
