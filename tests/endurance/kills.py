@@ -6,9 +6,10 @@
 
 Each round kills a command a few times in one output folder and then lets it end. Every other kill comes at any moment,
 the others soon after something has changed in the output folder. After each kill every visible file must be whole.
-SIGTERM and SIGINT must end it within seconds, with the status 128 + number and without hidden leftovers. At the end of
-a round the files must be those of a run that nobody killed, nothing hidden may be left, neither beside the output nor
-in the folder of temporary files, and no process of it may live.
+SIGTERM and SIGINT must end it within seconds, with the status 128 + number and without hidden leftovers. Whenever the
+command has ended, at the end of a round or before it was killed, the files must be those of a run that nobody killed,
+nothing hidden may be left, neither beside the output nor in the folder of temporary files, and no process of it may
+live.
 
 The inputs are tiny. A command runs in a child of this process, which has imported everything before: a kill costs what
 the command does and not the imports, and meets its work instead of them. Linux only.
@@ -179,7 +180,7 @@ class Tally:
     kills: int = 0
     after_the_end: int = 0  # the command had ended before it was killed
     half_written: int = 0  # kills that left hidden folders, for the rerun to remove
-    rounds: int = 0
+    runs: int = 0  # that ended, and were looked at
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
 
@@ -336,50 +337,55 @@ class Round:
             status = wait_for_changes(child, self.place, random.randint(1, MOST_CHANGES))
         else:
             status = wait(child, random.uniform(0, self.whole.seconds))
-        moment, ended = time.monotonic() - begin, status is not None
+        moment = time.monotonic() - begin
         told = f"killed after {moment:.2f} s: "
-        if ended:
+        self.tally.kills += 1
+        if status is not None:  # nothing is left to be done: begin anew
             self.whole.seconds = min(self.whole.seconds, moment)
-        else:
-            os.kill(child, number)
-            status = wait(child, PATIENCE[self.name])
-            if status is None:
-                self.fault(f"{told}lives {PATIENCE[self.name]:.0f} s after the signal")
+            self.tally.after_the_end += 1
+            self.check_end(child, status)
+            shutil.rmtree(self.place)
+            self.place.mkdir()
+            return
+        os.kill(child, number)
+        status = wait(child, PATIENCE[self.name])
+        if status is None:
+            self.fault(f"{told}lives {PATIENCE[self.name]:.0f} s after the signal")
         if end(child, PATIENCE[self.name]) and status is not None:
             self.fault(f"{told}its workers live on")
         if status is None:
             os.waitpid(child, 0)
         hidden = self.hidden()
-        self.tally.kills += 1
-        self.tally.after_the_end += ended
         self.tally.half_written += bool(hidden)
-        if self.name != "KILL" and not ended and hidden:
-            self.fault(f"{told}left {hidden[:3]}")
-        if self.name != "KILL" and status not in (0, 128 + number, -number, None):
-            self.fault(f"{told}status {status}: {tail(self.log)}")
+        if self.name != "KILL":
+            if hidden:
+                self.fault(f"{told}left {hidden[:3]}")
+            if status not in (0, 128 + number, -number, None):
+                self.fault(f"{told}status {status}: {tail(self.log)}")
         self.look_at_files(told)
-        if ended:  # nothing is left to be done: begin anew
-            shutil.rmtree(self.place)
-            self.place.mkdir()
 
     def finish(self) -> None:
-        """Lets the command end, and compares what it made with a run that nobody killed."""
+        """Lets the command end, and looks at what it made."""
         child = self.start()
-        status = wait(child, LONGEST)
+        self.check_end(child, wait(child, LONGEST))
+
+    def check_end(self, child: int, status: int | None) -> None:
+        """Compares what a command that has ended made with a run that nobody killed."""
         there = status == 1 and "--overwrite" in self.log.read_text(errors="replace")  # killed after all was done
         if status != 0 and not there:
-            self.fault(f"the rerun ended with {status}: {tail(self.log)}")
+            self.fault(f"ended with {status}: {tail(self.log)}")
         if end(child, PATIENCE["KILL"]):
-            self.fault("the rerun left workers")
+            self.fault("left workers")
         if hidden := self.hidden():
-            self.fault(f"the rerun left {hidden[:3]}")
+            self.fault(f"left {hidden[:3]}")
         if foreign := os.listdir(self.temporary):
             self.fault(f"left in the folder of temporary files: {foreign[:3]}")
         made = visible(self.place / "out", self.command)
         if made != self.whole.files:
-            self.fault(f"the rerun made other files: {sorted(made ^ self.whole.files)[:5]}")
-        self.look_at_files("after the rerun: ")
-        self.tally.rounds += 1
+            other = sorted(made ^ self.whole.files)[:5]
+            self.fault(f"ended with {status} and other files: {other}: {tail(self.log)}")
+        self.look_at_files("after the end: ")
+        self.tally.runs += 1
 
 
 def visible(out: Path, command: Command) -> set[str]:
@@ -422,7 +428,7 @@ def preload(names: list[str]) -> None:
 def table(tallies: dict[str, Tally], name: str) -> str:
     """The outcome as Markdown."""
     lines = [
-        f"| command | SIG{name} | of them after its end | left something hidden | reruns | faults | seconds |",
+        f"| command | SIG{name} | of them after its end | left something hidden | runs that ended | faults | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     whole = Tally()
@@ -431,7 +437,7 @@ def table(tallies: dict[str, Tally], name: str) -> str:
         whole.kills += each.kills
         whole.after_the_end += each.after_the_end
         whole.half_written += each.half_written
-        whole.rounds += each.rounds
+        whole.runs += each.runs
         whole.seconds += each.seconds
         whole.faults += each.faults
     return "\n".join([*lines, _row("all", whole)])
@@ -439,7 +445,7 @@ def table(tallies: dict[str, Tally], name: str) -> str:
 
 def _row(command: str, each: Tally) -> str:
     return (
-        f"| {command} | {each.kills} | {each.after_the_end} | {each.half_written} | {each.rounds} "
+        f"| {command} | {each.kills} | {each.after_the_end} | {each.half_written} | {each.runs} "
         f"| {len(each.faults)} | {each.seconds:.0f} |"
     )
 

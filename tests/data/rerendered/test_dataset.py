@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -132,6 +133,20 @@ def test_a_run_that_is_cut_off_goes_on_with_the_same_bytes(tmp_path, folder, mod
     assert _bytes(parts) == _bytes(whole)
     assert _bytes(parts / dataset.FITS) == _bytes(whole / dataset.FITS)
     assert len(calls) == 8  # nobody was fitted twice
+
+
+def test_a_run_that_is_cut_off_when_all_is_written_ends_well(tmp_path, folder, model, head, fitter, monkeypatch):
+    settings, chosen = Settings(2, 3, validation=0), _chosen(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset, "shutil", types.SimpleNamespace(rmtree=_cut(print, 0)))
+        with pytest.raises(KeyboardInterrupt):
+            dataset.write_dataset(tmp_path / "out", settings, chosen, model, head, fitter)
+    told = (tmp_path / "out" / records.DATASET_FILE).read_bytes()
+    assert (tmp_path / "out" / dataset.WORK).exists()
+    dataset.refuse_existing(tmp_path / "out", overwrite=False)
+    dataset.write_dataset(tmp_path / "out", settings, chosen, model, head, fitter)
+    assert not (tmp_path / "out" / dataset.WORK).exists()
+    assert (tmp_path / "out" / records.DATASET_FILE).read_bytes() == told
 
 
 def test_photos_that_cannot_be_used_are_counted(tmp_path, folder, known, model, fitter):

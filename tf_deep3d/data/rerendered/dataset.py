@@ -138,7 +138,7 @@ def _render(out: Path, settings: Settings, actor: Actor, parameters: dict[str, A
         "sources": {split: found.count for split, found in fitted.items()},
         "rejected": fitted["train"].info["rejected"],
     }
-    records.write_dataset_json(out, shards, info)
+    records.write_dataset_json(out, shards, info, overwrite=True)  # a run may have ended between it and the end
     return {**info, "counts": counts}
 
 
