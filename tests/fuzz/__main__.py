@@ -31,7 +31,7 @@ from pathlib import Path
 from tests.fuzz import mutation, readers
 
 SLOW = 10.0  # s of work on one file
-HANGING = 60.0  # s until a process that works on one file is ended
+HANGING = 600.0  # s until a process that works on one file is ended, on a machine that does other things, too
 GROWTH = 1500  # MB that a file may cost
 WATCHED = ["tf_deep3d", "export", "PIL", "yaml"]  # packages whose branches guide atheris
 ROOT = str(Path(__file__).parents[2])
@@ -127,8 +127,9 @@ def child(name: str, folder: Path, seconds: float, engine: str, seed: int) -> in
     for number, content in enumerate(worker.reader.seeds):
         (corpus / f"seed{number}").write_bytes(content)
     longest = max(4096, 2 * max(map(len, worker.reader.seeds)))
-    limits = [f"-max_total_time={max(1, round(seconds))}", f"-max_len={longest}", "-timeout=0", "-rss_limit_mb=0"]
-    atheris.Setup([name, str(corpus), *limits, f"-seed={seed}"], worker.execute)
+    limits = {"max_total_time": max(1, round(seconds)), "max_len": longest, "rss_limit_mb": 0, "seed": seed}
+    limits["timeout"] = round(2 * HANGING)  # `Child` has its own; 0 would mean a second here, not none
+    atheris.Setup([name, str(corpus), *(f"-{limit}={value}" for limit, value in limits.items())], worker.execute)
     atheris.Fuzz()
     return 0
 
@@ -191,7 +192,9 @@ def main(arguments: list[str] | None = None) -> int:
     crashes = 0
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        print(f"| reader ({engine}) | executions | of them read | kinds of refusals | branches | minutes | CPU | crashes |")
+        print(
+            f"| reader ({engine}) | executions | of them read | kinds of refusals | branches | minutes | CPU | crashes |"
+        )
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
         for name in names:
             begin, before = time.monotonic(), _cpu_minutes()
