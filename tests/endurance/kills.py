@@ -11,8 +11,9 @@ command has ended, at the end of a round or before it was killed, the files must
 nothing hidden may be left, neither beside the output nor in the folder of temporary files, and no process of it may
 live.
 
-The inputs are tiny, and where a constant decides how much is worked it is small (`LESS`). A command runs in a child of this process, which has imported everything before: a kill costs what
-the command does and not the imports, and meets its work instead of them. Linux only.
+The inputs are tiny, and where a constant decides how much is worked it is small (`LESS`). A command runs in a child of
+this process, which has imported everything before: a kill costs what the command does and not the imports, and meets
+its work instead of them. Linux only.
 """
 
 import argparse

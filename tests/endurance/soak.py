@@ -4,7 +4,8 @@
     python -m tests.endurance.soak serving [--minutes 60] [--rate 2]
 
 `records`: records, read, checked and with both pictures decoded, without TensorFlow. `serving`: a SavedModel that
-TensorFlow's C++ loader has, asked over gRPC by four clients, one request in five a wrong one, as fast as it answers or at a rate. Linux only.
+TensorFlow's C++ loader has, asked over gRPC by four clients, one request in five a wrong one, as fast as it answers or
+at a rate. Linux only.
 """
 
 import argparse

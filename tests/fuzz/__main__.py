@@ -193,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         print(
-            f"| reader ({engine}) | executions | of them read | kinds of refusals | branches | minutes | CPU | crashes |"
+            f"| reader ({engine}) | executions | of them read | refusals' kinds | branches | minutes | CPU | crashes |"
         )
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
         for name in names:
