@@ -167,6 +167,11 @@ COMMANDS = {
         lambda at, out: ["--set", at.photos, "--out", out, *QUICK],
         (*_FACES, "tf_deep3d.reconstruction.album.album"),
     ),
+    "descent": Command(
+        "tf_deep3d.reconstruct",
+        lambda at, out: ["--set", at.photos, "--out", out, "--level", "0", "--refine", "2"],
+        (*_FACES, "tf_deep3d.reconstruction.album.album", "tf_deep3d.fitting.descent"),
+    ),
     "animate": Command(
         "tf_deep3d.animate",
         lambda at, out: [at.frames, "--out", out, *QUICK],
