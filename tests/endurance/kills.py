@@ -86,7 +86,7 @@ def make_inputs(folder: Path, needed: bool = True) -> Inputs:
         from tf_deep3d.models import cnet, rnet
 
         astronaut = data.astronaut()
-        for name, count in ((inputs.photos, 4), (inputs.frames, 6)):
+        for name, count in ((inputs.photos, 2), (inputs.frames, 3)):
             name.mkdir()
             for number in range(count):
                 Image.fromarray(np.ascontiguousarray(astronaut[number : 240 + number, 100:340])).save(
