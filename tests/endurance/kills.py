@@ -492,7 +492,7 @@ def main(arguments: list[str] | None = None) -> int:
                 tally.seconds += time.monotonic() - begin
                 for fault in tally.faults[told:]:
                     print(f"{name}, round {number}: {fault}", flush=True)
-            print(f"\nafter round {number + 1} of {rounds}\n{table(tallies, options.signal)}", flush=True)
+                print(f"\nround {number + 1} of {rounds}, {name}\n{table(tallies, options.signal)}", flush=True)
     return 1 if any(tally.faults for tally in tallies.values()) else 0
 
 

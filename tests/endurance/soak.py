@@ -95,7 +95,13 @@ def serve(minutes: float, rate: float) -> Iterator[tuple[float, str]]:
                     client.predict(address, *rng.choice(wrong))
                     counts["answered wrongly"] += 1
             files = [rng.choice(good) for _ in range(rng.randint(1, 4))] + [b"nothing"] * (rng.random() < 0.1)
-            errors = client.reconstruct(address, files)[1]
+            try:
+                errors = client.reconstruct(address, files)[1]
+            except client.ServerError as error:
+                if "DEADLINE_EXCEEDED" not in str(error):
+                    raise
+                counts["requests too late"] += 1  # on a machine that does other things, too
+                continue
             counts["pictures"] += len(files)
             counts["answered wrongly"] += [bool(text) for text in errors] != [file == b"nothing" for file in files]
             time.sleep(max(0.0, begin + CLIENTS * len(files) / rate - time.monotonic()))
@@ -107,10 +113,15 @@ def serve(minutes: float, rate: float) -> Iterator[tuple[float, str]]:
             begin = time.monotonic()
             asking = [pool.submit(ask, address, seed, begin + 60 * minutes) for seed in range(CLIENTS)]
             while not all(each.done() for each in asking):
+                for each in asking:
+                    if each.done():  # before its time
+                        each.result()
                 yield (time.monotonic() - begin) / (60 * minutes), f"{counts['pictures']} pictures"
                 time.sleep(1)
             for each in asking:
                 each.result()
+    if counts["requests too late"]:
+        print(f"{counts['requests too late']} requests were not answered in {client.TIMEOUT} s")
     if counts["answered wrongly"]:
         raise SystemExit(f"{counts['answered wrongly']} requests were answered wrongly")
 
