@@ -81,10 +81,11 @@ def test_a_stranger_among_the_photos_is_left_out(solver, album, alike):
     alike([[3, 0], [2, 0.1], [0, 1], [1, 0.1], [5, 0]])
     photos = album[:EACH]
     chosen, row, reasons = identities.fit_person(photos, solver)
+    alike(np.ones((EACH, 2)))
     rest = identities.fit_person([*photos[:2], *photos[3:]], solver)
     assert 2 not in chosen
     assert reasons["another person"] == 1
-    np.testing.assert_array_equal(row, rest[1])
+    np.testing.assert_allclose(row, rest[1], atol=1e-3)
     np.testing.assert_array_equal(chosen, np.array([0, 1, 3, 4])[rest[0]])
     assert np.isfinite(row).any()
 
@@ -95,7 +96,7 @@ def test_photos_that_do_not_fit_are_left_out_and_the_others_fitted_without_them(
     chosen, row, reasons = identities.fit_person(photos, solver)
     assert 1 not in chosen
     assert reasons["poor fit"] >= 1
-    np.testing.assert_array_equal(row, identities.fit_person([*photos[:1], *photos[2:]], solver)[1])
+    np.testing.assert_allclose(row, identities.fit_person([*photos[:1], *photos[2:]], solver)[1], atol=1e-3)
     few = identities.fit_person(photos, solver._replace(least=EACH))
     assert not len(few[0])
     assert np.isnan(few[1]).all()
