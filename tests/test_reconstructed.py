@@ -14,7 +14,7 @@ from tf_deep3d import face as faces
 from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import readable
-from tf_deep3d.face import blendshapes, expression
+from tf_deep3d.face import blendshapes, expression, lips
 from tf_deep3d.face.camera import Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity, rotation_matrix
@@ -74,6 +74,16 @@ def test_the_mesh_is_the_unposed_face(face, tiny_model):
     np.testing.assert_array_equal(face.mesh.triangles, tiny_model.triangles)
     np.testing.assert_allclose(face.mesh.colors, np.clip(face.face.albedo[0], 0, 1))
     assert face.mesh.uv is not None
+
+
+def test_lips_are_closed_where_the_photo_shows_them_so(face):
+    """Detected edges of the lips, 1 px or 8 px of the photo apart, in a face of one colour."""
+    points = face.detected.landmarks478.copy()
+    for opening, closed in ((1.0, True), (8.0, False)):
+        lower, upper = lips.EDGES[1], lips.EDGES[0]
+        points[lower] = points[upper] + (0, opening, 0)
+        shown = replace(face, detected=face.detected._replace(landmarks478=points))
+        assert shown.lips_closed is closed
 
 
 @pytest.mark.parametrize("tilt", [0.0, 50.0, 130.0, -179.0])

@@ -18,7 +18,7 @@ from PIL import Image
 from tf_deep3d.detection.alignment import Crop
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import readable
-from tf_deep3d.face import blendshapes, expression
+from tf_deep3d.face import blendshapes, expression, lips
 from tf_deep3d.face.camera import Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import angles_of, rotation_matrix
@@ -102,7 +102,8 @@ class Reconstruction:
     def mesh(self) -> Mesh:
         """The face with its expression, unposed, facing +z: `Mesh` with vertices [V, 3] in dm, triangles [T, 3],
         normals, texture coordinates, and the albedo [V, 3] as colours of the vertices."""
-        return face_files.meshes(self.model, self.coefficients)[0]._replace(colors=np.clip(self.face.albedo[0], 0, 1))
+        shown = face_files.meshes(self.model, self.coefficients, closed=self.lips_closed)[0]
+        return shown._replace(colors=np.clip(self.face.albedo[0], 0, 1))
 
     @property
     def landmarks(self) -> np.ndarray:
@@ -135,6 +136,13 @@ class Reconstruction:
         else:
             weights = blendshapes.weights(self.units, self.coefficients.expression)[0][0]
         return dict(zip(self.units.names, weights.tolist(), strict=True))
+
+    @cached_property
+    def lips_closed(self) -> bool:
+        """Whether the photo shows closed lips; those of the written meshes meet then (`face.lips`)."""
+        points = self.crop.transform.apply(self.detected.landmarks478[:, :2])
+        scale = self.camera.focal / (self.camera.distance - float(self.coefficients.translation[0, 2]))
+        return lips.shown_closed(self.crop.image, points, scale)
 
     @property
     def pose(self) -> Pose:
@@ -220,7 +228,7 @@ class Reconstruction:
         with writing_folder(folder, overwrite) as temporary:
             name = readable(Path(folder).name)
             kind = self.appearance.shown
-            style = face_files.Style(packing, kind, self.numbers()["arkit"])
+            style = face_files.Style(packing, kind, self.numbers()["arkit"], self.lips_closed)
             face_files.write_meshes(temporary, name, self.model, self.coefficients, self.texture, shaded, style)
             write_other_textures(temporary, self.appearance.textures, kind)
             if self.head is not None:

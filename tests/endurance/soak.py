@@ -1,16 +1,18 @@
 """Goes on for long, and prints the memory on the way: it must stay where it was after the first tenth.
 
     python -m tests.endurance.soak records [--count 100000] [RECORDS]
-    python -m tests.endurance.soak serving [--minutes 60]
+    python -m tests.endurance.soak serving [--minutes 60] [--rate 2]
 
 `records`: records, read, checked and with both pictures decoded, without TensorFlow. `serving`: a SavedModel that
-TensorFlow's C++ loader has, asked over gRPC by four clients, one request in five a wrong one. Linux only.
+TensorFlow's C++ loader has, asked over gRPC by four clients, one request in five a wrong one, as fast as it answers or
+at a rate. Linux only.
 """
 
 import argparse
 import collections
 import contextlib
 import itertools
+import math
 import random
 import sys
 import tempfile
@@ -70,8 +72,8 @@ def read(count: int, folder: Path | None) -> Iterator[tuple[float, str]]:
         yield 1.0, f"{count} records"
 
 
-def serve(minutes: float) -> Iterator[tuple[float, str]]:
-    """Asks a server from several threads."""
+def serve(minutes: float, rate: float) -> Iterator[tuple[float, str]]:
+    """Asks a server from several threads, for `rate` pictures a second in all."""
     import numpy as np
 
     from export import client
@@ -87,7 +89,7 @@ def serve(minutes: float) -> Iterator[tuple[float, str]]:
 
     def ask(address: str, seed: int, end: float) -> None:
         rng = random.Random(seed)
-        while time.monotonic() < end:
+        while (begin := time.monotonic()) < end:
             if rng.random() < 0.1:
                 with contextlib.suppress(client.ServerError):
                     client.predict(address, *rng.choice(wrong))
@@ -96,6 +98,7 @@ def serve(minutes: float) -> Iterator[tuple[float, str]]:
             errors = client.reconstruct(address, files)[1]
             counts["pictures"] += len(files)
             counts["answered wrongly"] += [bool(text) for text in errors] != [file == b"nothing" for file in files]
+            time.sleep(max(0.0, begin + CLIENTS * len(files) / rate - time.monotonic()))
 
     with tempfile.TemporaryDirectory() as name:
         archive.write_arrays(Path(name, "face.npz"), synthetic_arrays())
@@ -118,9 +121,13 @@ def main(arguments: list[str] | None = None) -> int:
     reading = commands.add_parser("records")
     reading.add_argument("folder", nargs="?", type=Path, metavar="RECORDS", help="(default: rendered here)")
     reading.add_argument("--count", type=int, default=100_000, metavar="N", help="records (100000)")
-    commands.add_parser("serving").add_argument("--minutes", type=float, default=60, metavar="N", help="(60)")
+    serving = commands.add_parser("serving")
+    serving.add_argument("--minutes", type=float, default=60, metavar="N", help="(60)")
+    serving.add_argument("--rate", type=float, default=math.inf, metavar="N", help="pictures a second (no limit)")
     options = parser.parse_args(arguments)
-    return watched(read(options.count, options.folder) if options.what == "records" else serve(options.minutes))
+    if options.what == "records":
+        return watched(read(options.count, options.folder))
+    return watched(serve(options.minutes, options.rate))
 
 
 if __name__ == "__main__":

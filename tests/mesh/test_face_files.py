@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from tf_deep3d import face as faces
+from tf_deep3d.face import lips, morphable_model
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.mesh import face_files
 
@@ -30,6 +31,20 @@ def test_the_meshes_are_the_unposed_face_with_and_without_its_expression(tiny_mo
     assert list(targets) == [*tiny_model.blendshape_names, face_files.PHOTO_EXPRESSION]
     np.testing.assert_allclose(neutral.vertices + targets[face_files.PHOTO_EXPRESSION], expressive.vertices, atol=1e-6)
     np.testing.assert_array_equal(targets["jawOpen"], tiny_model.blendshapes[0])
+
+
+def test_lips_meet_in_the_neutral_face_and_where_they_are_closed_in_the_photo():
+    model = morphable_model.load(level=0)
+    own, zeros = lips.lips_of(model), model.layout().zeros(1)
+    modes = model.expression_basis.reshape(len(model.expression_basis), -1)
+    parting, *_ = np.linalg.lstsq(modes.T, 0.1 * model.blendshapes[model.blendshape_names.index("jawOpen")].ravel())
+    coefficients = zeros._replace(expression=parting[None].astype(np.float32))
+    for closed in (False, True):
+        expressive, neutral, targets = face_files.meshes(model, coefficients, closed=closed)
+        assert lips.parted(own, neutral.vertices).max() < 1e-3
+        assert (np.median(lips.parted(own, expressive.vertices)) < 1e-3) == closed
+        shown = neutral.vertices + targets[face_files.PHOTO_EXPRESSION]
+        np.testing.assert_allclose(shown, expressive.vertices, atol=1e-6)
 
 
 def test_numbers_that_are_not_finite_are_refused(tmp_path):

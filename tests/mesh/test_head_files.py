@@ -3,13 +3,14 @@
 import numpy as np
 import pygltflib
 import pytest
+from scipy import spatial
 
 from tests.mesh.test_gltf import in_metres, node_of
 from tf_deep3d import face as faces
 from tf_deep3d.face import head as heads
-from tf_deep3d.face import morphable_model
+from tf_deep3d.face import lips, morphable_model
 from tf_deep3d.face.camera import METRES
-from tf_deep3d.mesh import gltf, head_files
+from tf_deep3d.mesh import face_files, gltf, head_files
 from tf_deep3d.mesh.face_files import PHOTO_EXPRESSION
 
 SIDE = 64
@@ -118,6 +119,34 @@ def test_face_and_skin_meet(file, head, coefficients):
     for place in shape[np.intersect1d(textured, outside)]:
         for mesh in (face, skin):
             assert np.linalg.norm(mesh - place, axis=1).min() < 1e-6
+
+
+def test_lips_of_a_head_meet(head, coefficients, tmp_path):
+    """In the neutral head, and with the photo's expression where its lips are closed; the model's own part."""
+    own = lips.lips_of(head.whole)
+    parts = {}
+    for closed in (False, True):
+        path = tmp_path / f"{closed}.glb"
+        style = face_files.Style("plain", closed=closed)
+        gltf.write_glb(path, head_files.build(head, coefficients, None, "Jane", style=style))
+        file = pygltflib.GLTF2().load(path)
+        neutral = positions(file, "Jane")
+        parts[closed] = neutral + displacements(file, "Jane", PHOTO_EXPRESSION)
+    shape = faces.neutral_shape(head.whole, coefficients.identity)[0]
+    assert lips.parted(own, shape).max() > 0.003
+    sealed = lips.sealed(own, shape) * METRES
+    moved = own.vertices[head.whole.regions["lips"][own.vertices]]
+    assert spatial.cKDTree(neutral).query(sealed[moved])[0].max() < 1e-6
+    assert 1e-4 < np.linalg.norm(parts[True] - parts[False], axis=1).max() < 5e-3
+
+
+def test_teeth_have_no_tint_of_the_skin(head, coefficients, texture):
+    albedo = faces.albedo(head.whole, coefficients.albedo)[0]
+    colors = head_files.continued(head, albedo, 0.5 * texture * (1.0, 0.6, 1.2))
+    teeth = np.unique(head.whole.triangles[head.parts["upper teeth"]])
+    light = np.log(colors[teeth] + head_files.DARKEST) - np.log(albedo[teeth] + head_files.DARKEST)
+    assert light.mean() < -0.3, "dark, as the face is"
+    np.testing.assert_allclose(light - light.mean(axis=1, keepdims=True), 0, atol=1e-5)
 
 
 def test_colours_go_on_from_the_texture(head, coefficients, texture):

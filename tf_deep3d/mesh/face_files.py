@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tf_deep3d import face as faces
+from tf_deep3d.face import lips
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import vertex_normals
 from tf_deep3d.face.morphable_model import MorphableModel
@@ -33,18 +34,20 @@ class Style(NamedTuple):
       texture: kind of the texture, one of `TEXTURES`: names its file, and the GLB says it (`asset.extras.texture`).
       arkit: weights of ARKit's units in the photo, which the GLB's mesh carries (`extras.arkit`): its expression is
         already shown by that of the photo.
+      closed: the lips meet in the photo's expression, too (`face.lips`), as they always do in the neutral face.
     """
 
     packing: str = "compact"
     texture: str = "photo"
     arkit: Mapping[str, float] | None = None
+    closed: bool = False
 
 
 USUAL = Style()
 
 
 def meshes(
-    model: MorphableModel, coefficients: Coefficients, texture: np.ndarray | None = None
+    model: MorphableModel, coefficients: Coefficients, texture: np.ndarray | None = None, closed: bool = False
 ) -> tuple[Mesh, Mesh, dict[str, np.ndarray]]:
     """The meshes of one face, unposed, facing +z.
 
@@ -52,18 +55,22 @@ def meshes(
       model: `MorphableModel`.
       coefficients: `Coefficients` of this one face.
       texture: [S, S, 3] in the model's texture coordinates, or None.
+      closed: the lips meet in the photo's expression, too.
 
     Returns:
-      (`Mesh` with the photo's expression, neutral `Mesh`, morph targets of the neutral one: the model's blendshapes
-      and `PHOTO_EXPRESSION`, name -> [V, 3] dm).
+      (`Mesh` with the photo's expression, neutral `Mesh`, whose lips meet, morph targets of the neutral one: the
+      model's blendshapes and `PHOTO_EXPRESSION`, name -> [V, 3] dm).
     """
+    own = lips.lips_of(model)
     neutral = faces.neutral_shape(model, coefficients.identity)
-    shape = faces.combine(neutral, model.expression_basis, coefficients.expression)
+    shape = faces.combine(neutral, model.expression_basis, coefficients.expression)[0]
+    neutral = lips.sealed(own, neutral[0])
+    shape = lips.sealed(own, shape) if closed else shape
     expressive, still = (
         Mesh(
-            vertices=vertices[0],
+            vertices=vertices,
             triangles=model.triangles,
-            normals=vertex_normals(vertices, model.triangles, model.vertex_corners)[0],
+            normals=vertex_normals(vertices[None], model.triangles, model.vertex_corners)[0],
             uv=model.uv,
             uv_triangles=model.uv_triangles,
             texture=texture,
@@ -71,7 +78,7 @@ def meshes(
         for vertices in (shape, neutral)
     )
     targets = dict(zip(model.blendshape_names, model.blendshapes, strict=True))
-    return expressive, still, targets | {PHOTO_EXPRESSION: (shape - neutral)[0]}
+    return expressive, still, targets | {PHOTO_EXPRESSION: shape - neutral}
 
 
 def write_meshes(
@@ -97,7 +104,7 @@ def write_meshes(
       colors: [V, 3] in [0, 1] of the OBJ without a texture; by default the albedo, as in PLY and GLB.
       style: see there.
     """
-    expressive = meshes(model, coefficients, texture)[0]
+    expressive = meshes(model, coefficients, texture, style.closed)[0]
     reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
     bare = expressive._replace(texture=None, uv=None, uv_triangles=None, colors=reflectance)
     if texture is None:
@@ -122,7 +129,7 @@ def build(
     Returns:
       `Gltf`, for `gltf.write_glb`.
     """
-    _, still, targets = meshes(model, coefficients, texture)
+    _, still, targets = meshes(model, coefficients, texture, style.closed)
     if texture is None:
         reflectance = np.clip(faces.albedo(model, coefficients.albedo)[0], 0, 1)
         still = still._replace(uv=None, uv_triangles=None, colors=reflectance)

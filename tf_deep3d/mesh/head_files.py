@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_deep3d import face as faces
-from tf_deep3d.face import geometry
+from tf_deep3d.face import geometry, lips
 from tf_deep3d.face import head as heads
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.head import Head
@@ -53,16 +53,17 @@ def build(
       `Gltf`, for `gltf.write_glb`.
     """
     whole = head.whole
-    neutral = faces.neutral_shape(whole, coefficients.identity)
+    own = lips.lips_of(whole)
+    neutral = lips.sealed(own, faces.neutral_shape(whole, coefficients.identity)[0])
     targets = dict(zip(whole.blendshape_names, heads.blendshapes(head, coefficients.identity[0]), strict=True))
     if np.any(coefficients.expression):
-        expressive = heads.unposed_shape(head, coefficients.identity, coefficients.expression)
-        targets[PHOTO_EXPRESSION] = (expressive - neutral)[0]
+        expressive = heads.unposed_shape(head, coefficients.identity, coefficients.expression)[0]
+        targets[PHOTO_EXPRESSION] = (lips.sealed(own, expressive) if style.closed else expressive) - neutral
     albedo = faces.albedo(whole, coefficients.albedo)[0]
     mesh = Mesh(
-        vertices=neutral[0],
+        vertices=neutral,
         triangles=whole.triangles,
-        normals=geometry.vertex_normals(neutral, whole.triangles, whole.vertex_corners)[0],
+        normals=geometry.vertex_normals(neutral[None], whole.triangles, whole.vertex_corners)[0],
         colors=np.clip(albedo, 0, 1) if texture is None else continued(head, albedo, texture),
     )
     moves = morphs(mesh, targets)
@@ -93,7 +94,7 @@ def build(
         if bone.name.startswith("eye"):
             own = eyes & np.isin(whole.triangles, bone.vertices).all(1)
             eye = part(own)._replace(uv=uv, uv_triangles=uv_triangles[own[eyes]], texture=texture)
-            add(bone.name, {"eyes": eye}, neutral[0][bone.pivot].mean(0))
+            add(bone.name, {"eyes": eye}, neutral[bone.pivot].mean(0))
     return say(file, style, texture is not None)
 
 
@@ -114,7 +115,7 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
 
     At the face's border they are the texture's own. From there the ratio of texture to albedo, the light of the photo,
     goes on smoothly over the skin to what is usual in the face, whose border is often in the shade; inside the head it
-    is that, too, and nothing there is brighter than its albedo.
+    is as strong, without its tint, and nothing there is brighter than its albedo.
 
     Args:
       head: `Head`.
@@ -136,7 +137,7 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
     edges = np.concatenate([edges, edges[:, ::-1]])
     ends, others = np.ascontiguousarray(edges.T, np.intp)
     count = np.maximum(np.bincount(ends, minlength=len(albedo)), 1)[:, None]
-    offset = np.tile(np.minimum(usual, 0), (len(albedo), 1))
+    offset = np.full_like(albedo, min(usual.mean(), 0))  # white teeth would show the tint that is the skin's
     offset[outside] = usual
     for _ in range(SPREADING):
         offset[border] = light

@@ -59,17 +59,23 @@ def face_page(found: Reconstruction, shown: MorphableModel, texture: np.ndarray,
         **{name: f"{value:.3f}" for name, value in losses.items()},
     }
     title = Path(found.photo).stem or "face"
-    file = still(shown, found.coefficients, texture, title, found.head)
+    style = face_files.Style(closed=found.lips_closed)
+    file = still(shown, found.coefficients, texture, title, found.head, style)
     return page(file, title, shown, facts, picture)
 
 
 def still(
-    model: MorphableModel, coefficients: Coefficients, texture: np.ndarray, title: str, head: Head | None = None
+    model: MorphableModel,
+    coefficients: Coefficients,
+    texture: np.ndarray,
+    title: str,
+    head: Head | None = None,
+    style: face_files.Style = face_files.USUAL,
 ) -> Gltf:
     """The glTF of a page: a face, or its head where there is one; arguments as of `face_files.build`."""
     if head is not None:
-        return head_files.build(head, coefficients, texture, title, model.licence)
-    return face_files.build(model, coefficients, texture, title)
+        return head_files.build(head, coefficients, texture, title, model.licence, style)
+    return face_files.build(model, coefficients, texture, title, style)
 
 
 def page(

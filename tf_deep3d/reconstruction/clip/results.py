@@ -15,7 +15,7 @@ from PIL import Image
 
 from tf_deep3d import face as faces
 from tf_deep3d.errors import readable
-from tf_deep3d.face import expression, morphable_model
+from tf_deep3d.face import expression, lips, morphable_model
 from tf_deep3d.face.geometry import Similarity, vertex_normals
 from tf_deep3d.face.landmarks import eye_distance, mean_distance
 from tf_deep3d.fitting import motion
@@ -177,9 +177,9 @@ def _texture(scene: Scene, models: Models) -> np.ndarray:
 
 def _animated(scene: Scene, image: np.ndarray, model: morphable_model.MorphableModel, packing: str = "compact") -> Gltf:
     """The animated glTF of a `Scene` with the texture `image` [S, S, 3], on the level of detail of its targets."""
-    neutral = faces.neutral_shape(model, scene.appearance.identity[None])
-    normals = vertex_normals(neutral, model.triangles, model.vertex_corners)[0]
-    mesh = Mesh(neutral[0], model.triangles, normals, model.uv, model.uv_triangles, image)
+    neutral = lips.sealed(lips.lips_of(model), faces.neutral_shape(model, scene.appearance.identity[None])[0])
+    normals = vertex_normals(neutral[None], model.triangles, model.vertex_corners)[0]
+    mesh = Mesh(neutral, model.triangles, normals, model.uv, model.uv_triangles, image)
     targets = scene.targets
     shown = curves.keys(scene.stretches, scene.held)
     moving = {name: moved for name, (moved, _) in targets.items()}
