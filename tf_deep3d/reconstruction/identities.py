@@ -25,7 +25,7 @@ from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
 from tf_deep3d.data import records, tfrecord
 from tf_deep3d.data.records import Records
-from tf_deep3d.data.rendered.pictures import refuse_existing
+from tf_deep3d.data.rendered.dataset import refuse_existing
 from tf_deep3d.data.rerendered.fits import flaw
 from tf_deep3d.data.rerendered.photos import Record, parse
 from tf_deep3d.errors import InputError
