@@ -47,9 +47,10 @@ PRICE, SOFT = 3.0, 0.15  # of a unit, and the weight at which half of it is reac
 DOUBT = 2.0  # times the price of subtle units where the neutral face is not known
 RIDGE, BOND = 0.05, 3.0  # of squared weights, and of squared differences of the halves of a pair
 LOOSE = 1e-9  # of squared steps of the pose
-EVIDENT = 0.5  # weight from which a unit is no part of the neutral face that a clip's frames have in common
-ROUNDS = 3  # in which weights and neutral face of a clip find each other
 FRAMES = (20, 40)  # of a clip at least, for them to tell the neutral face; looked at, at most
+CALMEST = 0.5  # share of them that tells it
+EVIDENT = 0.5  # weight from which a unit is no part of it
+ROUNDS = 3  # in which weights and neutral face of a clip find each other
 
 # Pressed, rolled or pursed lips: a neutral mouth of another person, or a smile, looks like them.
 SUBTLE = ("mouthDimple", "mouthPress", "mouthPucker", "mouthRoll", "mouthStretch")
@@ -189,8 +190,8 @@ def anybody(responses: Responses) -> Neutral:
 def neutral_of(responses: Responses, seen: np.ndarray) -> Neutral:
     """The `Neutral` of a person who is seen in many frames and shows many things.
 
-    It is what the frames have in common: their median, of what units above `EVIDENT` do not explain. Few frames may
-    have an expression in common: they tell nothing.
+    It is what the calmest frames have in common: their median, of what units above `EVIDENT` do not explain. Few
+    frames may all show the same expression: they tell nothing.
 
     Args:
       responses: `Responses`.
@@ -202,18 +203,14 @@ def neutral_of(responses: Responses, seen: np.ndarray) -> Neutral:
     seen = seen[np.linspace(0, len(seen) - 1, min(len(seen), most)).round().astype(int)]
     for _ in range(ROUNDS):
         weights = np.array([_weights(responses, each, known) for each in seen])
+        calmest = np.argsort(weights.sum(1), kind="stable")[: round(CALMEST * len(seen))]
         rest = seen - _moved(responses, np.where(weights > EVIDENT, weights, 0.0))
-        known = _from_calm(responses, np.median(rest, 0), len(seen))
+        known = _told(responses, np.median(rest[calmest], 0), len(calmest))
     return known
 
 
-def neutral_from(responses: Responses, seen: np.ndarray) -> Neutral:
-    """The `Neutral` of a person whose neutral face is seen in frames [N, K]."""
-    return _from_calm(responses, seen.mean(0), len(seen))
-
-
-def _from_calm(responses: Responses, middle: np.ndarray, count: int) -> Neutral:
-    """What `count` sightings of a neutral face tell, whose middle is [K]."""
+def _told(responses: Responses, middle: np.ndarray, count: int) -> Neutral:
+    """What `count` sightings of a neutral face, whose middle is [K], tell of it."""
     precise = 1 / (1 + count * responses.spread)
     prices = np.full(len(responses.names), PRICE)
     return Neutral(count * responses.spread * middle * precise, responses.spread * precise, prices)
