@@ -10,8 +10,8 @@ from tf_deep3d.face.morphable_model import MorphableModel
 
 
 def arrays(model: MorphableModel) -> dict[str, tuple[str, np.ndarray]]:
-    """Name -> (type, values) for `face_data`: of `expression.Responses` seenPoints [L, 3], rows [K, F], neutralMean and
-    neutralSpread [K], moves and bends [J, K]; dense and denseShares [L, 3], the corners and weights of the landmarks."""
+    """Name -> (type, values) for `face_data`: of `expression.Responses` seenPoints [L, 3], rows [K, F], neutralMean
+    and neutralSpread [K], moves and bends [J, K]; dense and denseShares [L, 3], of the landmarks."""
     responses, landmarks = expression.load(), model.landmarks[expression.LANDMARKS]
     made = {
         "seenPoints": responses.points,
@@ -34,6 +34,7 @@ def constants(model: MorphableModel) -> dict[str, Any]:
         "pose": expression.POSE,
         "loose": expression.LOOSE,
         "soft": expression.SOFT,
+        "start": expression.START,
         "irises": [IRISES.start, IRISES.stop],
         "prices": expression.anybody(responses).prices.tolist(),
         "costs": expression.squares(responses.names).tolist(),

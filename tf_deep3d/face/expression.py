@@ -43,7 +43,8 @@ SCHEMA = 2
 POSES = 5  # features of the pose: pitch, yaw, roll, and the squares of the first two
 POSE = 0.3  # of which a radian counts as so many dm
 STEPS = 5  # of the pose, and of the weights
-PRICE, SOFT = 3.0, 0.15  # of a unit, and the weight at which half of it is reached
+PRICE, SOFT = 4.0, 0.15  # of a unit, and the weight at which half of it is reached
+START = 0.35  # share of the price that the first step takes for its slope
 DOUBT = 2.0  # times the price of subtle units where the neutral face is not known
 RIDGE, BOND = 0.05, 3.0  # of squared weights, and of squared differences of the halves of a pair
 LOOSE = 1e-9  # of squared steps of the pose
@@ -123,11 +124,11 @@ def load(path: Path = SHIPPED) -> Responses:
     arrays = archive.read_arrays(path)
     try:
         names = tuple(map(str, arrays["names"]))
+        schema, size = int(arrays["schema"]), len(arrays["rows"])
         stored = [arrays[field].astype(np.float64) for field in Responses._fields[1:]]
-        schema = int(arrays["schema"])
     except KeyError as error:
         raise InputError(f"{path} must hold responses to units. Received: a file without {error}") from error
-    size, features = len(arrays["rows"]), 2 * DENSE_COUNT + POSES
+    features = 2 * DENSE_COUNT + POSES
     wanted = [(DENSE_COUNT, 3), (size, features), (size,), (size,), *[(len(names), size)] * 2]
     shapes = [array.shape for array in stored]
     if schema != SCHEMA or shapes != wanted:
@@ -285,7 +286,7 @@ def _descend(
         normal = straight + across * slope + (across * slope).T + np.outer(slope, slope) * bent
         rest = curve - slope * weights
         target = products[0] - across @ rest + slope * (products[1] - bent @ rest)
-        target = target - prices * (1.0 if chord else SOFT / (weights + SOFT))
+        target = target - prices * (START if chord else SOFT / (weights + SOFT))
         normal = normal + costs
         weights, chord = bounded_least_squares((normal + normal.T) / 2, target), False
         curve, slope = 4 * weights * (1 - weights), 4 * (1 - 2 * weights)

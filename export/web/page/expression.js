@@ -67,7 +67,7 @@ function descend({ solver, straight, across, bent }, [move, bend], start) {
       + slope[i] * slope[j] * bent[i][j] + solver.costs[i][j]));
     const rest = curve.map((value, j) => value - slope[j] * weights[j]);
     const target = Float64Array.from(move, (value, i) => value - dot(across[i], rest) + slope[i] * (bend[i] - dot(bent[i], rest))
-      - solver.prices[i] * (step ? solver.soft / (weights[i] + solver.soft) : 1));
+      - solver.prices[i] * (step ? solver.soft / (weights[i] + solver.soft) : solver.start));
     weights = Float64Array.from(boundedLeastSquares(normal, target, solver.bounded));
     curve = weights.map((w) => 4 * w * (1 - w));
     slope = weights.map((w) => 4 * (1 - 2 * w));

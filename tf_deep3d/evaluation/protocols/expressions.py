@@ -37,6 +37,7 @@ SEED, PEOPLE, NEUTRALS = 4711, 3, 4
 SWAY = (6.0, 10.0, 4.0)  # degrees, standard deviations of pitch, yaw and roll
 HALF = "-half"  # ends the names of pictures
 POSES, BACKGROUND = 9, 77  # purpose of a person's poses, and seed of the first one's background
+STRENGTHS = ("full", "half")
 CLIP = "clip, "  # begins the names of sections
 CLOSED, OPEN, SMILING = 0.6, 0.15, 0.5  # weights from which eyes are closed, up to which open, from which lips smile
 
@@ -95,6 +96,18 @@ class Shown(NamedTuple):
     section: str
 
 
+class ShownClip(NamedTuple):
+    """A clip of all pictures of a person, some of whose frames are measured.
+
+    Attributes:
+      person: number.
+      strength: "full" or "half", of the frames that are measured; at full strength the neutral ones are, too.
+    """
+
+    person: int
+    strength: str
+
+
 def expressions(folder: str | Path | None = None) -> Protocol:
     """The protocol.
 
@@ -106,7 +119,7 @@ def expressions(folder: str | Path | None = None) -> Protocol:
       InputError: if no path says what a photo shows.
     """
     alone = [entry for person in range(PEOPLE) for entry in _plan(person)]
-    clips = [(person, half) for person in range(PEOPLE) for half in ("", HALF)]
+    clips = [ShownClip(person, strength) for person in range(PEOPLE) for strength in STRENGTHS]
     entries: list[Any] = [*alone, *clips]
     remark = f"{PEOPLE} rendered people."
     if folder is not None:
@@ -117,7 +130,7 @@ def expressions(folder: str | Path | None = None) -> Protocol:
         entries += told
         remark += f" {len(told)} photos of {len(found)}; the paths of the others do not say what they show."
 
-    def make(entry: Shown | tuple[int, str] | tuple[Path, str], folder: Path) -> Case:
+    def make(entry: Shown | ShownClip | tuple[Path, str], folder: Path) -> Case:
         if isinstance(entry, Shown):
             path = _picture_file(entry, folder)
             angles = tuple(np.degrees(entry.angles).tolist())
@@ -125,18 +138,15 @@ def expressions(folder: str | Path | None = None) -> Protocol:
             return Case(
                 path.stem, who, angles, (path,), lambda given: _of_photo(given, entry.weights), (entry.section,)
             )
-        first, kind = entry
-        if isinstance(first, int):
-            shown = {str(_picture_file(one, folder)): one for one in _plan(first)}
-            frames = {
-                name: one for name, one in shown.items() if not one.weights or one.name.endswith(HALF) == bool(kind)
-            }
-            sections = (f"{CLIP}{'half' if kind else 'full'} strength",)
-            who, photos_of_all = f"expressive{first}", tuple(map(Path, shown))
-            return Case(
-                f"{first}_clip{kind}", who, None, photos_of_all, lambda given: _of_clip(given, frames), sections
-            )
-        return Case(first.stem, first.stem, None, (first,), lambda given: _judged(given, kind), (f"photos: {kind}",))
+        if isinstance(entry, ShownClip):
+            shown = {_picture_file(one, folder): one for one in _plan(entry.person)}
+            half = entry.strength == STRENGTHS[1]
+            frames = {str(path): one for path, one in shown.items() if one.name.endswith(HALF) == half}
+            name, section = f"{entry.person}_clip-{entry.strength}", f"{CLIP}{entry.strength} strength"
+            who = f"expressive{entry.person}"
+            return Case(name, who, None, tuple(shown), lambda given: _of_clip(given, frames), (section,))
+        path, kind = entry
+        return Case(path.stem, path.stem, None, (path,), lambda given: _judged(given, kind), (f"photos: {kind}",))
 
     return Protocol(
         f"expressions {VERSION}", entries, make, remark, recognition=False,
