@@ -293,7 +293,8 @@ def _descend(
     return weights
 
 
-def squares(names: Sequence[str]) -> np.ndarray:
+@cache
+def squares(names: tuple[str, ...]) -> np.ndarray:
     """[J, J], whose quadratic form is what squared weights cost, and squared differences of the halves of pairs."""
     pairs = [(name, name[:-4] + "Right") for name in names if name.endswith("Left") and name not in _TO_A_SIDE]
     costs = RIDGE * np.eye(len(names))
