@@ -72,9 +72,9 @@ def job_service(folder, workers="LOOPBACK"):
         yield Engine(options, process, _WORKER.get(workers, ""))
 
 
-def command(photos, out, engine_options, *options):
-    """The command line of `prepare` for an engine."""
-    return [sys.executable, "-m", "tf_deep3d.prepare", str(photos), str(out), *options, *engine_options]
+def command(verb, *words):
+    """The command line of a verb that takes an engine's options."""
+    return [sys.executable, "-m", f"tf_deep3d.{verb}", *map(str, words)]
 
 
 def environment():

@@ -1,4 +1,5 @@
 import argparse
+import importlib
 import io
 import os
 import signal
@@ -66,6 +67,26 @@ def test_a_parser_keeps_lines_and_its_sub_commands_know_debug(capsys):
         assert text in capsys.readouterr().out
     assert parser.parse_args(["kind", "--debug"]).debug
     assert parser.parse_args(["--debug", "kind"]).debug
+
+
+ROOT = Path(command_line.__file__).parents[1]
+COMMANDS = sorted(
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+    for room in ("tf_deep3d", "export")
+    for path in (ROOT / room).rglob("*.py")
+    if "command_line.run(" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_every_command_knows_debug_and_calls_itself_by_its_module(module, capsys):
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(module).main(["--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    assert "--debug" in said
+    called = module.removesuffix(".__main__").removesuffix(".command")
+    assert said.replace(" ", ".").startswith(f"usage:.python.-m.{called}")  # `export web` is a verb of `export`
 
 
 def test_numbers_agree_with_what_they_count():

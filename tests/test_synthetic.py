@@ -41,6 +41,7 @@ def test_command_writes_records_that_open(tmp_path, capsys):
         (["--backgrounds", "."], "backgrounds"),
         (["--count", "6", "--photos-each", "6", "--validation", "0.6"], "somebody to train with"),
         (["--count", "3", "--validation", "0.9"], "somebody to train with"),
+        (["--workers", "0"], "--workers must be positive. Received: 0"),
     ],
 )
 def test_command_refuses_what_it_cannot_do(tmp_path, monkeypatch, capsys, extra, message):
@@ -48,6 +49,22 @@ def test_command_refuses_what_it_cannot_do(tmp_path, monkeypatch, capsys, extra,
     assert synthetic.main(["made", *extra]) == 1
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--cuont=3"], "unrecognized arguments: --cuont=3"),
+        (["--runner=DaskRunner", "--dask_scheduler_file", "a.json"], "as --name=value"),
+    ],
+)
+def test_unknown_options_are_told(tmp_path, capsys, extra, message):
+    try:
+        status = synthetic.main([str(tmp_path / "made"), *extra])
+    except SystemExit as error:
+        status = error.code
+    assert status == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["photos", "photos/me.jpg"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
 from tf_deep3d.errors import readable
-from tf_deep3d.reconstruction.options import add_options, load_reconstructor
+from tf_deep3d.reconstruction.options import add_options, library_files, load_reconstructor
 
 if TYPE_CHECKING:
     from tf_deep3d.reconstruction.clip.results import ClipOutcome
@@ -57,8 +57,8 @@ def _run(options: argparse.Namespace) -> int:
         from tf_deep3d.reconstruction.clip import results
 
     settings = clips.ClipSettings(options.fps, options.max_frames, options.smooth, options.missing)
-    loaded = load_reconstructor(options, options.refine)
-    with command_line.stages() as show:
+    with library_files(options), command_line.stages() as show:
+        loaded = load_reconstructor(options, options.refine)
         outcome = results.reconstruct_clip(
             options.clip, options.out, settings, loaded.options, loaded.models, options.overwrite, show
         )

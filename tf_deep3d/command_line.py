@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -38,6 +39,13 @@ def parser(prog: str, description: str | None, epilog: str | None = None, **opti
     # No default: a sub-command's would hide what stands before it.
     made.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error")
     return made
+
+
+def are_options(words: Sequence[str]) -> bool:
+    """Whether words that a parser does not know are options of Beam's, --name=value; tells on stderr which are not."""
+    if stray := [word for word in words if not re.fullmatch(r"--\w[\w-]*(=.*)?", word, re.DOTALL)]:
+        print(f"Write Beam's own options as --name=value. Received: {' '.join(stray)}", file=sys.stderr)
+    return not stray
 
 
 def run(

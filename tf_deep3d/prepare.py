@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 from pathlib import Path
 
@@ -30,8 +29,7 @@ exit status: 0 if there are records, 1 if not, 2 for a wrong command line, 130 i
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options, beam_options = _parser().parse_known_args(arguments)
-    if stray := [word for word in beam_options if not re.fullmatch(r"--\w[\w-]*(=.*)?", word, re.DOTALL)]:
-        print(f"Write Beam's own options as --name=value. Received: {' '.join(stray)}", file=sys.stderr)
+    if not command_line.are_options(beam_options):
         return 2
     return command_line.run(_run, options, beam_options, interrupted="Interrupted; the same command goes on from here.")
 
@@ -70,6 +68,7 @@ def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
         with extra("prepare"):
             import apache_beam  # noqa: F401  told before any work
         from tf_deep3d.data import pipeline, preparation
+        from tf_deep3d.data.spread import Spread
 
     if options.workers < 1:
         raise InputError(f"--workers must be positive. Received: {options.workers}")
@@ -78,7 +77,7 @@ def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
     )
     command_line.tell_passed_over(photos.passed_over(options.photos, options.out))
     listed = preparation.list_photos(options.photos, options.identities, options.out)
-    spread = pipeline.Spread(options.workers, options.runner, tuple(beam_options))
+    spread = Spread(options.workers, options.runner, tuple(beam_options))
     info = pipeline.prepare(options.out, listed, settings, spread, options.overwrite)
     if options.show:
         pipeline.show(options.out, options.show)

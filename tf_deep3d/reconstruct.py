@@ -6,7 +6,6 @@ With `--set` all photos show one person and become one face.
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from tf_deep3d.errors import extra, readable
 from tf_deep3d.face import aggregation
 from tf_deep3d.io import photos
 from tf_deep3d.io.files import refuse_existing
-from tf_deep3d.io.work_folders import work_folder
+from tf_deep3d.io.work_folders import temporary_files
 from tf_deep3d.reconstruction.folders import write_faces
-from tf_deep3d.reconstruction.options import add_options, load_reconstructor
+from tf_deep3d.reconstruction.options import add_options, library_files, load_reconstructor
 
 EXAMPLES = """
 examples:
@@ -82,11 +81,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     if options.demo:
-        with work_folder(Path(tempfile.gettempdir())) as scratch:
+        with temporary_files() as scratch:
             return _reconstruct([_demo_photo(scratch)], options)
     given = options.set or options.photos
     command_line.tell_passed_over(photos.passed_over(given, leave_out=options.out))
-    return _reconstruct(photos.find_photos(given, leave_out=options.out), options)
+    with library_files(options):
+        return _reconstruct(photos.find_photos(given, leave_out=options.out), options)
 
 
 def _reconstruct(paths: list[Path], options: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ def main():
         shards = ["--shard-size", str(max(1, options.count // SHARDS)), "--validation", "0.2"]
 
         def ask(out, engine_options):
-            command = engines.command(photos, out, engine_options, *shards)
+            command = engines.command("prepare", photos, out, *engine_options, *shards)
             return subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=engines.environment()
             )

@@ -8,8 +8,9 @@ from apache_beam.runners.runner import PipelineRunner
 
 from tests import engines
 from tests.benchmarks.prepare import views
-from tf_deep3d import prepare
+from tf_deep3d import prepare, synthetic
 from tf_deep3d.data import preparation
+from tf_deep3d.data.rendered import dataset
 
 PHOTOS = 12
 OPTIONS = ["--shard-size", "2", "--validation", "0.2"]
@@ -34,14 +35,18 @@ def contents(folder):
 
 
 def start(photos, out, engine):
-    command = engines.command(photos, out, engine.options, *OPTIONS)
+    return ask("prepare", photos, out, *OPTIONS, *engine.options)
+
+
+def ask(*words):
+    command = engines.command(*words)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, **pipes, env=engines.environment())
 
 
-def wait_for_a_shard(out, process):
+def wait_for(folder, pattern, process):
     deadline = time.monotonic() + LIMIT
-    while not list((out / preparation.WORK).glob("*-of-*.json")):
+    while not list(folder.glob(pattern)):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -52,7 +57,7 @@ def test_a_job_service_makes_the_same_records_and_a_killed_command_goes_on(photo
     with engines.job_service(tmp_path) as engine:
         process = start(photos, out, engine)
         try:
-            wait_for_a_shard(out, process)
+            wait_for(out / preparation.WORK, "*-of-*.json", process)
         finally:
             process.kill()
             process.communicate()
@@ -66,7 +71,7 @@ def test_dask_makes_the_same_records_when_a_worker_is_killed(photos, expected, t
     with engines.dask(tmp_path) as engine:
         process = start(photos, out, engine)
         try:
-            wait_for_a_shard(out, process)
+            wait_for(out / preparation.WORK, "*-of-*.json", process)
             killed = engine.workers()[0]
             killed.kill()
             said = process.communicate(timeout=LIMIT)
@@ -76,6 +81,22 @@ def test_dask_makes_the_same_records_when_a_worker_is_killed(photos, expected, t
         assert process.returncode == 0, said
         assert killed.pid not in [worker.pid for worker in engine.workers()]
     assert contents(out) == expected
+
+
+def test_dask_renders_the_same_people_when_a_worker_is_killed(tmp_path):
+    here, there, words = tmp_path / "here", tmp_path / "there", ["--count", "4", "--validation", "0.5"]
+    assert synthetic.main([str(here), *words]) == 0
+    with engines.dask(tmp_path) as engine:
+        process = ask("synthetic", there, *words, *engine.options)
+        try:
+            wait_for(tmp_path, f".*.part/new/{dataset.WORK}/*.progress", process)
+            engine.workers()[0].kill()
+            said = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 0, said
+    assert contents(there) == contents(here)
 
 
 class Broken(PipelineRunner):

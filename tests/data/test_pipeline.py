@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tf_deep3d.data import pipeline, preparation, records
+from tf_deep3d.data.spread import Spread
 
 NAME = "train-00000-of-00001"
 PLAN = {"shards": {NAME: [["a.png", "a.png", "a"]]}, "rejected": [], "duplicates": []}
@@ -20,7 +21,7 @@ def job(tmp_path):
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "a.png")
     listed = preparation.list_photos([str(tmp_path / "a.png")])
     (tmp_path / "out").mkdir()
-    return tmp_path / "out", listed, preparation.Settings(), pipeline.Spread(1)
+    return tmp_path / "out", listed, preparation.Settings(), Spread(1)
 
 
 def _interrupted(job, **files):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from skimage import data
 
-from tf_deep3d.data import preparation, records, tfrecord
+from tf_deep3d.data import preparation, records, spread, tfrecord
 from tf_deep3d.data.preparation import Photo, RejectedError, Settings
 from tf_deep3d.detection import detector, resampling, skin
 from tf_deep3d.face import morphable_model
@@ -256,7 +256,7 @@ def test_shard_with_its_report(tmp_path, astronaut):
 def test_shard_ends_with_the_command_that_asked(tmp_path):
     listed = pictures(tmp_path, ["photos/blank.png"])
     job = shard_job(tmp_path, listed, command=str(tmp_path / "gone"))
-    with pytest.raises(preparation.StoppedError, match=f"has ended. Received: {job['name']}"):
+    with pytest.raises(spread.StoppedError, match=f"has ended. Received: {job['name']}"):
         preparation.prepare_shard(job)
     assert not (tmp_path / job["name"]).exists()
     assert not list(tmp_path.glob(".*.part"))

@@ -109,6 +109,20 @@ def test_encode_refuses_another_record(changes, named):
         records.encode(record(**changes))
 
 
+def test_coefficients_are_written_into_a_record_that_stays_as_it_is():
+    """Its pictures are not compressed a second time."""
+    made = records.encode(record())
+    row = np.float32([1.5, np.nan, -2])
+    changed = tfrecord.fields(records.with_coefficients(made, row))
+    np.testing.assert_array_equal(changed.pop("coefficients"), row)
+    before = tfrecord.fields(made)
+    before.pop("coefficients", None)
+    assert {name: np.asarray(value).tobytes() for name, value in changed.items()} == {
+        name: np.asarray(value).tobytes() for name, value in before.items()
+    }
+    assert records.with_coefficients(records.with_coefficients(made, row), np.zeros(0, np.float32)) == made
+
+
 def test_same_records_give_the_same_bytes(tmp_path):
     examples = [records.encode(record(n)) for n in range(3)]
     first = tfrecord.write_shard(tmp_path / "a", examples)

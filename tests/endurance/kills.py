@@ -6,12 +6,14 @@
 
 Each round kills a command a few times in one output folder and then lets it end. Every other kill comes at any moment,
 the others soon after something has changed in the output folder. After each kill every visible file must be whole.
-SIGTERM and SIGINT must end it within seconds, with the status 128 + number and without hidden leftovers. At the end of
-a round the files must be those of a run that nobody killed, nothing hidden may be left, neither beside the output nor
-in the folder of temporary files, and no process of it may live.
+SIGTERM and SIGINT must end it within seconds, with the status 128 + number and without hidden leftovers. Whenever the
+command has ended, at the end of a round or before it was killed, the files must be those of a run that nobody killed,
+nothing hidden may be left, neither beside the output nor in the folder of temporary files, and no process of it may
+live.
 
-The inputs are tiny. A command runs in a child of this process, which has imported everything before: a kill costs what
-the command does and not the imports, and meets its work instead of them. Linux only.
+The inputs are tiny, and where a constant decides how much is worked it is small (`LESS`). A command runs in a child of
+this process, which has imported everything before: a kill costs what the command does and not the imports, and meets
+its work instead of them. Linux only.
 """
 
 import argparse
@@ -42,7 +44,9 @@ from PIL import Image
 from tests.endurance import writer
 
 MOST_CHANGES = 15  # of the output folder, that a kill waits for
+LESS = {"tf_deep3d.data.rendered.light": {"DIRECTIONS": 4}}  # work: what a command does stays the same
 PATIENCE = {"KILL": 5.0, "TERM": 30.0, "INT": 30.0}  # s until a killed command and its workers are gone
+PAUSE = 0.005  # s between two looks at it
 LONGEST = 600.0  # s of a command that nobody kills
 
 
@@ -83,7 +87,7 @@ def make_inputs(folder: Path, needed: bool = True) -> Inputs:
         from tf_deep3d.models import cnet, rnet
 
         astronaut = data.astronaut()
-        for name, count in ((inputs.photos, 4), (inputs.frames, 6)):
+        for name, count in ((inputs.photos, 2), (inputs.frames, 3)):
             name.mkdir()
             for number in range(count):
                 Image.fromarray(np.ascontiguousarray(astronaut[number : 240 + number, 100:340])).save(
@@ -164,6 +168,11 @@ COMMANDS = {
         lambda at, out: ["--set", at.photos, "--out", out, *QUICK],
         (*_FACES, "tf_deep3d.reconstruction.album.album"),
     ),
+    "descent": Command(
+        "tf_deep3d.reconstruct",
+        lambda at, out: ["--set", at.photos, "--out", out, "--level", "0", "--refine", "2"],
+        (*_FACES, "tf_deep3d.reconstruction.album.album", "tf_deep3d.fitting.descent"),
+    ),
     "animate": Command(
         "tf_deep3d.animate",
         lambda at, out: [at.frames, "--out", out, *QUICK],
@@ -179,7 +188,7 @@ class Tally:
     kills: int = 0
     after_the_end: int = 0  # the command had ended before it was killed
     half_written: int = 0  # kills that left hidden folders, for the rerun to remove
-    rounds: int = 0
+    runs: int = 0  # that ended, and were looked at
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
 
@@ -218,7 +227,7 @@ def wait(child: int, seconds: float) -> int | None:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() >= deadline:
             return None
-        time.sleep(0.002)
+        time.sleep(PAUSE)
 
 
 def wait_for_changes(child: int, folder: Path, count: int) -> int | None:
@@ -226,7 +235,7 @@ def wait_for_changes(child: int, folder: Path, count: int) -> int | None:
     returns as `wait` does."""
     deadline, before = time.monotonic() + LONGEST, None
     while time.monotonic() < deadline and count:
-        if (status := wait(child, 0.002)) is not None:
+        if (status := wait(child, PAUSE)) is not None:
             return status
         now = {os.path.join(root, name) for root, *names in os.walk(folder) for name in (*names[0], *names[1])}
         count -= before is not None and now != before
@@ -336,50 +345,55 @@ class Round:
             status = wait_for_changes(child, self.place, random.randint(1, MOST_CHANGES))
         else:
             status = wait(child, random.uniform(0, self.whole.seconds))
-        moment, ended = time.monotonic() - begin, status is not None
+        moment = time.monotonic() - begin
         told = f"killed after {moment:.2f} s: "
-        if ended:
+        self.tally.kills += 1
+        if status is not None:  # nothing is left to be done: begin anew
             self.whole.seconds = min(self.whole.seconds, moment)
-        else:
-            os.kill(child, number)
-            status = wait(child, PATIENCE[self.name])
-            if status is None:
-                self.fault(f"{told}lives {PATIENCE[self.name]:.0f} s after the signal")
+            self.tally.after_the_end += 1
+            self.check_end(child, status)
+            shutil.rmtree(self.place)
+            self.place.mkdir()
+            return
+        os.kill(child, number)
+        status = wait(child, PATIENCE[self.name])
+        if status is None:
+            self.fault(f"{told}lives {PATIENCE[self.name]:.0f} s after the signal")
         if end(child, PATIENCE[self.name]) and status is not None:
             self.fault(f"{told}its workers live on")
         if status is None:
             os.waitpid(child, 0)
         hidden = self.hidden()
-        self.tally.kills += 1
-        self.tally.after_the_end += ended
         self.tally.half_written += bool(hidden)
-        if self.name != "KILL" and not ended and hidden:
-            self.fault(f"{told}left {hidden[:3]}")
-        if self.name != "KILL" and status not in (0, 128 + number, -number, None):
-            self.fault(f"{told}status {status}: {tail(self.log)}")
+        if self.name != "KILL":
+            if hidden:
+                self.fault(f"{told}left {hidden[:3]}")
+            if status not in (0, 128 + number, -number, None):
+                self.fault(f"{told}status {status}: {tail(self.log)}")
         self.look_at_files(told)
-        if ended:  # nothing is left to be done: begin anew
-            shutil.rmtree(self.place)
-            self.place.mkdir()
 
     def finish(self) -> None:
-        """Lets the command end, and compares what it made with a run that nobody killed."""
+        """Lets the command end, and looks at what it made."""
         child = self.start()
-        status = wait(child, LONGEST)
+        self.check_end(child, wait(child, LONGEST))
+
+    def check_end(self, child: int, status: int | None) -> None:
+        """Compares what a command that has ended made with a run that nobody killed."""
         there = status == 1 and "--overwrite" in self.log.read_text(errors="replace")  # killed after all was done
         if status != 0 and not there:
-            self.fault(f"the rerun ended with {status}: {tail(self.log)}")
+            self.fault(f"ended with {status}: {tail(self.log)}")
         if end(child, PATIENCE["KILL"]):
-            self.fault("the rerun left workers")
+            self.fault("left workers")
         if hidden := self.hidden():
-            self.fault(f"the rerun left {hidden[:3]}")
+            self.fault(f"left {hidden[:3]}")
         if foreign := os.listdir(self.temporary):
             self.fault(f"left in the folder of temporary files: {foreign[:3]}")
         made = visible(self.place / "out", self.command)
         if made != self.whole.files:
-            self.fault(f"the rerun made other files: {sorted(made ^ self.whole.files)[:5]}")
-        self.look_at_files("after the rerun: ")
-        self.tally.rounds += 1
+            other = sorted(made ^ self.whole.files)[:5]
+            self.fault(f"ended with {status} and other files: {other}: {tail(self.log)}")
+        self.look_at_files("after the end: ")
+        self.tally.runs += 1
 
 
 def visible(out: Path, command: Command) -> set[str]:
@@ -417,12 +431,15 @@ def preload(names: list[str]) -> None:
     for name in names:
         for module in (COMMANDS[name].module, *COMMANDS[name].needs):
             importlib.import_module(module)
+    for module, constants in LESS.items():
+        if module in sys.modules:
+            vars(sys.modules[module]).update(constants)
 
 
 def table(tallies: dict[str, Tally], name: str) -> str:
     """The outcome as Markdown."""
     lines = [
-        f"| command | SIG{name} | of them after its end | left something hidden | reruns | faults | seconds |",
+        f"| command | SIG{name} | of them after its end | left something hidden | runs that ended | faults | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     whole = Tally()
@@ -431,7 +448,7 @@ def table(tallies: dict[str, Tally], name: str) -> str:
         whole.kills += each.kills
         whole.after_the_end += each.after_the_end
         whole.half_written += each.half_written
-        whole.rounds += each.rounds
+        whole.runs += each.runs
         whole.seconds += each.seconds
         whole.faults += each.faults
     return "\n".join([*lines, _row("all", whole)])
@@ -439,7 +456,7 @@ def table(tallies: dict[str, Tally], name: str) -> str:
 
 def _row(command: str, each: Tally) -> str:
     return (
-        f"| {command} | {each.kills} | {each.after_the_end} | {each.half_written} | {each.rounds} "
+        f"| {command} | {each.kills} | {each.after_the_end} | {each.half_written} | {each.runs} "
         f"| {len(each.faults)} | {each.seconds:.0f} |"
     )
 
@@ -476,7 +493,7 @@ def main(arguments: list[str] | None = None) -> int:
                 tally.seconds += time.monotonic() - begin
                 for fault in tally.faults[told:]:
                     print(f"{name}, round {number}: {fault}", flush=True)
-            print(f"\nafter round {number + 1} of {rounds}\n{table(tallies, options.signal)}", flush=True)
+                print(f"\nround {number + 1} of {rounds}, {name}\n{table(tallies, options.signal)}", flush=True)
     return 1 if any(tally.faults for tally in tallies.values()) else 0
 
 

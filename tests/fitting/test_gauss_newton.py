@@ -193,3 +193,37 @@ def test_without_a_data_term_the_start_stays_but_for_the_priors(model, surface):
     found = gauss_newton.refine(surface, _seen(model, truth), truth, replace(SETTINGS, weights=nothing), 2)
     for mine, theirs in zip(found, truth, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+def test_photos_that_share_groups_step_where_all_of_them_are_fitted_best():
+    """The step is that of one system of all coefficients, those that are shared being one and the same."""
+    rng = np.random.default_rng(16)
+    roots, gradients = rng.normal(size=(3, 9, 7)), rng.normal(size=(3, 7))
+    matrices = np.einsum("bij,bik->bjk", roots, roots)
+    shared, own = np.array([1, 4]), np.array([0, 2, 3, 5, 6])
+    where = np.zeros((3, 7, 2 + 3 * 5))  # from the unknowns of all photos to those of each
+    for photo in range(3):
+        where[photo, shared, [0, 1]] = 1
+        where[photo, own, 2 + 5 * photo + np.arange(5)] = 1
+    matrix = np.einsum("bij,bik,bkl->jl", where, matrices, where)
+    expected = where @ np.linalg.solve(matrix, np.einsum("bij,bi->j", where, gradients))
+    systems = list(zip(matrices, gradients, strict=True))
+    np.testing.assert_allclose(gauss_newton._solve(systems, shared), expected, rtol=1e-6)
+    alone = gauss_newton._solve(systems, np.zeros(0, int))
+    np.testing.assert_allclose(alone, np.linalg.solve(matrices, gradients[..., None])[..., 0], rtol=1e-6)
+
+
+def test_photos_of_one_person_share_who_it_is_and_tell_it_better_together(model, surface):
+    truth = _drawn(model, 17, batch=4)
+    turned = truth.angles + np.float32([[0, -0.5, 0], [0, 0.5, 0], [0.2, 0, 0], [-0.2, 0.2, 0]])
+    one = {name: np.repeat(getattr(truth, name)[:1], 4, axis=0) for name in ("identity", "albedo")}
+    truth = truth._replace(angles=turned, **one)
+    observation, start = _seen(model, truth), _perturbed(truth, 18, by=0.8)
+    alone = gauss_newton.refine(surface, observation, start, SETTINGS, 5)
+    found = gauss_newton.refine(surface, observation, start, replace(SETTINGS, shared=("identity", "albedo")), 5)
+    for name in Coefficients._fields:
+        rows = getattr(found, name)
+        assert (np.ptp(rows, axis=0).max() == 0) == (name in one)
+    apart = np.concatenate([found.identity[:1], alone.identity]) - truth.identity[0]
+    together, *each = np.linalg.norm(np.tensordot(apart, model.identity_basis, 1), axis=-1).mean(-1)
+    assert together < 0.9 * np.mean(each)

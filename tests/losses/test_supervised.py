@@ -19,7 +19,10 @@ def test_shape_is_what_alignment_leaves_of_identity_and_the_moves_of_expression(
     mine, truth = _random(tiny_model, 0), _random(tiny_model, 1)
     identity = supervised.shape_metric(tiny_model.identity_basis)
     expression = supervised.shape_metric(tiny_model.expression_basis)
-    value = supervised.shape(mine, truth, np.float32([1, 0, 1]), identity, expression)
+    layout = tiny_model.layout()
+    exact = np.ones((3, layout.total), np.float32)
+    exact[1] = 0
+    value = supervised.shape(mine, truth, layout.split(exact), identity, expression)
     expected = 0
     for group in ("identity", "expression"):
         difference = getattr(mine, group) - getattr(truth, group)
@@ -27,8 +30,13 @@ def test_shape_is_what_alignment_leaves_of_identity_and_the_moves_of_expression(
         expected = expected + (moved**2).sum(-1).mean(-1)
     np.testing.assert_allclose(value, expected * [1, 0, 1], rtol=1e-4)
     distance = supervised.root_mean_square(mine.identity - truth.identity, identity)
-    alone = supervised.shape(mine._replace(expression=truth.expression), truth, np.ones(3), identity, expression)
-    np.testing.assert_allclose(np.asarray(distance) ** 2, alone, rtol=1e-5)
+    exact[:], exact[1:] = 1, 0
+    exact[1:, : layout.sizes[0]] = 1  # of two only who they are is known, and of the last not all of it
+    exact[2, 1] = 0
+    first = np.float32([[1], [0], [0]])
+    half = mine._replace(expression=first * truth.expression + (1 - first) * mine.expression)
+    alone = supervised.shape(half, truth, layout.split(exact), identity, expression)
+    np.testing.assert_allclose(alone, np.asarray(distance) ** 2 * [1, 1, 0], rtol=1e-5)
 
 
 def test_albedo_is_the_mean_square_over_the_skin(tiny_model):

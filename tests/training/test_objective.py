@@ -277,6 +277,16 @@ def test_shape_is_averaged_over_rendered_faces_alone(folder, model_file):
     built.reset_metrics()
     assert float(built.test_step(half)["shape"]) == pytest.approx(terms[0], rel=1e-5)
     assert terms[1] == 0
+    # Of the second face only who it is is known, as of photos of `reconstruction.identities`.
+    mask = np.ones_like(batch["known"])
+    mask[1, model.layout().sizes[0] :] = 0
+    labelled = {**batch, "known": batch["known"] * mask}
+    apart = built.rnet(batch["inputs"]).identity[1] - batch["coefficients"][1, : model.layout().sizes[0]]
+    metric = supervised.surface_metric(model)
+    terms = built(labelled)["terms"]["shape"].numpy()
+    assert terms[1] == pytest.approx(np.asarray(apart) @ metric @ np.asarray(apart), rel=1e-4)
+    built.reset_metrics()
+    assert float(built.test_step(labelled)["shape"]) == pytest.approx(terms.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])

@@ -6,55 +6,31 @@ OUT/.prepare               what is known before all shards are done: parameters,
 """
 
 import fcntl
-import logging
 import os
 import re
 import shutil
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tf_deep3d import command_line
 from tf_deep3d.command_line import counted
-from tf_deep3d.data import preparation, records, tfrecord, worker
+from tf_deep3d.data import preparation, records, tfrecord
 from tf_deep3d.data.preparation import WORK, Photo, Settings
+from tf_deep3d.data.spread import Spread, progress, run, swept
 from tf_deep3d.errors import InputError
 from tf_deep3d.io import files
-from tf_deep3d.io.work_folders import sweep, temporary_files
 from tf_deep3d.rendering import pictures
 
 SHARD_NAME = re.compile(r"(train|validation)-\d{5,}-of-\d{5,}")
 SHEET = "contact_sheet.jpg"
 DENSE_COLOR = (250, 220, 60)
-DASK = "apache_beam.runners.dask.dask_runner.DaskRunner"  # Beam knows it by this name only
-
-
-class Spread(NamedTuple):
-    """How the work is spread.
-
-    Attributes:
-      workers: processes of this machine.
-      runner: name of Beam's runner, None for this machine.
-      options: of Beam, --name=value each.
-    """
-
-    workers: int
-    runner: str | None = None
-    options: tuple[str, ...] = ()
-
-    @property
-    def local(self) -> bool:
-        """Whether this machine does it all."""
-        return self.runner in (None, "DirectRunner", "FnApiRunner")
 
 
 def prepare(
@@ -78,47 +54,28 @@ def prepare(
     """
     parameters = preparation.parameters(listed, settings)
     out.mkdir(parents=True, exist_ok=True)
-    with locked(out), _swept(out):
+    with locked(out), swept(out, out / WORK):
         if overwrite:
             _clear(out)
         if (out / records.DATASET_FILE).exists():
             _compare(out / records.DATASET_FILE, parameters, "parameters")
             print(f"{out} is complete already; --overwrite makes it anew")
         else:
-            with open(os.dup(2), "w") as terminal:  # stays when Beam is silenced
-                _fill(out, listed, settings, parameters, spread, terminal)
+            _fill(out, listed, settings, parameters, spread)
         shutil.rmtree(out / WORK, ignore_errors=True)
     return _left_over(out / records.DATASET_FILE, counts=dict, reasons=dict, rejected=list, duplicates=list)
 
 
-@contextmanager
-def _swept(out: Path) -> Iterator[None]:
-    """Removes what killed workers left; afterwards, too, for those of an interrupted or killed command end a moment
-    after it."""
-    try:
-        sweep(out, out / WORK)
-        yield
-    finally:
-        deadline = time.monotonic() + worker.PATIENCE
-        while sweep(out, out / WORK) and time.monotonic() < deadline:
-            time.sleep(worker.PAUSE)
-
-
-def _fill(
-    out: Path, listed: list[Photo], settings: Settings, parameters: dict[str, Any], spread: Spread, terminal: Any
-) -> None:
+def _fill(out: Path, listed: list[Photo], settings: Settings, parameters: dict[str, Any], spread: Spread) -> None:
     """Plans, or takes up the plan there is, prepares what is missing, and writes dataset.json."""
     work = out / WORK
     work.mkdir(exist_ok=True)
     if (work / "parameters.json").exists():
         _compare(work / "parameters.json", parameters)
     preparation.write_json(work / "parameters.json", parameters)
-    for stale in work.glob("*.progress"):
-        stale.unlink(missing_ok=True)
-    bar = {"file": terminal, "unit": " photos", "disable": None, "smoothing": 0.05}
     if not (work / "plan.json").exists():
-        with tqdm(total=len(listed), desc="reading", **bar) as progress:
-            planned = preparation.plan(listed, settings, spread.workers, progress.update)
+        with tqdm(total=len(listed), desc="reading", unit=" photos", disable=None, smoothing=0.05) as bar:
+            planned = preparation.plan(listed, settings, spread.workers, bar.update)
         preparation.write_json(work / "plan.json", planned)
     planned = _left_over(work / "plan.json", shards=dict, rejected=list, duplicates=list)
     shards = planned["shards"]
@@ -126,13 +83,9 @@ def _fill(
     common = {"out": str(out), "settings": asdict(settings)}
     jobs = [{"name": name, "photos": shards[name], **common} for name in missing]
     total, done = sum(map(len, shards.values())), sum(len(shards[name]) for name in shards if name not in missing)
-    with (
-        tqdm(total=total, initial=done, desc="preparing", **bar) as progress,
-        _watching(work, progress, done),
-        command_line.quiet((1, 2)),
-    ):
+    with progress(work, total, done, desc="preparing", unit=" photos"):
         if jobs:
-            _work(jobs, spread)
+            run(jobs, preparation.prepare_shard, spread)
     reports = {name: _left_over(work / f"{name}.json", shard=dict, rejected=list) for name in shards}
     listing: dict[str, dict[str, tfrecord.ShardInfo]] = {split: {} for split in records.SPLITS}
     for name, report in reports.items():
@@ -145,68 +98,6 @@ def _fill(
         "duplicates": planned["duplicates"],
     }
     records.write_dataset_json(out, listing, info)
-
-
-def _work(jobs: list[dict[str, Any]], spread: Spread) -> None:
-    """`_run_beam`, which an interruption ends within seconds, together with its workers."""
-    try:
-        with temporary_files() as command:
-            jobs = [{**job, "command": str(command) if spread.local else None} for job in jobs]
-            worker.interruptible(lambda: _run_beam(jobs, spread, command))
-    finally:
-        worker.wait_for_workers()
-
-
-def _run_beam(jobs: list[dict[str, Any]], spread: Spread, command: Path) -> None:
-    """Runs the pipeline: each job is one shard; keys deal the jobs evenly to the workers. Those of this machine live as
-    long as this process holds the hidden folder `command`."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    arguments, runner = list(spread.options), None
-    if spread.local:
-        workers = min(spread.workers, len(jobs))
-        runner = worker.runner(workers, command)
-        arguments.append(f"--direct_num_workers={workers}")
-    else:
-        dask = spread.runner in ("DaskRunner", DASK)
-        if dask and not any(option.startswith(("--dask_npartitions", "--dask_partition_size")) for option in arguments):
-            arguments.append("--dask_partition_size=1")  # of Dask's own accord 128 shards would be one piece of work
-        arguments.append(f"--runner={DASK if dask else spread.runner}")
-    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
-    try:
-        made = beam.Pipeline(runner, PipelineOptions(arguments))
-    except ValueError as error:  # what the user said of runner and options
-        raise InputError(f"Beam does not take these options. Received: {' '.join(str(error).split())}") from error
-    try:
-        with made as pipeline:
-            keyed = pipeline | "Shards" >> beam.Create(list(enumerate(jobs))) | "Deal" >> beam.GroupByKey()
-            _ = keyed | "Jobs" >> beam.FlatMap(lambda item: item[1]) | "Prepare" >> beam.Map(preparation.prepare_shard)
-    except Exception as error:  # of a worker: Beam has it in the text of what it raises, Dask as the cause
-        causes = re.findall(r"^(?:\w+\.)*\w*Error: (.*?)(?: \[while running.*)?$", str(error), re.MULTILINE)
-        raise OSError(f"a worker failed: {causes[-1] if causes else error.__cause__ or error}") from error
-
-
-@contextmanager
-def _watching(work: Path, progress: Any, done: int) -> Iterator[None]:
-    """Moves the progress bar by the bytes that workers add to their progress files."""
-    ended = threading.Event()
-
-    def look() -> None:
-        progress.update(done + sum(path.stat().st_size for path in work.glob("*.progress")) - progress.n)
-
-    def watch() -> None:
-        while not ended.wait(0.5):
-            look()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        look()
 
 
 @contextmanager

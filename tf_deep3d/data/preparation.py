@@ -21,6 +21,7 @@ import tf_deep3d
 from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
 from tf_deep3d.data import records, tfrecord
+from tf_deep3d.data.spread import check_command
 from tf_deep3d.detection import alignment, detector, skin
 from tf_deep3d.errors import InputError, readable
 from tf_deep3d.face import morphable_model
@@ -37,10 +38,6 @@ _LARGE_SHARD = 100  # photos from which the table of skin colours pays
 
 class RejectedError(InputError):
     """The photo gives no record; the message is the reason."""
-
-
-class StoppedError(RuntimeError):
-    """The command that this worker works for has ended."""
 
 
 class Photo(NamedTuple):
@@ -227,8 +224,8 @@ def prepare_shard(job: dict[str, Any]) -> str:
     """Prepares the photos of one shard and writes it, its report, and its progress: one byte for each photo.
 
     Args:
-      job: dict of "out" (folder), "name" (of the shard), "photos" (rows of `Photo`), "settings" (of `Settings`) and
-        "command" (hidden folder that is there as long as the command on this machine is at work, or None).
+      job: of `spread.run`, dict of "out" (folder), "name" (of the shard), "photos" (rows of `Photo`) and "settings" (of
+        `Settings`).
 
     Returns:
       The shard's name.
@@ -243,8 +240,7 @@ def prepare_shard(job: dict[str, Any]) -> str:
     def examples() -> Iterator[bytes]:
         with open(work / f"{job['name']}.progress", "wb", buffering=0) as progress:
             for path, source, person in job["photos"]:
-                if job["command"] is not None and not os.path.isdir(job["command"]):
-                    raise StoppedError(f"the command has ended. Received: {job['name']}")
+                check_command(job)
                 try:
                     made = prepare_photo(path, settings, source, person, len(job["photos"]) >= _LARGE_SHARD)
                     yield from map(records.encode, made)

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tf_deep3d.arrays import Array
 from tf_deep3d.command_line import counted
 from tf_deep3d.data import tfrecord
@@ -44,7 +46,7 @@ SCHEMA = {
     "source": Field("string", (), "photo and number of the face in it, as in folder/photo.jpg#1"),
     "transform": Field("float32", (4,), "scale, rotation (radians), tx, ty (px): geometry.Similarity, photo -> record"),
     "coefficients": Field(
-        "float32", (None,), "true ones of a rendered face, in Layout order, NaN where unknown; empty for a photo"
+        "float32", (None,), "true ones of a face, in Layout order, NaN where unknown; empty where nothing is known"
     ),
 }
 
@@ -103,6 +105,15 @@ def encode(record: dict[str, Any]) -> bytes:
 def parse(serialized: Array) -> dict[str, Array]:
     """Reads one record, also inside `tf.data.Dataset.map`, see `tfrecord.parse_tensors`; with TensorFlow."""
     return tfrecord.parse_tensors(serialized, SCHEMA)
+
+
+def with_coefficients(serialized: bytes, coefficients: np.ndarray) -> bytes:
+    """A serialized record with other coefficients [D], the rest as it is; with TensorFlow."""
+    import tensorflow as tf
+
+    example = tf.train.Example.FromString(serialized)
+    example.features.feature["coefficients"].float_list.value[:] = coefficients.tolist()
+    return example.SerializeToString(deterministic=True)
 
 
 def write_dataset_json(

@@ -8,10 +8,10 @@ count by their length, not its square, so their squares are weighed anew at each
 squares).
 
 Letters: B photos, P points of the surface, K modes of shape (identity, then expression), D coefficients, L landmarks,
-N residuals.
+N residuals, S coefficients that all photos share.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ import numpy as np
 from tf_deep3d import face as faces
 from tf_deep3d.face import geometry, lighting
 from tf_deep3d.face.camera import Camera, projection_jacobian
-from tf_deep3d.face.coefficients import SCALES, Coefficients, Layout
+from tf_deep3d.face.coefficients import GROUPS, SCALES, Coefficients, Layout
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.fitting.settings import WEIGHTS, FitSettings, Observation
 from tf_deep3d.fitting.targets import landmark_targets
@@ -69,25 +69,30 @@ def refine(
     steps: int,
     on_step: Callable[[], object] | None = None,
 ) -> Coefficients:
-    """Fits each of B photos for itself.
+    """Fits B photos, each for itself but for the groups that they share.
 
     Args:
       surface: of `surface_of`.
       observation: `Observation` of B photos.
-      start: `Coefficients` to start from, to which the faces are pulled back.
-      settings: `FitSettings`; of its loss weights all but the perceptual one count.
+      start: `Coefficients` to start from, to which the faces are pulled back; shared groups start from their mean.
+      settings: `FitSettings`; of its loss weights all but the perceptual one count, and `fixed` does not.
       steps: of Gauss-Newton.
       on_step: called without arguments after each step of all faces.
 
     Returns:
-      `Coefficients` of B faces. A face whose photo has no solution may have coefficients that are not finite.
+      `Coefficients` of B faces. A face whose photo has no solution may have coefficients that are not finite; where
+      groups are shared, all may.
     """
     layout = surface.model.layout(settings.lighting)
+    means = {name: np.zeros_like(group) + group.mean(axis=0) for name, group in zip(GROUPS, start, strict=True)}
+    start = start._replace(**{name: means[name] for name in settings.shared})
     photos = [_Photo.of(surface, observation, start, index, settings) for index in range(len(observation.images))]
     vectors = layout.join(start).astype(np.float64)
+    places = [np.arange(layout.total)[getattr(_places(layout), name)] for name in settings.shared]
+    shared = np.concatenate([np.zeros(0, int), *places])
     for _ in range(steps):
-        for photo, vector in zip(photos, vectors, strict=True):
-            vector -= _step(surface, layout, settings, photo, vector)
+        systems = [_system(surface, layout, settings, *each) for each in zip(photos, vectors, strict=True)]
+        vectors -= _solve(systems, shared)
         if on_step:
             on_step()
     return layout.split(vectors.astype(np.float32))
@@ -154,17 +159,37 @@ class _Posed(NamedTuple):
     light: np.ndarray
 
 
-def _step(surface: Surface, layout: Layout, settings: FitSettings, photo: _Photo, vector: np.ndarray) -> np.ndarray:
-    """The step [D] that is subtracted from a `vector` [D]."""
+def _system(
+    surface: Surface, layout: Layout, settings: FitSettings, photo: _Photo, vector: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Second derivatives [D, D] and gradient [D] of the loss of a photo, at a `vector` [D]."""
     posed = _pose(photo, layout.split(vector[None].astype(np.float32)))
     matrix, gradient = _quadratic(surface, layout, settings, photo, vector, posed)
     for columns, residual in (_colors(surface, layout, settings, photo, posed), _landmarks(layout, photo, posed)):
         matrix += columns.T @ columns
         gradient += columns.T @ residual
-    try:
-        return np.linalg.solve(matrix, gradient)
-    except np.linalg.LinAlgError:  # a photo without a solution
-        return np.full(len(vector), np.nan)
+    return matrix, gradient
+
+
+def _solve(systems: Sequence[tuple[np.ndarray, np.ndarray]], shared: np.ndarray) -> np.ndarray:
+    """The steps [B, D] that are subtracted, for second derivatives and gradients of B photos: where they are least in
+    sum, with the same step of the `shared` [S] coefficients in all photos (Schur complements of the others)."""
+    size = len(systems[0][1])
+    own = np.setdiff1d(np.arange(size), shared)
+    across, solved = np.ix_(own, shared), []
+    joint, pull = np.zeros((len(shared), len(shared))), np.zeros(len(shared))
+    for matrix, gradient in systems:
+        try:  # what the others do is known up to the step of the shared ones
+            alone = np.linalg.solve(matrix[np.ix_(own, own)], np.column_stack([gradient[own], matrix[across]]))
+        except np.linalg.LinAlgError:  # a photo without a solution
+            alone = np.full((len(own), 1 + len(shared)), np.nan)
+        joint += matrix[np.ix_(shared, shared)] - matrix[across].T @ alone[:, 1:]
+        pull += gradient[shared] - matrix[across].T @ alone[:, 0]
+        solved.append(alone)
+    steps = np.empty((len(systems), size))
+    steps[:, shared] = np.linalg.solve(joint, pull)
+    steps[:, own] = [alone[:, 0] - alone[:, 1:] @ steps[0, shared] for alone in solved]
+    return steps
 
 
 def _pose(photo: _Photo, coefficients: Coefficients) -> _Posed:

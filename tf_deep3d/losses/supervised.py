@@ -1,4 +1,4 @@
-"""What rendered people add to the hybrid loss: the distance from coefficients that are known, in mm and in colours.
+"""What known people add to the hybrid loss: the distance from coefficients that are known, in mm and in colours.
 
 Each term is one function that returns one value for each picture, [B]; `hybrid.total` weighs them.
 """
@@ -48,19 +48,28 @@ def surface_metric(model: MorphableModel) -> np.ndarray:
     return (ALONG * flat @ flat.T + (1 - ALONG) * away @ away.T).astype(np.float32)
 
 
+def all_known(known: Array) -> Array:
+    """1 where all coefficients of a group are known, else 0: [B] of [B, K]."""
+    return ops.min(known, axis=-1)
+
+
 def root_mean_square(difference: Array, metric: Array) -> Array:
     """Root mean square distance of the vertices, for a `difference` of coefficients [B, K]: [B], mm."""
     return ops.sqrt(_quadratic(difference, metric) + _EPSILON)
 
 
 def shape(
-    coefficients: Coefficients, truth: Coefficients, known: Array, identity_metric: Array, expression_metric: Array
+    coefficients: Coefficients,
+    truth: Coefficients,
+    known: Coefficients,
+    identity_metric: Array,
+    expression_metric: Array,
 ) -> Array:
-    """Mean squared distance of the vertices from the true ones, for rendered faces: identity and expression apart.
+    """Mean squared distance of the vertices from the true ones: identity and expression apart, each where it is known.
 
     Args:
       coefficients, truth: `Coefficients`.
-      known: [B], 1 where the truth is known; the loss is 0 elsewhere.
+      known: `Coefficients` of 1 where the truth is known; a group of which something is not known costs nothing.
       identity_metric: of `surface_metric`.
       expression_metric: of `shape_metric`.
 
@@ -68,7 +77,8 @@ def shape(
       [B], mm^2.
     """
     identity = _quadratic(coefficients.identity - truth.identity, identity_metric)
-    return known * (identity + _quadratic(coefficients.expression - truth.expression, expression_metric))
+    expression = _quadratic(coefficients.expression - truth.expression, expression_metric)
+    return all_known(known.identity) * identity + all_known(known.expression) * expression
 
 
 def albedo_metric(basis: np.ndarray, skin: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
 """What the commands that reconstruct have in common: how faces are found and shown, said on a command line."""
 
 import argparse
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tf_deep3d import command_line
+from tf_deep3d.io.work_folders import temporary_files
 from tf_deep3d.mesh.gltf import PACKING_HELP, PACKINGS
 
 if TYPE_CHECKING:
@@ -30,6 +32,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--glb", dest="packing", choices=list(PACKINGS), default="compact", help=PACKING_HELP)
 
 
+def library_files(options: argparse.Namespace) -> AbstractContextManager[object]:
+    """`temporary_files` around what makes TensorFlow work: other weights than the shipped ones, and gradient descent,
+    from the mean face or (`options.set`) on all photos together. What does not needs no folder for them."""
+    descends = _method(options) == "fit" or bool(getattr(options, "set", None) and options.refine)
+    return temporary_files() if descends or options.weights else nullcontext()
+
+
+def _method(options: argparse.Namespace) -> str:
+    return options.method or ("fit" if options.model and not options.weights else "rnet")
+
+
 def load_reconstructor(
     options: argparse.Namespace, refine: int | None = None, head: bool = False, **further: Any
 ) -> "FaceReconstructor":
@@ -48,7 +61,7 @@ def load_reconstructor(
         "preset": options.weights,
         "model": options.model,
         "level": options.level,
-        "method": options.method or ("fit" if options.model and not options.weights else "rnet"),
+        "method": _method(options),
         "refine": refine,
         "head": head,
         "view": options.view,

@@ -130,10 +130,8 @@ class Reconstructor(keras.Model):
         attention = skin.skin_attention(batch["skin"], settings.attention, xp=ops)
         targets, there = self._targets(batch)
         truth, exact = (self.rnet.layout.split(batch[name], ops) for name in ("coefficients", "known"))
-        there_is = {
-            "shape": ops.min(ops.concatenate([exact.identity, exact.expression], -1), -1),
-            "albedo": ops.min(exact.albedo, -1),
-        }
+        identity, expression, albedo = map(supervised.all_known, (exact.identity, exact.expression, exact.albedo))
+        there_is = {"shape": ops.maximum(identity, expression), "albedo": albedo}
         terms = {
             "photometric": lambda: hybrid.photometric(
                 batch["images"], rendering.image, rendering.inner_face, attention
@@ -147,7 +145,7 @@ class Reconstructor(keras.Model):
             "illumination_whiteness": lambda: hybrid.illumination_whiteness(coefficients.illumination),
             "exposure": lambda: hybrid.exposure(coefficients.illumination, face.normals, known.skin),
             "shape": lambda: supervised.shape(
-                coefficients, truth, there_is["shape"], known.identity_metric, known.expression_metric
+                coefficients, truth, exact, known.identity_metric, known.expression_metric
             ),
             "albedo": lambda: supervised.albedo(coefficients, truth, there_is["albedo"], known.albedo_metric),
         }

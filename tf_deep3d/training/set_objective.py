@@ -77,5 +77,5 @@ class SetReconstructor(Reconstructor):
         measures |= {name: supervised.root_mean_square(value - truth, metric) for name, value in errors.items()}
         terms = {name: over_photos(values) for name, values in judged["terms"].items()}
         known = {name: ops.reshape(values, (-1, photos))[:, 0] for name, values in judged["known"].items()}
-        known |= dict.fromkeys(errors, ops.min(self.rnet.layout.split(batch["known"][:, 0], ops).identity, -1))
+        known |= dict.fromkeys(errors, supervised.all_known(self.rnet.layout.split(batch["known"][:, 0], ops).identity))
         return {"terms": terms, "measures": measures, "known": known}

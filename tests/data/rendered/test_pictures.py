@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tf_deep3d import face
-from tf_deep3d.data import records, tfrecord
+from tf_deep3d.data import records
 from tf_deep3d.data.rendered import pictures
 from tf_deep3d.data.rendered.pictures import Settings
 
@@ -82,13 +82,3 @@ def test_background_takes_corners_of_photos(tmp_path):
     green = [np.abs(picture - np.array([0, 200 / 255, 0])).max() < 1e-3 for picture in shown]
     assert 3 <= sum(green) <= 11
     assert all(picture.shape == (32, 32, 3) and 0 <= picture.min() <= picture.max() <= 1 for picture in shown)
-
-
-def test_half_a_dataset_is_never_left(tmp_path, monkeypatch, model, head):
-    def broken(*arguments, **named):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(tfrecord, "write_shard", broken)
-    with pytest.raises(OSError, match="No space"):
-        pictures.write_dataset(tmp_path / "made", Settings(2, validation=0), model, head)
-    assert list(tmp_path.iterdir()) == []

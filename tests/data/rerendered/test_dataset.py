@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import types
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from PIL import Image
 
 from tf_deep3d.data import preparation, records, tfrecord
+from tf_deep3d.data.rendered import dataset as rendered
 from tf_deep3d.data.rendered.pictures import Settings
-from tf_deep3d.data.rerendered import dataset, fits, photos
+from tf_deep3d.data.rerendered import dataset, fits, photos, pictures
 from tf_deep3d.data.rerendered.photos import Photos
+from tf_deep3d.data.spread import Spread
 from tf_deep3d.errors import InputError
 
 FACE_MODEL = "face"
@@ -112,7 +115,7 @@ def _cut(function, count):
 
 def test_a_run_that_is_cut_off_goes_on_with_the_same_bytes(tmp_path, folder, model, head, fitter, calls, monkeypatch):
     monkeypatch.setattr(fits, "BLOCK", 3)
-    monkeypatch.setattr(dataset, "SHARD", 2)
+    monkeypatch.setattr(rendered, "SHARD", 2)
     settings, chosen = Settings(4, 3, validation=0), _chosen(folder)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     dataset.write_dataset(whole, settings, chosen, model, head, fitter)
@@ -132,6 +135,38 @@ def test_a_run_that_is_cut_off_goes_on_with_the_same_bytes(tmp_path, folder, mod
     assert _bytes(parts) == _bytes(whole)
     assert _bytes(parts / dataset.FITS) == _bytes(whole / dataset.FITS)
     assert len(calls) == 8  # nobody was fitted twice
+
+
+def test_a_crew_goes_on_with_the_same_bytes(tmp_path, folder, model, head, fitter, monkeypatch):
+    monkeypatch.setattr(rendered, "SHARD", 2)
+    monkeypatch.setattr(dataset, "_actor", lambda *named: pictures.actor(model, head))
+    settings, chosen = Settings(6, 3, validation=0.4), _chosen(folder)
+    whole, parts, crew = tmp_path / "whole", tmp_path / "parts", rendered.Crew(Spread(1))
+    dataset.write_dataset(whole, settings, chosen, model, head, fitter)
+    with monkeypatch.context() as patched:
+        patched.setattr(tfrecord, "write_shard", _cut(tfrecord.write_shard, 3))  # two of fits, one of pictures
+        with pytest.raises(KeyboardInterrupt):
+            dataset.write_dataset(parts, settings, chosen, model, head, fitter)
+    dataset.write_dataset(parts, settings, chosen, model, head, fitter, crew)
+    assert _bytes(parts) == _bytes(whole)
+    names = {"train-00000.tfrecord.gz", "train-00001.tfrecord.gz", "validation-00000.tfrecord.gz"}
+    assert set(_bytes(parts)) == names
+    assert (parts / records.DATASET_FILE).read_bytes() == (whole / records.DATASET_FILE).read_bytes()
+    assert not (parts / dataset.WORK).exists()
+
+
+def test_a_run_that_is_cut_off_when_all_is_written_ends_well(tmp_path, folder, model, head, fitter, monkeypatch):
+    settings, chosen = Settings(2, 3, validation=0), _chosen(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr(dataset, "shutil", types.SimpleNamespace(rmtree=_cut(print, 0)))
+        with pytest.raises(KeyboardInterrupt):
+            dataset.write_dataset(tmp_path / "out", settings, chosen, model, head, fitter)
+    told = (tmp_path / "out" / records.DATASET_FILE).read_bytes()
+    assert (tmp_path / "out" / dataset.WORK).exists()
+    dataset.refuse_existing(tmp_path / "out", overwrite=False)
+    dataset.write_dataset(tmp_path / "out", settings, chosen, model, head, fitter)
+    assert not (tmp_path / "out" / dataset.WORK).exists()
+    assert (tmp_path / "out" / records.DATASET_FILE).read_bytes() == told
 
 
 def test_photos_that_cannot_be_used_are_counted(tmp_path, folder, known, model, fitter):

@@ -16,10 +16,9 @@ import numpy as np
 from keras import ops
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from tqdm import tqdm
 
 from tf_deep3d import face as faces
-from tf_deep3d.data import records, tfrecord
+from tf_deep3d.data import records
 from tf_deep3d.data.rendered import light, occluders
 from tf_deep3d.data.rendered.dress import Dress, dress
 from tf_deep3d.data.rendered.light import Light, Surface
@@ -30,14 +29,13 @@ from tf_deep3d.face import head as heads
 from tf_deep3d.face.camera import FOCAL, Camera, to_pixels
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
-from tf_deep3d.io import files, photos
+from tf_deep3d.io import photos
 from tf_deep3d.rendering import pictures, renderer
 
 SIZE = records.RECORD_SIZE
 BATCH = 16  # pictures rendered at once
 SMOOTHING = 0.5  # px, least blur of a picture, in place of antialiasing
 COARSE, GREY = 0.3, 0.02  # shares of the photos with fewer pixels, and of black-and-white ones
-SHARD = 500  # records
 SHEET = (8, 160)  # columns of a contact sheet, px of its pictures
 OPENED = dict.fromkeys(["jawOpen", "eyeBlinkLeft", "eyeBlinkRight"], 0.6) | dict.fromkeys(
     ["mouthSmileLeft", "mouthSmileRight"], 0.4
@@ -256,56 +254,6 @@ def background(size: int, backgrounds: tuple[Path, ...], rng: np.random.Generato
         planes = [Image.fromarray(noise[..., i]).resize((size, size), Image.Resampling.BICUBIC) for i in range(3)]
         result = result + np.stack([np.asarray(plane) for plane in planes], -1)
     return np.clip(result, 0, 1).astype(np.float32)
-
-
-def write_dataset(
-    out: Path, settings: Settings, model: MorphableModel, head: Head, overwrite: bool = False
-) -> dict[str, int]:
-    """Renders a folder of records, which appears whole or not at all.
-
-    Args:
-      out: folder.
-      settings: `Settings`.
-      model, head: as of `render_people`.
-      overwrite: replace an existing folder of records.
-
-    Returns:
-      Dict of split -> number of records.
-
-    Raises:
-      FileExistsError: if `out` exists and `overwrite` is false, or it holds no records.
-    """
-    refuse_existing(out, overwrite)
-    shards: dict[str, dict[str, tfrecord.ShardInfo]] = {"train": {}, "validation": {}}
-    learnt = settings.count - settings.held_out
-    ranges = {"train": (0, learnt), "validation": (learnt, settings.count)}
-    step = SHARD - SHARD % settings.photos_each or settings.photos_each
-    with files.writing_folder(out, overwrite) as part, tqdm(total=settings.count, unit="picture") as bar:
-        bar.set_description("rendering")
-        for split, (begin, end) in ranges.items():
-            for first in range(begin, end, step):
-                name = f"{split}-{len(shards[split]):05d}.tfrecord.gz"
-                made = render_people(settings, model, head, min(step, end - first), first)
-                shards[split][name] = tfrecord.write_shard(part / name, _encoded(made, bar))
-        info = {"kind": "rendered", "seed": settings.seed, "count": settings.count,
-                "photos_each": settings.photos_each, "face_model": model.name, "level": model.level,
-                "backgrounds": len(settings.backgrounds), "lighting": "rgb"}  # fmt: skip
-        records.write_dataset_json(part, shards, info)
-    return {split: end - begin for split, (begin, end) in ranges.items()}
-
-
-def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Raises FileExistsError if `write_dataset` would."""
-    if overwrite:
-        files.refuse_foreign(out, records.DATASET_FILE)
-    else:
-        files.refuse_existing(out)
-
-
-def _encoded(made: Iterable[dict[str, Any]], bar: Any) -> Iterator[bytes]:
-    for record in made:
-        yield records.encode(record)
-        bar.update()
 
 
 def contact_sheet(made: Iterable[dict[str, Any]]) -> np.ndarray:

@@ -11,8 +11,9 @@ Everything is decided by the photos, what fits them and the settings alone.
 import hashlib
 import itertools
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ import numpy as np
 from tqdm import tqdm
 
 import tf_deep3d
-from tf_deep3d.data import pipeline, records, tfrecord
+from tf_deep3d.data import pipeline, records, spread, tfrecord
 from tf_deep3d.data.preparation import write_json
 from tf_deep3d.data.records import Records
+from tf_deep3d.data.rendered.dataset import Crew, shards
+from tf_deep3d.data.rendered.dataset import people as people_of
 from tf_deep3d.data.rendered.people import Head, generator
-from tf_deep3d.data.rendered.pictures import SHARD, Settings
+from tf_deep3d.data.rendered.pictures import Settings
 from tf_deep3d.data.rerendered import fits, people, photos, pictures
 from tf_deep3d.data.rerendered.photos import Photos, Record
 from tf_deep3d.data.rerendered.pictures import Actor, Source
@@ -40,7 +43,13 @@ _IDENTITY, _LOOK = 3, 4  # purposes of random generators
 
 
 def write_dataset(
-    out: Path, settings: Settings, chosen: Photos, model: MorphableModel, head: Head, fitter: fits.Fitter
+    out: Path,
+    settings: Settings,
+    chosen: Photos,
+    model: MorphableModel,
+    head: Head,
+    fitter: fits.Fitter,
+    crew: Crew | None = None,
 ) -> dict[str, Any]:
     """Fits photos and renders them anew into a folder of records, or goes on where another run was cut off.
 
@@ -51,6 +60,7 @@ def write_dataset(
       model: `MorphableModel` of the face at the level of detail of the head.
       head: `Head` around it.
       fitter: `fits.Fitter` of that face model.
+      crew: processes that render, None for this one, which fits in any case.
 
     Returns:
       The content of `dataset.json`, but its shards.
@@ -79,7 +89,7 @@ def write_dataset(
         _keep_parameters(work / "parameters.json", parameters)
         if not (out / FITS / records.DATASET_FILE).is_file():
             fits.fit_photos(out / FITS, work, origins, chosen, fitter)
-        info = _render(out, settings, pictures.actor(model, head), parameters)
+        info = _render(out, settings, pictures.actor(model, head) if crew is None else crew, parameters)
         shutil.rmtree(work)
     return info
 
@@ -108,7 +118,7 @@ def refuse_existing(out: Path, overwrite: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _render(out: Path, settings: Settings, actor: Actor, parameters: dict[str, Any]) -> dict[str, Any]:
+def _render(out: Path, settings: Settings, by: Actor | Crew, parameters: dict[str, Any]) -> dict[str, Any]:
     """Renders the pictures shard by shard and writes `dataset.json`; returns its content, but the shards."""
     fitted = {"train": records.open_records(out / FITS, "train")}
     held_out = settings.held_out
@@ -117,20 +127,24 @@ def _render(out: Path, settings: Settings, actor: Actor, parameters: dict[str, A
     else:
         held_out = 0
     counts = {"train": settings.count - held_out, "validation": held_out}
-    shards: dict[str, dict[str, tfrecord.ShardInfo]] = {split: {} for split in records.SPLITS}
-    step = SHARD - SHARD % settings.photos_each or settings.photos_each
-    with tqdm(total=settings.count, desc="rendering", unit=" pictures", disable=None, smoothing=0.05) as bar:
-        for split, count in counts.items():
-            before = 0 if split == "train" else counts["train"]
-            for first in range(0, count, step):
-                name = f"{split}-{first // step:05d}.tfrecord.gz"
-                report, numbers = out / WORK / f"{name}.json", range(first, min(first + step, count))
-                if report.exists():
-                    bar.update(len(numbers))
-                else:
-                    made = rerender(actor, fitted[split], numbers, count, settings, before)
-                    write_json(report, asdict(tfrecord.write_shard(out / name, _encoded(made, bar), overwrite=True)))
-                shards[split][name] = records.shard_info(records.read_json(report))
+    planned = {split: shards(split, range(count), settings) for split, count in counts.items()}
+    parts = {name: (split, numbers) for split, names in planned.items() for name, numbers in names.items()}
+    missing = {name: part for name, part in parts.items() if not _report(out, name).exists()}
+    done = settings.count - sum(len(numbers) for _, numbers in missing.values())
+    bar: dict[str, Any] = {"desc": "rendering", "unit": " pictures"}
+    if isinstance(by, Crew):
+        jobs = [
+            {**by.job(out, name, numbers, settings), "split": split, "counts": counts}
+            for name, (split, numbers) in missing.items()
+        ]
+        with spread.swept(out, out / WORK), spread.progress(out / WORK, settings.count, done, **bar):
+            if jobs:
+                spread.run(jobs, render_shard, by.spread)
+    else:
+        with tqdm(total=settings.count, initial=done, disable=None, smoothing=0.05, **bar) as shown:
+            for name, (split, numbers) in missing.items():
+                made = rerender(by, fitted[split], numbers, counts[split], settings, _before(split, counts))
+                _write(out, name, made, shown.update)
     info = {
         "kind": "rerendered",
         "lighting": "rgb",
@@ -138,14 +152,58 @@ def _render(out: Path, settings: Settings, actor: Actor, parameters: dict[str, A
         "sources": {split: found.count for split, found in fitted.items()},
         "rejected": fitted["train"].info["rejected"],
     }
-    records.write_dataset_json(out, shards, info)
+    listed = {
+        split: {name: records.shard_info(records.read_json(_report(out, name))) for name in planned[split]}
+        for split in records.SPLITS
+    }
+    records.write_dataset_json(out, listed, info, overwrite=True)  # a run may have ended between it and the end
     return {**info, "counts": counts}
 
 
-def _encoded(made: Iterable[Record], bar: Any) -> Iterator[bytes]:
-    for record in made:
-        yield records.encode(record)
-        bar.update()
+def _report(out: Path, name: str) -> Path:
+    return out / WORK / f"{name}.json"
+
+
+def _before(split: str, counts: dict[str, int]) -> int:
+    """Number of pictures of other splits before those of `split`."""
+    return 0 if split == "train" else counts["train"]
+
+
+def _write(out: Path, name: str, made: Iterable[Record], on_record: Callable[[], object]) -> None:
+    """Writes a shard, and then its report."""
+
+    def examples() -> Iterator[bytes]:
+        for record in made:
+            yield records.encode(record)
+            on_record()
+
+    write_json(_report(out, name), asdict(tfrecord.write_shard(out / name, examples(), overwrite=True)))
+
+
+@cache
+def _actor(*named: Path | None) -> Actor:
+    return pictures.actor(*people_of(*named))
+
+
+def render_shard(job: dict[str, Any]) -> str:
+    """Renders one shard of a `Crew.job` of `split` and `counts`, with its report, and its progress: one byte for each
+    picture.
+
+    Raises:
+      OSError: if it cannot be written.
+      StoppedError: if the command has ended.
+    """
+    out, name, split, counts = job["folder"], job["name"], job["split"], job["counts"]
+    fitted = records.open_records(out / FITS, split)
+    with open(out / WORK / f"{name}.progress", "wb", buffering=0) as progress:
+
+        def tell() -> None:
+            spread.check_command(job)
+            progress.write(b".")
+
+        actor, before = _actor(*job["people"]), _before(split, counts)
+        _write(out, name, rerender(actor, fitted, job["numbers"], counts[split], job["settings"], before), tell)
+    return name
 
 
 def rerender(

@@ -139,15 +139,15 @@ def _fit_batch(waiting: list[tuple[bool, Record]], chosen: Photos, fitter: Fitte
     rows = iter(fitter.model.layout().join(fitter.fit(missing)) if missing else ())
     for held, record in waiting:
         row = record["coefficients"] if len(record["coefficients"]) else next(rows)
-        if reason := _flaw(fitter.model, record, row):
+        if reason := flaw(fitter.model, record, row):
             done.rejected[reason] += 1
             continue
         split = chosen.split(record["person"], held)
         done.made.setdefault(split, []).append(records.encode({**record, "coefficients": row}))
 
 
-def _flaw(model: MorphableModel, record: Record, row: np.ndarray) -> str | None:
-    """Why a fitted photo is not used, or None."""
+def flaw(model: MorphableModel, record: Record, row: np.ndarray) -> str | None:
+    """Why a photo with fitted coefficients `row` [D] is not used, or None."""
     if not (np.isfinite(row).all() and np.isfinite(record["dense"]).all()):
         return "no fit"
     person = model.layout().split(row[None])

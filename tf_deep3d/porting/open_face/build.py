@@ -163,7 +163,7 @@ def build(sources: Sources, population: Population, heads: int = 24) -> dict[str
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser("python -m tf_deep3d.porting.open_face.build", __doc__)
     add_options(parser)
     parser.add_argument("--population", default=SHIPPED, help="file of .calibration, by default the shipped figures")
     parser.add_argument("--heads", type=int, default=24, help="random heads to find the landmarks on")

@@ -155,7 +155,7 @@ def build(sources: Sources, scanned: MorphableModel) -> tuple[dict[str, Array], 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser("python -m tf_deep3d.porting.open_face.calibration", __doc__)
     add_options(parser)
     parser.add_argument("--people", required=True, help="model of scanned people, .npz of python -m tf_deep3d.porting")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")

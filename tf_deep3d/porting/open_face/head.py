@@ -294,7 +294,7 @@ def _colors(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser("python -m tf_deep3d.porting.open_face.head", __doc__)
     add_options(parser)
     parser.add_argument("--face", help="face model, by default the shipped one")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")

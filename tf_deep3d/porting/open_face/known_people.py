@@ -103,7 +103,7 @@ def build(sources: Sources) -> tuple[dict[str, Array], np.ndarray]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser("python -m tf_deep3d.porting.open_face.known_people", __doc__)
     add_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("out", help="file to write, .npz")

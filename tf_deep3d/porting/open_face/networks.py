@@ -89,7 +89,7 @@ def _mix(layer: keras.layers.Layer, matrix: np.ndarray, offset: np.ndarray | flo
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser("python -m tf_deep3d.porting.open_face.networks", __doc__)
     parser.add_argument("rnet", type=Path, help=".keras file of R-Net, or the folder of a training")
     parser.add_argument("out", type=Path, help=".keras file to write")
     parser.add_argument("--cnet", nargs=2, type=Path, metavar=("CNET", "CNET_OUT"), help="likewise of its C-Net")

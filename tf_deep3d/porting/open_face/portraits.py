@@ -144,7 +144,7 @@ def unexplained(lifted: Lifted, mean: np.ndarray, modes: np.ndarray, prior: floa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser("python -m tf_deep3d.porting.open_face.portraits", __doc__)
     parser.add_argument("photos", type=Path, help="folder of frontal portraits that may be used so")
     parser.add_argument("--face", type=Path, help="face model, by default the shipped one")
     return command_line.run(_run, parser.parse_args(arguments))

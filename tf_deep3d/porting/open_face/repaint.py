@@ -45,7 +45,7 @@ def repaint(sources: Sources, arrays: dict[str, Array]) -> dict[str, Array]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = command_line.parser("python -m tf_deep3d.porting.open_face.repaint", __doc__)
     add_options(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
     parser.add_argument("face", type=Path, help="face model of `build`")
