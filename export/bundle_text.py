@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from export.device_bundle import CONFIDENCE, QUANTIZATION
 from tf_deep3d import assets
-from tf_deep3d.face import morphable_model
+from tf_deep3d.face import expression, morphable_model
 from tf_deep3d.face.morphable_model import MorphableModel
 from tf_deep3d.models import cnet as cnets
 from tf_deep3d.models import rnet as rnets
@@ -71,7 +71,7 @@ def readme(manifest: Mapping[str, Any], model: MorphableModel, table: Sequence[s
 
 def licence(name: str, subject: "Subject") -> str:
     """Licence of the file `name` of a bundle of `subject` (`bundle.Subject`)."""
-    if name.endswith(".npz") or name == "blendshapes.json":
+    if name in ("face.npz", "blendshapes.json"):
         return subject.model.licence
     weights = name.startswith("saved_model/") or (Path(name).suffix == ".tflite" and not name.startswith("detector/"))
     return THEIRS if weights and not subject.shipped else OURS
@@ -89,7 +89,7 @@ def notice(subject: "Subject") -> str:
         parts.append(f"`face.npz` and `saved_model/`: {subject.model.name}, licence: {subject.model.licence}.")
     if not subject.shipped:
         parts.append(f"The weights in `saved_model/` and in the `.tflite` files: licence: {THEIRS}.")
-    names = ["mediapipe", *(["open_face"] if open_face else [])]
+    names = ["mediapipe", expression.SHIPPED.stem, *(["open_face"] if open_face else [])]
     names += [rnets.SHIPPED.stem] if subject.shipped else []
     shipped_cnet = subject.networks.cnet is not None and subject.shipped
     names += [cnets.SHIPPED.stem] if shipped_cnet else []

@@ -28,13 +28,13 @@ from typing import Any
 import numpy as np
 
 from export.device_bundle import CONFIDENCE, QUANTIZATION, open_bundle
-from tf_deep3d import __version__, command_line
+from tf_deep3d import __version__, assets, command_line
 from tf_deep3d import face as faces
 from tf_deep3d.command_line import counted
 from tf_deep3d.detection import alignment, detector
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import InputError, readable
-from tf_deep3d.face import aggregation, blendshapes
+from tf_deep3d.face import aggregation, blendshapes, expression
 from tf_deep3d.face.camera import IMAGE_SIZE
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.morphable_model import MorphableModel
@@ -54,6 +54,7 @@ SOURCES = (
         for name in ("__init__", "arrays", "assets", "command_line", "errors", "litert", "reconstructed")
     ),
     *(path.relative_to(ROOT).as_posix() for room in ROOMS for path in sorted((ROOT / "tf_deep3d" / room).glob("*.py"))),
+    *(path.relative_to(ROOT).as_posix() for path in (expression.SHIPPED, assets.FOLDER / assets.SUMS)),
 )
 
 EXAMPLES = """

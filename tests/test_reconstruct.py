@@ -1,6 +1,7 @@
 """The command line, as a user meets it."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -64,6 +65,24 @@ def test_demo_writes_everything(tmp_path, capsys):
     assert nodes == ["head", "astronaut", "skin", "teethUpper", "teethLower", "tongue", "eyeLeft", "eyeRight"]
     with Image.open(folder / "overlay.png") as picture:
         assert picture.width > 5 * picture.height
+
+
+def test_runs_are_the_same_and_threads_change_no_more_than_rounding(tmp_path):
+    made = []
+    for number, threads in enumerate(("1", "1", "3")):
+        words = ["--demo", "--out", str(tmp_path / str(number)), "--level", "0"]
+        ended = subprocess.run(
+            [sys.executable, "-m", "tf_deep3d.reconstruct", *words],
+            env={**os.environ, "OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+        )
+        assert ended.returncode == 0, ended.stderr
+        made.append({path.name: path.read_bytes() for path in (tmp_path / str(number) / "astronaut").iterdir()})
+    assert made[0] == made[1]
+    mine, theirs = (json.loads(each["coefficients.json"])["coefficients"] for each in made[1:])
+    for name in mine:
+        np.testing.assert_allclose(theirs[name], mine[name], atol=1e-4, err_msg=name)
 
 
 def test_existing_results_are_kept_unless_told(tmp_path, capsys):

@@ -132,7 +132,7 @@ class Reconstruction:
         if expression.shows_units(self.model):
             pixels = self.crop.transform.apply(self.detected.landmarks478[:, :2])
             frame = expression.Frame(pixels, self.coefficients.angles[0], self.coefficients.translation[0])
-            weights = expression.solve(expression.actor(self.model), frame, self.camera).weights
+            weights = expression.of_photo(self.model.blendshape_names, frame, self.camera)
         else:
             weights = blendshapes.weights(self.units, self.coefficients.expression)[0][0]
         return dict(zip(self.units.names, weights.tolist(), strict=True))

@@ -6,10 +6,10 @@ data/                                    the bundle's networks; the face model (
 NOTICE.md                                whose work all this is
 """
 
-import gzip
 import hashlib
 import json
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def write_page(out: Path, bundle: Path, sample: Photo | None = None, overwrite: 
         for name in (network["file"], *(f"detector/{name}" for name in DETECTOR)):
             path = inside(bundle, name)
             (folder / "data" / path.name).write_bytes(fix_batch(path.read_bytes()))
-        (folder / "data" / "face.bin.gz").write_bytes(gzip.compress(data.binary, 6, mtime=0))
+        (folder / "data" / "face.bin.gz").write_bytes(zlib.compress(data.binary, 6, wbits=31))
         if picture is not None:
             (folder / "data" / "sample.jpg").write_bytes(picture)
         description = data.description | {

@@ -46,6 +46,7 @@ from tests.endurance import writer
 MOST_CHANGES = 15  # of the output folder, that a kill waits for
 LESS = {"tf_deep3d.data.rendered.light": {"DIRECTIONS": 4}}  # work: what a command does stays the same
 PATIENCE = {"KILL": 5.0, "TERM": 30.0, "INT": 30.0}  # s until a killed command and its workers are gone
+PAUSE = 0.005  # s between two looks at it
 LONGEST = 600.0  # s of a command that nobody kills
 
 
@@ -226,7 +227,7 @@ def wait(child: int, seconds: float) -> int | None:
             return os.waitstatus_to_exitcode(status)
         if time.monotonic() >= deadline:
             return None
-        time.sleep(0.002)
+        time.sleep(PAUSE)
 
 
 def wait_for_changes(child: int, folder: Path, count: int) -> int | None:
@@ -234,7 +235,7 @@ def wait_for_changes(child: int, folder: Path, count: int) -> int | None:
     returns as `wait` does."""
     deadline, before = time.monotonic() + LONGEST, None
     while time.monotonic() < deadline and count:
-        if (status := wait(child, 0.002)) is not None:
+        if (status := wait(child, PAUSE)) is not None:
             return status
         now = {os.path.join(root, name) for root, *names in os.walk(folder) for name in (*names[0], *names[1])}
         count -= before is not None and now != before
@@ -492,7 +493,7 @@ def main(arguments: list[str] | None = None) -> int:
                 tally.seconds += time.monotonic() - begin
                 for fault in tally.faults[told:]:
                     print(f"{name}, round {number}: {fault}", flush=True)
-            print(f"\nafter round {number + 1} of {rounds}\n{table(tallies, options.signal)}", flush=True)
+                print(f"\nround {number + 1} of {rounds}, {name}\n{table(tallies, options.signal)}", flush=True)
     return 1 if any(tally.faults for tally in tallies.values()) else 0
 
 

@@ -16,9 +16,10 @@ import math
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 ALLOWED = 0.1  # that the memory may grow after the first tenth
@@ -83,19 +84,25 @@ def serve(minutes: float, rate: float) -> Iterator[tuple[float, str]]:
     from tests.synthetic import synthetic_arrays
     from tf_deep3d.io import archive
 
-    counts = collections.Counter()
+    counts, over = collections.Counter(), threading.Event()
     good = [encode(picture) for picture in smooth_pictures(4)]
     wrong = [("coefficients", {"images": np.zeros((1, 10, 10, 3))}), ("nothing", {"images": np.zeros((1, 2))})]
 
     def ask(address: str, seed: int, end: float) -> None:
         rng = random.Random(seed)
-        while (begin := time.monotonic()) < end:
+        while (begin := time.monotonic()) < end and not over.is_set():
             if rng.random() < 0.1:
                 with contextlib.suppress(client.ServerError):
                     client.predict(address, *rng.choice(wrong))
                     counts["answered wrongly"] += 1
             files = [rng.choice(good) for _ in range(rng.randint(1, 4))] + [b"nothing"] * (rng.random() < 0.1)
-            errors = client.reconstruct(address, files)[1]
+            try:
+                errors = client.reconstruct(address, files)[1]
+            except client.ServerError as error:
+                if "DEADLINE_EXCEEDED" not in str(error):
+                    raise
+                counts["requests too late"] += 1  # on a machine that does other things, too
+                continue
             counts["pictures"] += len(files)
             counts["answered wrongly"] += [bool(text) for text in errors] != [file == b"nothing" for file in files]
             time.sleep(max(0.0, begin + CLIENTS * len(files) / rate - time.monotonic()))
@@ -106,11 +113,17 @@ def serve(minutes: float, rate: float) -> Iterator[tuple[float, str]]:
         with grpc_server(exported.folder / SAVED) as address, ThreadPoolExecutor(CLIENTS) as pool:
             begin = time.monotonic()
             asking = [pool.submit(ask, address, seed, begin + 60 * minutes) for seed in range(CLIENTS)]
-            while not all(each.done() for each in asking):
-                yield (time.monotonic() - begin) / (60 * minutes), f"{counts['pictures']} pictures"
-                time.sleep(1)
-            for each in asking:
-                each.result()
+            try:
+                while not all(each.done() for each in asking):
+                    for each in filter(Future.done, asking):
+                        each.result()  # raises what ended it before its time
+                    yield (time.monotonic() - begin) / (60 * minutes), f"{counts['pictures']} pictures"
+                    time.sleep(1)
+            finally:
+                over.set()
+            yield 1.0, f"{counts['pictures']} pictures"
+    if counts["requests too late"]:
+        print(f"{counts['requests too late']} requests were not answered in {client.TIMEOUT} s")
     if counts["answered wrongly"]:
         raise SystemExit(f"{counts['answered wrongly']} requests were answered wrongly")
 

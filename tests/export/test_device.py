@@ -136,7 +136,7 @@ def test_a_photo_becomes_the_face_that_keras_builds(runtime, photo):
     np.testing.assert_allclose(found.landmarks, in_photo, atol=2e-3 / crop.transform.scale)
     pixels = crop.transform.apply(detected.landmarks478[:, :2])
     frame = expression.Frame(pixels, coefficients.angles[0], coefficients.translation[0])
-    weights = expression.solve(expression.actor(runtime.model), frame, Camera()).weights
+    weights = expression.of_photo(runtime.model.blendshape_names, frame, Camera())
     assert list(found.arkit) == list(runtime.model.blendshape_names)
     np.testing.assert_allclose(list(found.arkit.values()), weights, atol=1e-3)
 

@@ -45,6 +45,18 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert os.listdir(tmp_path) == ["a.bin"]
 
 
+def test_what_a_finished_and_killed_process_left_goes_when_its_output_is_refused(tmp_path):
+    (tmp_path / "done").write_text("")
+    left = tmp_path / ".0123456789abcdef.part"
+    left.mkdir()
+    (left / "lock").write_text("")
+    refuse_existing(tmp_path / "free")
+    assert left.exists()
+    with pytest.raises(FileExistsError):
+        refuse_existing(tmp_path / "done")
+    assert not left.exists()
+
+
 def test_refuse_existing_sees_broken_links(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nothing")
     refuse_existing(tmp_path / "free")

@@ -7,7 +7,7 @@ from tests.texture.people import PHOTO, face_of, open_face, person, take_portrai
 from tests.texture.photos import CAMERA, SIZE, TRANSFORM, on_texels, posed, take_photo
 from tf_deep3d.face import lighting
 from tf_deep3d.texture import fields, merging, texture
-from tf_deep3d.texture.atlas import at_texels, unwrap
+from tf_deep3d.texture.atlas import at_texels, on_texture, unwrap
 from tf_deep3d.texture.views import extract_view
 
 
@@ -73,6 +73,25 @@ def test_lids_and_lips_do_not_glow_where_their_light_was_found_wrong():
         on_it = seen & (at_texels(atlas, atlas.zones.parts[name][:, None])[:, 0] > 0.99)
         assert sharp[on_it].max() > 4 * np.median(sharp[on_it])
         assert ratio[on_it].max() < 2.2 * np.median(ratio[on_it])
+
+
+def test_no_border_shows_around_lids_and_lips():
+    """What the light without folds changes fades out: the reflectance of an even photo has no step there."""
+    model, atlas = open_face()
+    face = face_of(person(4))
+    view = extract_view(take_portrait(face, 0.4 * face.albedo[0]), model, face, CAMERA, PHOTO, atlas)
+    above = light(-0.1, 0.0, 0.1, 0.0)[0]
+    above[:, 1] = 0.2
+    shown = merging.reflectance(view, face, above, atlas)
+    ratio = np.log(shown.colors.mean(axis=1) + 1e-3) - np.log(view.colors.mean(axis=1) + 1e-3)
+    picture, seen = (on_texture(atlas, each)[..., 0] for each in (ratio, view.weight))
+    zone = np.any([on_texture(atlas, at_texels(atlas, atlas.zones.parts[name][:, None])) > 0.5
+                   for name in merging.PARTS], axis=0)[..., 0]  # fmt: skip
+    for axis in (0, 1):
+        across = np.diff(zone.astype(int), axis=axis) != 0
+        known = np.minimum(*(np.take(seen, range(i, len(seen) - 1 + i), axis=axis) for i in (0, 1))) > 0.9
+        steps = abs(np.diff(picture, axis=axis))
+        assert np.percentile(steps[across & known], 90) < 0.1
 
 
 def test_deep_shade_says_nothing(tiny_model, atlas, albedo):

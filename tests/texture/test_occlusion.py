@@ -124,6 +124,56 @@ def test_the_thin_frame_of_glasses_is_left_out(color):
         assert view.weight[near].max() < 0.1
 
 
+def test_a_clear_frame_that_is_faint_between_the_eyes_is_left_out():
+    """Rims that are plainly lighter than the skin, joined by a bridge that hardly is; the brows stay."""
+    _, atlas = open_face()
+    face = face_of(person(3))
+    rims, brows = [], []
+
+    def frame(draw, points):
+        middles = [points[eye].mean(0) + np.array([0, 6]) for eye in EYES]
+        for x, y in middles:
+            draw.ellipse((x - 50, y - 38, x + 50, y + 38), outline=(250, 240, 225), width=3)
+        (left, y), (right, _) = middles
+        skin = np.array(draw._image.getpixel((int(left + right) // 2, int(y))))
+        bridge = tuple(int(each) for each in np.minimum(1.17 * skin, 255))
+        draw.line([(left + 51, y), (right - 51, y)], fill=bridge, width=3)
+        rims.extend((x, y + 38) for x, y in middles)
+        brows.extend(points[each] for each in (19, 24))
+
+    view = seen_in(take_portrait(face, draw=frame), face)
+    places = at_texels(atlas, PHOTO.inverse().apply(face.pixels[0]))
+    for point in rims:
+        assert view.weight[np.linalg.norm(places - point, axis=-1) < 3].max() < 0.1
+    for point in brows:
+        assert view.weight[np.linalg.norm(places - point, axis=-1) < 3].max() > 0.9
+
+
+def test_hair_over_one_half_of_the_face_is_left_out_and_a_beard_stays():
+    """A dark curtain before the person's left: before the eye, the brow and where a beard may grow."""
+    _, atlas = open_face()
+    face = face_of(person(3))
+    edge = []
+
+    def curtain(draw, points):
+        edge.append(points[27, 0] + 14)
+        draw.rectangle((edge[0], 0, 447, points[8, 1] - 24), fill=(30, 22, 18))
+
+    view = seen_in(take_portrait(face, draw=curtain), face)
+    places = at_texels(atlas, PHOTO.inverse().apply(face.pixels[0]))
+    front = at_texels(atlas, facing(face)[:, None])[:, 0] > 0.5
+    hidden = front & (places[:, 0] > edge[0] + 4)
+    for name in ("brows", "beard", "eyes"):
+        part = (at_texels(atlas, atlas.zones.parts[name][:, None])[:, 0] > 0.9) & ~atlas.eyes
+        high = places[:, 1] < PHOTO.inverse().apply(face.landmarks[0])[57, 1]
+        assert view.weight[part & hidden & high].mean() < 0.1, name
+    colors = face.colors[0].copy()
+    colors[atlas.zones.parts["beard"]] *= 0.35
+    bearded = seen_in(take_portrait(face, colors), face)
+    beard = front & (at_texels(atlas, atlas.zones.parts["beard"][:, None])[:, 0] > 0.9)
+    assert np.median(bearded.weight[beard]) > 0.9
+
+
 def test_a_bare_face_is_left_alone_whatever_its_light():
     """The light that was found is wrong, and so is its colour."""
     coefficients = person(3)

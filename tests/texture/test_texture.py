@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from tests.texture.people import PHOTO, face_of, facing, open_face, person, take_portrait
 from tests.texture.photos import CAMERA, SIZE, TRANSFORM, on_texels, posed, take_photo, texture_of
@@ -136,6 +137,50 @@ def test_what_no_photo_shows_lies_in_the_photos_light():
     ]
     assert errors[0].mean() < 0.03
     assert errors[0].mean() < 0.7 * errors[1].mean()
+
+
+def hidden_side(view, face, beyond=0.3):
+    """Texels [N] of skin on the person's left that no photo shows, facing the camera more or less."""
+    model, atlas = open_face()
+    side = at_texels(atlas, model.mean_shape)[:, 0] > beyond
+    skin = at_texels(atlas, model.regions["skin"][:, None])[:, 0] > 0.9
+    return side & skin & (view.weight == 0) & ~atlas.eyes & (at_texels(atlas, facing(face)[:, None])[:, 0] > 0.3)
+
+
+def test_a_light_guessed_on_a_side_that_no_photo_shows_does_not_glare():
+    """The fitted light is right where the photo shows the face, and grows five times as bright beyond."""
+    model, atlas = open_face()
+    face = face_of(person(5))
+    view = extract_view(take_portrait(face), model, face, CAMERA, PHOTO, atlas)
+    view.weight[at_texels(atlas, model.mean_shape)[:, 0] > 0.2] = 0.0
+    light = texture.light_on(face, person(5).illumination[0])
+    guessed = light * np.exp(np.clip(6 * (model.mean_shape[:, :1] - 0.25), 0, 1.6))
+    hidden = hidden_side(view, face)
+    truth = at_texels(atlas, face.colors[0])[hidden]
+    for mirror in (False, True):
+        whole = texture.complete([view], face.albedo[0], atlas, guessed, mirror)
+        values = whole.image.reshape(-1, 3)[atlas.texels][hidden]
+        assert abs(values - truth).mean() < 0.2
+        assert values.max() < 0.95
+
+
+def test_a_dark_side_is_no_source_of_a_bright_one():
+    """Half of the face in the dark, where the photo is noise: it does not come back as blotches on the lit half."""
+    model, atlas = open_face()
+    face = face_of(person(5))
+    view = extract_view(take_portrait(face), model, face, CAMERA, PHOTO, atlas)
+    x = at_texels(atlas, model.mean_shape)[:, 0]
+    shade = np.exp(-1.5 * np.clip(0.5 - 4 * model.mean_shape[:, :1], 0, 1))
+    noise = np.random.default_rng(0).normal(scale=0.04, size=view.colors.shape)
+    view.colors[:] = np.clip(view.colors * at_texels(atlas, shade) + noise, 0, 1)
+    view.weight[x > 0.3] = 0.0
+    light = texture.light_on(face, person(5).illumination[0]) * shade
+    whole = texture.complete([view], face.albedo[0], atlas, light).image
+    hidden = hidden_side(view, face, 0.4)
+    rough = whole - ndimage.gaussian_filter(whole, (2, 2, 0))
+    assert rough.reshape(-1, 3)[atlas.texels][hidden].std() < 0.015
+    truth = at_texels(atlas, face.colors[0])[hidden]
+    assert abs(whole.reshape(-1, 3)[atlas.texels][hidden] - truth).mean() < 0.1
 
 
 def test_what_is_odd_at_the_border_does_not_spread():

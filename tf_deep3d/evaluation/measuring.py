@@ -42,8 +42,8 @@ class Prediction(NamedTuple):
       neutral: [V, 3] mm, the person's shape without expression, or None: shapes of a person are compared.
       likeness: function without arguments -> (photo, rendering in it), both [224, 224, 3] RGB in [0, 1], or None.
       confidence: [K] in (0, 1), the mean over the photos of C-Net's, or None.
-      arkit: function without arguments -> weights in [0, 1] of ARKit's units by name in the photo, or in the first of
-        several, whose others show the person's neutral face; or None.
+      arkit: function without arguments -> for each photo with a face the weights in [0, 1] of ARKit's units by name,
+        those of several photos as frames of a clip; or None.
       jaw_line: [17, 2] photo px, the edge of the jaw, where `landmarks` has the visible contour; or None.
     """
 
@@ -58,7 +58,7 @@ class Prediction(NamedTuple):
     likeness: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
     confidence: np.ndarray | None = None
     jaw_line: np.ndarray | None = None
-    arkit: Callable[[], dict[str, float]] | None = None
+    arkit: Callable[[], dict[str, dict[str, float]]] | None = None
 
 
 class Truth(NamedTuple):

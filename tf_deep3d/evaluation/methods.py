@@ -22,7 +22,6 @@ from tf_deep3d.evaluation.measuring import ICP_POINTS, Prediction, Truth
 from tf_deep3d.evaluation.mesh_files import ANCHORS, read_landmarks, read_mesh
 from tf_deep3d.face import camera as cameras
 from tf_deep3d.face import expression as expressions
-from tf_deep3d.face import responses
 from tf_deep3d.face.aggregation import STRATEGIES, aggregate
 from tf_deep3d.face.camera import MILLIMETRES
 from tf_deep3d.face.coefficients import Coefficients
@@ -250,21 +249,21 @@ def prediction(
         jaw_line = in_photo("jaw17") if "jaw17" in model.landmarks else None
         angles = np.degrees(mean.angles[0] + np.array([0, 0, crop.rotation]))
 
-    def arkit() -> dict[str, float]:
-        frames = [
-            expressions.Frame(portrait.crop.transform.apply(portrait.detected.landmarks478[:, :2]), turn, place)
-            for portrait, turn, place, good in zip(
-                portraits, coefficients.angles, coefficients.translation, finite, strict=True
-            )
-            if good
-        ]
-        if len(frames) == 1:
-            weights = expressions.solve(expressions.actor(model), frames[0], cameras.Camera()).weights
-        else:
-            seen = responses.load()
-            shown, *calm = (responses.features(seen.points, frame, cameras.Camera()) for frame in frames)
-            weights = responses.solve(seen, shown - np.mean(calm, 0), model.blendshape_names)
-        return dict(zip(model.blendshape_names, weights.tolist(), strict=True))
+    def arkit() -> dict[str, dict[str, float]]:
+        responses = expressions.load()
+        seen: dict[str, np.ndarray] = {}
+        turns = zip(portraits, coefficients.angles, coefficients.translation, finite, strict=True)
+        for portrait, turn, place, good in turns:
+            if good:
+                pixels = portrait.crop.transform.apply(portrait.detected.landmarks478[:, :2])
+                frame = expressions.Frame(pixels, turn, place)
+                seen[str(portrait.photo)] = expressions.coordinates(responses, frame, cameras.Camera())
+        person = expressions.neutral_of(responses, np.array(list(seen.values())))
+        names = model.blendshape_names
+        return {
+            name: dict(zip(names, expressions.solve(responses, each, person, names).tolist(), strict=True))
+            for name, each in seen.items()
+        }
 
     def likeness() -> tuple[np.ndarray, np.ndarray]:
         one = Coefficients(*(group[:1] for group in rows))._replace(identity=person)

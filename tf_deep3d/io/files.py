@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from tf_deep3d.io.work_folders import check_there, work_folder
+from tf_deep3d.io.work_folders import check_there, sweep, work_folder
 
 _NUMBERED = re.compile(r"-(face|photo)\d+$", re.IGNORECASE)  # the endings of `folder_names` and `face_folder`
 
 
 def refuse_existing(*paths: str | os.PathLike[str]) -> None:
-    """Raises FileExistsError if any of `paths` exists; the message names the flag of the commands."""
+    """Raises FileExistsError if any of `paths` exists; the message names the flag of the commands. What a process that
+    was killed when all was there left beside it goes."""
     for path in paths:
         if os.path.lexists(path):
+            sweep(Path(path).parent)
             raise FileExistsError(f"--overwrite is needed to replace what exists. Received: {path}")
 
 

@@ -90,7 +90,7 @@ def reflectance(view: View, face: Face, illumination: np.ndarray, atlas: Atlas) 
         return view._replace(weight=np.zeros_like(view.weight))
     weight = view.weight * fields.ramp(strength / usual, SHADES)
     common, stronger, tint = texture.taken_apart(_unfolded(light, face, illumination, atlas))
-    light = common * np.exp(stronger + tint)
+    light = common * np.exp(np.clip(stronger, -texture.SHADES, texture.SHADES) + tint)
     return view._replace(colors=view.colors / np.maximum(light, SHADES[0] * usual), weight=weight)
 
 
@@ -102,11 +102,14 @@ def _unfolded(light: np.ndarray, face: Face, illumination: np.ndarray, atlas: At
     """
     covered = on_texture(atlas.coarse, np.ones(len(atlas.coarse.texels), np.float32))
     normals = on_texture(atlas.coarse, at_texels(atlas.coarse, np.asarray(face.normals)[0]))
-    parts = np.any([atlas.zones.parts[name] for name in PARTS], axis=0)
-    folded = np.flatnonzero(at_texels(atlas, parts[:, None]) > 0.5)
-    smooth = geometry.normalize(texture.at_fine(fields.blurred(normals, covered, FOLDS), atlas, folded))
+    zone = np.any(list(_zones(atlas).values()), axis=0)
+    away = ndimage.distance_transform_edt(~zone[..., 0]).astype(np.float32)[..., None]
+    folded = texture.at_fine(1.0 - fields.ramp(away, (0.0, FOLDS)), atlas)
+    chosen = np.flatnonzero(folded[:, 0] > 0)
+    smooth = geometry.normalize(texture.at_fine(fields.blurred(normals, covered, FOLDS), atlas, chosen))
     light = light.copy()
-    light[folded] = lighting.irradiance(smooth[None], np.asarray(illumination)[None])[0]
+    unfolded = lighting.irradiance(smooth[None], np.asarray(illumination)[None])[0]
+    light[chosen] += folded[chosen] * (unfolded - light[chosen])
     return light
 
 

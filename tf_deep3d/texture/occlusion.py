@@ -43,8 +43,14 @@ INNER, BEYOND = 12.0, (2.0, 16.0)  # px within and beyond the silhouette whose c
 REACH = 36.0  # px within the silhouette, to which what is beyond can reach
 # Log luminance and px: a frame of glasses is that much darker than what is nearer than half that.
 WIRE, THIN = 0.25, 7.0
+# The same of a clear or thin one where it is faint, the share of it that is no less than a plain one, and px^2 that
+# frames cover at most: brows and wrinkles that are joined to each other cover more.
+CLEAR, STRONG, LARGEST = 0.1, 0.35, 2000.0
 CROSSING = 28.0  # px from the ridge of the nose that it reaches on both sides: no wrinkle does
 DIM = 0.25  # log luminance below the skin's, from which in the brows hair may be that of a fringe over them
+# Least dark share of a half of the beard's place, least share of that place that each half is, and largest ratio of the
+# two dark shares, for hair that hangs over one half.
+ONE_SIDED = (0.1, 0.25, 0.25)
 CONTRAST = 0.12  # of colours in [0, 1], below which the two cannot be told apart
 
 
@@ -127,6 +133,7 @@ def explained(scene: Scene) -> tuple[np.ndarray, dict[str, float]]:
     left_out = unlike | _beyond(scene, unlike)
     for name in FOLLOWS:
         _follow(scene, name, left_out, dim)
+    _hide_brows(scene, left_out)
     if core.any():
         left_out |= ~_patches(scene.inside & ~left_out, core, scene.step)  # nor what lies on the other side of it
     left_out |= _frame(scene)
@@ -166,7 +173,7 @@ def _unlike(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     beards = _rising(tint, max(BEARDS, colored)) * clear
     tint = _rising(tint, max(TINT, colored)) * clear
     masked = _median(luminance, inside & parts["mouth"]) < -HIDDEN
-    hairy = parts["brows"] if masked else parts["brows"] | parts["beard"]  # the person's own
+    hairy = parts["brows"] if masked else parts["brows"] | _beard(scene, dark)  # the person's own
     dark, tint = np.where(hairy, 0.0, dark), np.where(hairy & (luminance < -0.15), beards, tint)
     evidence = np.where(inside & (~soft | parts["brows"]), np.maximum.reduce([dark, bright, tint]), 0.0)
     evidence = ndimage.gaussian_filter(evidence.astype(np.float32), 0.8 / scene.step)
@@ -175,6 +182,19 @@ def _unlike(scene: Scene) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if _median(luminance, inside & parts[name]) < -HIDDEN:
             found |= parts[name] & inside
     return found, core & ~found, (luminance < -DIM) & parts["brows"]
+
+
+def _beard(scene: Scene, dark: np.ndarray) -> np.ndarray:
+    """[H, W] bool: where a beard may grow, but on a half of the face that alone is `dark` [H, W] there: by hair."""
+    beard, left = scene.parts["beard"], scene.parts["left"]
+    shown = scene.inside & beard & (scene.facing > 0.4)
+    halves = [shown & half for half in (left, ~left)]
+    if min(map(np.count_nonzero, halves)) < ONE_SIDED[1] * np.count_nonzero(shown):
+        return beard
+    shares = [float((dark[half] > 0.5).mean()) for half in halves]
+    if max(shares) < ONE_SIDED[0] or min(shares) > ONE_SIDED[2] * max(shares):
+        return beard
+    return beard & (left != (shares[0] > shares[1]))
 
 
 def _core(scene: Scene, skin: np.ndarray) -> np.ndarray:
@@ -230,18 +250,23 @@ def _frame(scene: Scene) -> np.ndarray:
     parts = scene.parts
     luminance = np.log(scene.picture + DARKEST).mean(axis=-1)
     side = 2 * round(THIN / scene.step / 2) + 1
-    darker = ndimage.grey_closing(luminance, (side, side)) - luminance > WIRE
-    lighter = luminance - ndimage.grey_opening(luminance, (side, side)) > WIRE
+    darker = ndimage.grey_closing(luminance, (side, side)) - luminance
+    lighter = luminance - ndimage.grey_opening(luminance, (side, side))
     beside = scene.inside & ~(parts["eyes"] | parts["mouth"] | parts["nostrils"]) & (scene.area > 0) & (scene.area < 3)
     away = ndimage.distance_transform_edt(~parts["ridge"]) * scene.step > CROSSING
     frame = np.zeros(beside.shape, bool)
-    for lines in (darker, lighter):
-        labels, count = ndimage.label(lines & beside, np.ones((3, 3)))
-        found = np.bincount(labels[parts["ridge"]], minlength=count + 1) > 0
-        for half in (parts["left"], ~parts["left"]):
-            found &= np.bincount(labels[away & half], minlength=count + 1) > 0
-        found[0] = False
-        frame |= found[labels]
+    for contrast in (darker, lighter):
+        for limit in (WIRE, CLEAR):
+            labels, count = ndimage.label((contrast > limit) & beside, np.ones((3, 3)))
+            found = np.bincount(labels[parts["ridge"]], minlength=count + 1) > 0
+            for half in (parts["left"], ~parts["left"]):
+                found &= np.bincount(labels[away & half], minlength=count + 1) > 0
+            found[0] = False
+            if limit == CLEAR:
+                size = np.bincount(labels.reshape(-1), minlength=count + 1)
+                strong = np.bincount(labels[contrast > WIRE], minlength=count + 1)
+                found &= (strong > STRONG * size) & (size * scene.step**2 < LARGEST)
+            frame |= found[labels] & ~(parts["brows"] & (limit == CLEAR))  # which touch it
     return frame
 
 
@@ -259,6 +284,16 @@ def _follow(scene: Scene, name: str, left_out: np.ndarray, dim: np.ndarray) -> N
         ring = free & (ndimage.distance_transform_edt(~mine) * scene.step <= RING)
         if ring.any() and left_out[ring].mean() > FOLLOWS[name]:
             left_out |= mine & _patches(left_out | dim, left_out, scene.step, smallest=0.0) if name == "brows" else mine
+
+
+def _hide_brows(scene: Scene, left_out: np.ndarray) -> None:
+    """Leaves out the brow over an eye that is left out, too, by hair that hangs over both; changes `left_out`."""
+    brows, eyes = (scene.parts[name] & scene.inside for name in ("brows", "eyes"))
+    for half in (scene.parts["left"], ~scene.parts["left"]):
+        mine = brows & half
+        ring = scene.inside & ~(brows | eyes) & (ndimage.distance_transform_edt(~mine) * scene.step <= RING)
+        if all(part.any() and left_out[part].mean() > FOLLOWS["brows"] for part in (eyes & half, ring)):
+            left_out |= mine
 
 
 def _patches(possible: np.ndarray, sure: np.ndarray, step: float, smallest: float = PATCH) -> np.ndarray:

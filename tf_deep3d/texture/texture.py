@@ -33,6 +33,9 @@ NEAR, EDGES = 4.0, 2.0  # the same, of how far light counts, and below which the
 # Log light, deviations within that smoothing that count half: of the fitted light, of shadows.
 FAINT, STRONG = 0.03, 0.2
 VIVID = 0.1  # log light, the tint that is half taken for the light's, half for the skin's
+# Log light that the other side of a face has more or less, at most, and from where to where it tells less and less.
+RELIT = (0.4, 0.9)
+USUAL = (5, 95)  # percentiles of the light where a photo shows the face, which bound it elsewhere
 HAIR = 0.15  # log light, below what is around, from which brows and where a beard may grow there is hair
 # Coarse texels, the same of the smoothing by which is known what continues, and how far, in log colours, from it a
 # texel may be to count half.
@@ -161,16 +164,20 @@ def finish(
     Returns:
       `Texture`.
     """
+    canvas = _bounded(canvas, weight)
     seen = at_fine(weight, atlas)
     part = np.flatnonzero(seen[:, 0] < 1.0)
     known, filled, coarse, total = seen[part], value[part], coarsened(atlas, value), weight
     if mirror:
-        picture, trusted = _mirrored(atlas.coarse, coarse - canvas.light, weight)
-        source = picture + canvas.light
+        picture, trusted = _mirrored(atlas.coarse, coarse, weight)
+        relit = canvas.light - _mirrored(atlas.coarse, canvas.light, canvas.covered)[0]
+        alike = 1.0 - fields.ramp(np.abs(relit.mean(axis=-1, keepdims=True)), RELIT)
+        relit, trusted = np.clip(relit, -RELIT[0], RELIT[0]), trusted * alike
+        source = picture + relit
         correction = offset(coarse, total, source, trusted, canvas)
-        relit = correction + canvas.light - _mirrored(atlas.coarse, canvas.light, canvas.covered)[0]
         values, usable = _mirrored(atlas, on_texture(atlas, value), on_texture(atlas, seen), part)
-        filled, known = _continued(filled, known, values + at_fine(relit, atlas, part), usable)
+        values, usable = values + at_fine(correction + relit, atlas, part), usable * at_fine(alike, atlas, part)
+        filled, known = _continued(filled, known, values, usable)
         coarse, total = _continued(coarse, total, source + correction, trusted)
     correction = offset(coarse, total, canvas.source + canvas.light, canvas.covered, canvas) + canvas.light
     source = logarithms(at_texels(atlas, albedo, part)) + at_fine(correction, atlas, part)
@@ -180,6 +187,16 @@ def finish(
     bare = lit * at_fine(np.exp(-_shading(coarsened(atlas, value), weight, canvas, atlas)), atlas)
     image, albedo = (_picture(np.clip(colors - DARKEST, 0.0, 1.0), atlas) for colors in (lit, bare))
     return Texture(image, albedo, on_texture(atlas, seen)[..., 0])
+
+
+def _bounded(canvas: Canvas, weight: np.ndarray) -> Canvas:
+    """`canvas`, whose light where no photo shows the face, by `weight` [s, s, 1], is as it is in places that one shows:
+    the fitted one is a guess there."""
+    shown = canvas.light[(weight[..., 0] > 0.5) & ~(canvas.eyes | canvas.mouth)]
+    if not len(shown):
+        return canvas
+    least, most = np.percentile(shown, USUAL, axis=0).astype(np.float32)
+    return canvas._replace(light=canvas.light + (1.0 - weight) * (np.clip(canvas.light, least, most) - canvas.light))
 
 
 def trust(value: np.ndarray, weight: np.ndarray, canvas: Canvas) -> np.ndarray:

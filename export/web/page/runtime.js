@@ -2,7 +2,7 @@
 
 import { align, alignmentTransform } from "./alignment.js";
 import * as detection from "./detection.js";
-import { openActor, solve, withIdentity } from "./expression.js";
+import { openActor, place, solve, withIdentity } from "./expression.js";
 import { readModel, rotationMatrix, times } from "./face.js";
 import { sample } from "./pixels.js";
 import { apply } from "./similarity.js";
@@ -49,8 +49,8 @@ export async function openRuntime(report = () => {}) {
     const { image, transform } = align(photo, found.points5, model.input);
     const read = await regress(image), { angles, translation } = read.coefficients;
     const pose = { rotation: rotationMatrix(angles), translation: [...translation] };
-    const solved = actor && solve(actor, { pixels: pixelsIn(transform, found), ...pose });
-    return { found, transform, size: [photo.width, photo.height], ...read, ...pose, weights: solved?.weights, solved };
+    const weights = actor && solve(actor, { pixels: pixelsIn(transform, found), ...pose });
+    return { found, transform, size: [photo.width, photo.height], ...read, ...pose, weights };
   };
   await Promise.all([open(description.network), open(detection.FILES[0]), open(detection.FILES[3])]);
   report(1);
@@ -71,10 +71,9 @@ export async function openRuntime(report = () => {}) {
       const transform = alignmentTransform(found.points5, model.input);
       const read = look ? await regress(sample(photo, transform, model.input.size)) : {};
       const turned = rotationMatrix([0, 0, last.transform.rotation - transform.rotation]);
-      const { rotation, translation, found: before } = last.solved;
-      const frame = { pixels: pixelsIn(transform, found), rotation: times(turned, rotation), translation };
-      const solved = solve(person, frame, before), { weights } = solved;
-      return { ...last, ...read, found, transform, rotation: solved.rotation, translation: solved.translation, weights, solved };
+      const frame = { ...last, pixels: pixelsIn(transform, found), rotation: times(turned, last.rotation) };
+      const weights = solve(person, frame);
+      return { ...last, ...read, found, transform, ...place(person, frame, weights), weights };
     },
   };
 }

@@ -10,31 +10,33 @@ from tf_deep3d.detection import detector
 from tf_deep3d.errors import InputError
 from tf_deep3d.evaluation.measuring import Prediction
 from tf_deep3d.evaluation.protocols import expressions
-from tf_deep3d.face import morphable_model, responses
+from tf_deep3d.face import expression, morphable_model
 from tf_deep3d.face.blendshapes import ARKIT
 from tf_deep3d.face.camera import Camera
-from tf_deep3d.face.expression import Frame
 from tf_deep3d.reconstruction import portraits
 
 
-def prediction(weights):
-    everything = dict.fromkeys(ARKIT, 0.0) | weights
+def prediction(*weights):
+    """Of photos 0, 1, ..."""
+    everything = {str(photo): dict.fromkeys(ARKIT, 0.0) | each for photo, each in enumerate(weights)}
     return Prediction(np.zeros((3, 3)), np.array([[0, 1, 2]]), np.zeros((3, 3)), arkit=lambda: everything)
 
 
+def pictures():
+    return [entry for entry in expressions.expressions().entries if isinstance(entry, expressions.Shown)]
+
+
 def entries(section):
-    return [entry for entry in expressions.expressions().entries if entry.section == section]
+    return [entry for entry in pictures() if entry.section == section]
 
 
 def test_three_people_show_35_units_and_10_combinations_and_nothing():
     assert len(entries("units")) == len(entries("units, half")) == 3 * 35
     assert len(entries("combinations")) == len(entries("combinations, half")) == 3 * 10
     assert len(entries("neutral")) == 3 * expressions.NEUTRALS
-    for section in ("neutral", "units", "combinations", "units, half", "combinations, half"):
-        assert len(entries(section)) == len(entries(section + expressions.KNOWN))
-    names = [(entry.person, entry.name, entry.section) for entry in expressions.expressions().entries]
+    names = [(entry.person, entry.name) for entry in pictures()]
     assert len(set(names)) == len(names)
-    for entry in expressions.expressions().entries:
+    for entry in pictures():
         assert set(entry.weights) <= set(ARKIT)
         assert all(0 < weight <= 1 for weight in entry.weights.values())
 
@@ -43,16 +45,16 @@ def test_the_strongest_unit_counts():
     laugh = {"mouthSmileLeft": 0.9, "mouthSmileRight": 0.9, "jawOpen": 0.4}
 
     def measured(**weights):
-        return expressions._measured(prediction(weights), laugh).numbers
+        return expressions._of_photo(prediction(weights), laugh).numbers
 
     found = measured(mouthSmileLeft=0.5, mouthSmileRight=0.9, jawOpen=0.8)
     assert found == pytest.approx({"named": 1.0, "within": 1.0, "unit_weight": 0.2})
     found = measured(mouthSmileLeft=0.3, mouthSmileRight=0.3, jawOpen=0.4)
     assert found == pytest.approx({"named": 0.0, "within": 0.0, "unit_weight": 0.6})
-    found = expressions._measured(prediction({"browInnerUp": 0.2, "jawOpen": 0.1}), {}).numbers
+    found = expressions._of_photo(prediction({"browInnerUp": 0.2, "jawOpen": 0.1}), {}).numbers
     assert found == {"most": 0.2}
     with pytest.raises(InputError, match="gives no weights"):
-        expressions._measured(prediction({})._replace(arkit=None), laugh)
+        expressions._of_photo(prediction({})._replace(arkit=None), laugh)
 
 
 @pytest.mark.parametrize(
@@ -114,33 +116,50 @@ def test_a_picture_shows_what_it_says(tmp_path):
     assert gaps[1] < 0.6 * gaps[0]
 
 
-def test_pictures_lie_beside_the_neutral_ones_of_the_person(tmp_path, monkeypatch):
+def test_a_clip_is_all_pictures_of_a_person(tmp_path, monkeypatch):
     monkeypatch.setattr(expressions, "picture", lambda shown: np.zeros((8, 8, 3), np.uint8))
     protocol = expressions.expressions()
-    unit, calm = (
-        next(e for e in protocol.entries if e.name == name and e.section.endswith(expressions.KNOWN))
-        for name in ("eyeBlink", "neutral1")
-    )
-    case = protocol.make(unit, tmp_path)
-    neutral = [f"0_neutral{number}.png" for number in range(expressions.NEUTRALS)]
-    assert [path.name for path in case.photos] == ["0_eyeBlink.png", *neutral]
-    assert all(path.is_file() for path in case.photos)
-    assert [path.name for path in protocol.make(calm, tmp_path).photos] == [neutral[1], neutral[0], *neutral[2:]]
-    assert case.name != protocol.make(unit._replace(section="units"), tmp_path).name
+    clips = [entry for entry in protocol.entries if isinstance(entry, expressions.ShownClip)]
+    assert len(clips) == 2 * expressions.PEOPLE
+    cases = [protocol.make(entry, tmp_path) for entry in clips[:2]]
+    assert [case.sections for case in cases] == [("clip, full strength",), ("clip, half strength",)]
+    mine = [tmp_path / f"0_{entry.name}.png" for entry in pictures() if entry.person == 0]
+    for case in cases:
+        assert list(case.photos) == mine
+        assert all(path.is_file() for path in case.photos)
+
+
+def test_a_clip_counts_the_frames_of_its_strength(tmp_path, monkeypatch):
+    """All that is found is a smile at full strength: three of 45 at full strength name it, none at half is within."""
+    monkeypatch.setattr(expressions, "picture", lambda shown: np.zeros((8, 8, 3), np.uint8))
+    protocol = expressions.expressions()
+    clips = [entry for entry in protocol.entries if isinstance(entry, expressions.ShownClip)]
+    full, half = (protocol.make(entry, tmp_path) for entry in clips[:2])
+    smile = dict.fromkeys(ARKIT, 0.0) | {"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0}
+    given = prediction()._replace(arkit=lambda: {str(path): smile for path in full.photos})
+    numbers = full.measure(given).numbers
+    assert numbers["most"] == 1
+    assert numbers["named"] == pytest.approx(3 / 45)  # mouthSmile, duchenne, laugh
+    numbers = half.measure(given).numbers
+    assert numbers["named"] == pytest.approx(3 / 45)
+    assert numbers["within"] < 0.1
+    assert "most" not in numbers
+    few = prediction()._replace(arkit=lambda: {str(full.photos[0]): smile})  # a face in the first photo alone
+    assert full.measure(few).numbers == {"most": 1}
 
 
 def test_units_of_rendered_people_are_named_beside_their_neutral_face():
-    seen, model = responses.load(), morphable_model.load(level=0)
+    measured, model = expression.load(), morphable_model.load(level=0)
     chosen = ("neutral0", "neutral1", "neutral2", "jawOpen", "eyeBlink", "mouthSmile", "browInnerUp", "mouthPucker")
     found = []
     for name in chosen:
-        entry = next(e for e in expressions.expressions().entries if e.name == name and e.person == 0)
+        entry = next(e for e in pictures() if e.name == name and e.person == 0)
         (portrait,) = portraits.portraits_of(expressions.picture(entry), model)
         pixels = portrait.crop.transform.apply(portrait.detected.landmarks478[:, :2])
-        frame = Frame(pixels, np.zeros(3), np.zeros(3))
-        found.append(responses.features(seen.points, frame, Camera()))
-    neutral = np.mean(found[:2], 0)
-    weights = [dict(zip(ARKIT, responses.solve(seen, each - neutral, ARKIT), strict=True)) for each in found[2:]]
+        frame = expression.Frame(pixels, np.zeros(3), np.zeros(3))
+        found.append(expression.coordinates(measured, frame, Camera()))
+    person = expression.neutral_of(measured, np.array(found[:2] * 10))
+    weights = [dict(zip(ARKIT, expression.solve(measured, each, person, ARKIT), strict=True)) for each in found[2:]]
     assert max(weights[0].values()) < 0.25
     for name, shown in zip(chosen[3:], weights[1:], strict=True):
         assert max(shown, key=shown.__getitem__) in expressions.UNITS[name]

@@ -8,7 +8,7 @@ from skimage import data
 from tf_deep3d import face as faces
 from tf_deep3d.detection import detector, resampling
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import expression, morphable_model, responses
+from tf_deep3d.face import expression, morphable_model
 from tf_deep3d.face.camera import to_pixels
 from tf_deep3d.face.geometry import Similarity
 from tf_deep3d.fitting import motion
@@ -125,21 +125,22 @@ def test_senseless_settings(change):
 def test_units_follow_the_frames_of_a_clip(track, model):
     """A person who opens the jaw in one frame, before a detector that strays from this person's neutral face."""
     camera, transform = clips.clip_camera(track)
-    known, seen = expression.actor(model, np.zeros(len(model.identity_basis))), responses.load()
-    jaw = known.names.index("jawOpen")
+    names, measured = model.blendshape_names, expression.load()
+    jaw = names.index("jawOpen")
     truth = np.zeros(FRAMES)
     truth[14] = 0.8
-    bias = np.random.default_rng(0).normal(0, 0.01, known.points.shape)
-    shown = [responses.predicted(seen, [weight], ["jawOpen"])[: -responses.POSES] for weight in truth]
-    shapes = seen.points + bias + np.pad(np.reshape(shown, (FRAMES, -1, 2)), ((0, 0), (0, 0), (0, 1)))
+    toward = np.linalg.pinv(measured.rows[:, : -expression.POSES])
+    own = measured.mean + np.random.default_rng(0).normal(0, 1, len(measured.spread)) * np.sqrt(measured.spread)
+    shown = [toward @ (own + expression.expected(measured, [weight], ["jawOpen"])) for weight in truth]
+    shapes = measured.points + np.pad(np.reshape(shown, (FRAMES, -1, 2)), ((0, 0), (0, 0), (0, 1)))
     moves = motion.Motion(np.zeros((FRAMES, 3)), np.tile([0.1, 0.0, 0.2], (FRAMES, 1)), np.zeros((FRAMES, 1)))
     pixels = transform.inverse().apply(to_pixels(camera, faces.pose(shapes, moves.angles, moves.translation))[0])
     landmarks = np.concatenate([track.landmarks[:, :68], pixels], 1)
     everywhere = track._replace(landmarks=landmarks, present=np.ones(FRAMES, bool))
-    found = clips.find_units(everywhere, known, moves, camera, transform)
+    found = clips.find_units(everywhere, names, moves, camera, transform)
     np.testing.assert_allclose(found[:, jaw], truth, atol=0.1)
     assert np.delete(found, jaw, 1).max() < 0.1
-    gaps = clips.find_units(everywhere._replace(present=track.present), known, moves, camera, transform)
+    gaps = clips.find_units(everywhere._replace(present=track.present), names, moves, camera, transform)
     between = np.linspace(gaps[HIDDEN[0] - 1], gaps[HIDDEN[1] + 1], len(HIDDEN) + 2)[1:-1]
     np.testing.assert_allclose(gaps[list(HIDDEN)], between, atol=1e-9)
 

@@ -131,7 +131,7 @@ def _render(out: Path, settings: Settings, by: Actor | Crew, parameters: dict[st
     parts = {name: (split, numbers) for split, names in planned.items() for name, numbers in names.items()}
     missing = {name: part for name, part in parts.items() if not _report(out, name).exists()}
     done = settings.count - sum(len(numbers) for _, numbers in missing.values())
-    bar = {"desc": "rendering", "unit": " pictures"}
+    bar: dict[str, Any] = {"desc": "rendering", "unit": " pictures"}
     if isinstance(by, Crew):
         jobs = [
             {**by.job(out, name, numbers, settings), "split": split, "counts": counts}

@@ -3,9 +3,9 @@ show.
 
 Each of `PEOPLE` random people of the face model, with hair and in light of their own, shows a neutral face, `UNITS` and
 `COMBINATIONS` of them at full and at half strength, in poses that sway as in a clip. A picture counts as named where
-the strongest weight found is one of the strongest given. Each picture counts twice: alone, and beside the person's
-neutral ones, as in a clip, which tells the neutral face. A photo is judged by its path below the folder that is given:
-"closed" and "open" for eyes, "smile" or "smiling" for broad smiles.
+the strongest weight found is one of the strongest given. Each picture counts twice: alone, and as a frame of one clip
+of all pictures of the person, of which nobody says where the person is calm. A photo is judged by its path below the
+folder that is given: "closed" and "open" for eyes, "smile" or "smiling" for broad smiles.
 """
 
 from collections.abc import Mapping
@@ -32,11 +32,13 @@ from tf_deep3d.io import photos
 from tf_deep3d.io.files import writing
 from tf_deep3d.rendering import renderer
 
-VERSION = 2
+VERSION = 3
 SEED, PEOPLE, NEUTRALS = 4711, 3, 4
 SWAY = (6.0, 10.0, 4.0)  # degrees, standard deviations of pitch, yaw and roll
+HALF = "-half"  # ends the names of pictures
 POSES, BACKGROUND = 9, 77  # purpose of a person's poses, and seed of the first one's background
-KNOWN = ", neutral known"  # ends the names of sections
+STRENGTHS = ("full", "half")
+CLIP = "clip, "  # begins the names of sections
 CLOSED, OPEN, SMILING = 0.6, 0.15, 0.5  # weights from which eyes are closed, up to which open, from which lips smile
 
 _BOTH = (
@@ -84,7 +86,7 @@ class Shown(NamedTuple):
       name: of what is shown.
       weights: by unit; the others are 0.
       angles: [3] pitch, yaw, roll in radians.
-      section: title of the table; ends with `KNOWN` where the method sees the person's neutral pictures too.
+      section: title of the table.
     """
 
     person: int
@@ -92,6 +94,18 @@ class Shown(NamedTuple):
     weights: Mapping[str, float]
     angles: np.ndarray
     section: str
+
+
+class ShownClip(NamedTuple):
+    """A clip of all pictures of a person, some of whose frames are measured.
+
+    Attributes:
+      person: number.
+      strength: "full" or "half", of the frames that are measured; at full strength the neutral ones are, too.
+    """
+
+    person: int
+    strength: str
 
 
 def expressions(folder: str | Path | None = None) -> Protocol:
@@ -105,7 +119,8 @@ def expressions(folder: str | Path | None = None) -> Protocol:
       InputError: if no path says what a photo shows.
     """
     alone = [entry for person in range(PEOPLE) for entry in _plan(person)]
-    entries: list[Any] = [*alone, *(entry._replace(section=entry.section + KNOWN) for entry in alone)]
+    clips = [ShownClip(person, strength) for person in range(PEOPLE) for strength in STRENGTHS]
+    entries: list[Any] = [*alone, *clips]
     remark = f"{PEOPLE} rendered people."
     if folder is not None:
         found = photos.find_photos([folder])
@@ -115,16 +130,21 @@ def expressions(folder: str | Path | None = None) -> Protocol:
         entries += told
         remark += f" {len(told)} photos of {len(found)}; the paths of the others do not say what they show."
 
-    def make(entry: Shown | tuple[Path, str], folder: Path) -> Case:
+    def make(entry: Shown | ShownClip | tuple[Path, str], folder: Path) -> Case:
         if isinstance(entry, Shown):
-            shown = [entry]
-            if entry.section.endswith(KNOWN):
-                shown += [one for one in _plan(entry.person)[:NEUTRALS] if one.name != entry.name]
-            paths = tuple(_picture_file(one, folder) for one in shown)
-            name = paths[0].stem + "-known" * (len(paths) > 1)
+            path = _picture_file(entry, folder)
             angles = tuple(np.degrees(entry.angles).tolist())
             who = f"expressive{entry.person}"
-            return Case(name, who, angles, paths, lambda given: _measured(given, entry.weights), (entry.section,))
+            return Case(
+                path.stem, who, angles, (path,), lambda given: _of_photo(given, entry.weights), (entry.section,)
+            )
+        if isinstance(entry, ShownClip):
+            shown = {_picture_file(one, folder): one for one in _plan(entry.person)}
+            half = entry.strength == STRENGTHS[1]
+            frames = {str(path): one for path, one in shown.items() if one.name.endswith(HALF) == half}
+            name, section = f"{entry.person}_clip-{entry.strength}", f"{CLIP}{entry.strength} strength"
+            who = f"expressive{entry.person}"
+            return Case(name, who, None, tuple(shown), lambda given: _of_clip(given, frames), (section,))
         path, kind = entry
         return Case(path.stem, path.stem, None, (path,), lambda given: _judged(given, kind), (f"photos: {kind}",))
 
@@ -182,7 +202,7 @@ def _plan(person: int) -> list[Shown]:
     plan: list[tuple[str, dict[str, float], str]] = [(f"neutral{i}", {}, "neutral") for i in range(NEUTRALS)]
     plan += all_units
     plan += [
-        (f"{name}-half", {unit: weight / 2 for unit, weight in weights.items()}, f"{section}, half")
+        (name + HALF, {unit: weight / 2 for unit, weight in weights.items()}, f"{section}, half")
         for name, weights, section in all_units
     ]
     return [
@@ -204,27 +224,40 @@ def _person(number: int) -> tuple[Coefficients, Light, Dress]:
     return person, lit, dress(head, people.generator(SEED, number, 1))
 
 
-def _units_of(prediction: Prediction) -> dict[str, float]:
+def _units_of(prediction: Prediction) -> dict[str, dict[str, float]]:
     if prediction.arkit is None:
         raise InputError("the method gives no weights of units. Received: a shape only")
     return prediction.arkit()
 
 
-def _measured(prediction: Prediction, truth: Mapping[str, float]) -> Measurement:
-    """What was found of known weights: for a neutral face the largest, else whether the strongest is named and how far
-    its weight is off."""
+def _of_photo(prediction: Prediction, truth: Mapping[str, float]) -> Measurement:
+    """What was found of known weights in one photo."""
+    (found,) = _units_of(prediction).values()
+    return Measurement(_numbers(found, truth), np.zeros(0))
+
+
+def _of_clip(prediction: Prediction, frames: Mapping[str, Shown]) -> Measurement:
+    """What was found of known weights in some frames of a clip: means over those with a face."""
     found = _units_of(prediction)
+    each = [_numbers(found[name], shown.weights) for name, shown in frames.items() if name in found]
+    names = dict.fromkeys(name for numbers in each for name in numbers)
+    means = {name: float(np.mean([numbers[name] for numbers in each if name in numbers])) for name in names}
+    return Measurement(means, np.zeros(0))
+
+
+def _numbers(found: Mapping[str, float], truth: Mapping[str, float]) -> dict[str, float]:
+    """For a neutral face the largest weight, else whether the strongest is named and how far its weight is off."""
     if not truth:
-        return Measurement({"most": max(found.values())}, np.zeros(0))
+        return {"most": max(found.values())}
     strongest = [name for name, weight in truth.items() if weight == max(truth.values())]
     off = abs(float(np.mean([found[name] - truth[name] for name in strongest])))
     named = max(found, key=lambda name: found[name]) in strongest
-    return Measurement({"named": float(named), "within": float(off <= 0.25), "unit_weight": off}, np.zeros(0))
+    return {"named": float(named), "within": float(off <= 0.25), "unit_weight": off}
 
 
 def _judged(prediction: Prediction, kind: str) -> Measurement:
     """Whether a photo's blink or smile is what its name says."""
-    found = _units_of(prediction)
+    (found,) = _units_of(prediction).values()
     unit, measure = ("mouthSmile", "smile") if kind == "smile" else ("eyeBlink", "blink")
     weight = float(np.mean([found[unit + side] for side in ("Left", "Right")]))
     right = {"closed eyes": weight >= CLOSED, "open eyes": weight <= OPEN, "smile": weight >= SMILING}[kind]

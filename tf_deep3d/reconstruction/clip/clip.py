@@ -3,7 +3,7 @@
 Once through the clip, the face is followed, its landmarks are kept, and the crops of some frames, spread evenly.
 These key frames are reconstructed like photos; identity and albedo are their weighted medians and hold for the whole
 clip. Then pose and expression of every frame come from its landmarks (`motion`), and so do the weights of ARKit's
-units (`face.responses`), about the neutral face that the calmest frames show. Short gaps are filled, and the curves
+units (`face.expression`), about the neutral face that the frames have in common. Short gaps are filled, and the curves
 are smoothed.
 
 One camera sees the whole clip: that of an aligned crop, at the clip's median scale, its axis through the middle of
@@ -26,7 +26,7 @@ from tf_deep3d.command_line import counted
 from tf_deep3d.detection import alignment, tracking
 from tf_deep3d.detection.detector import Detection
 from tf_deep3d.errors import InputError
-from tf_deep3d.face import expression, responses
+from tf_deep3d.face import expression
 from tf_deep3d.face.camera import FOCAL, Camera
 from tf_deep3d.face.coefficients import Coefficients
 from tf_deep3d.face.geometry import Similarity
@@ -45,7 +45,6 @@ SMOOTH = 0.06  # s, standard deviation of the smoothing in time
 GAP = 0.5  # s without a face that are filled
 MISSING = ("blend", "hold")  # what the face does meanwhile, see `ClipSettings`
 QUICK = 1 / 3  # of the smoothing, for the units of the eyes: a blink lasts three to six frames
-RESTING_FRAMES = (20, 40)  # of a clip at least, for its calmest to be taken for the neutral face; looked at, at most
 WINDOW = 0.35  # share of the face box's side kept of the photo around it, for the texture
 
 Progress: TypeAlias = Callable[[str, int, int | None], object]  # of (name of the stage, steps done, steps in all)
@@ -272,7 +271,7 @@ def find_motion(
 
 def find_units(
     track: Track,
-    known: expression.Actor,
+    names: Sequence[str],
     found: motion.Motion,
     camera: Camera,
     transform: Similarity,
@@ -283,7 +282,7 @@ def find_units(
 
     Args:
       track: `Track`.
-      known: `expression.Actor` of the person.
+      names: J units.
       found: `motion.Motion` of the frames, not smoothed.
       camera, transform: of `clip_camera`.
       on_progress: see `reconstruct_clip`.
@@ -291,27 +290,21 @@ def find_units(
     """
     pixels = transform.apply(track.landmarks[:, COUNT:])
     present = np.flatnonzero(track.present)
-    frames = [expression.Frame(pixels[i], found.angles[i], found.translation[i]) for i in present]
-    weights_of = _solver(known, frames, camera)
-    rows = np.zeros((len(track.times), len(known.names)))
-    for index, weights in zip(present, in_order(weights_of, frames), strict=True):
+    responses = expression.load()
+
+    def seen(index: int) -> np.ndarray:
+        frame = expression.Frame(pixels[index], found.angles[index], found.translation[index])
+        return expression.coordinates(responses, frame, camera)
+
+    shown = np.array(list(in_order(seen, present.tolist())))
+    known = expression.neutral_of(responses, shown)
+    rows = np.zeros((len(track.times), len(names)))
+    weights_of = partial(expression.solve, responses, known=known, names=names)
+    for index, weights in zip(present, in_order(weights_of, shown), strict=True):
         rows[index] = weights
         if on_progress:
             on_progress("units", int(index) + 1, len(rows))
     return _filled(track, rows, missing)
-
-
-def _solver(
-    known: expression.Actor, frames: list[expression.Frame], camera: Camera
-) -> Callable[[expression.Frame], np.ndarray]:
-    """What tells the weights of a frame: the neutral face that the calmest show, where there are enough."""
-    least, most = RESTING_FRAMES
-    if len(frames) < least:
-        return lambda frame: expression.solve(known, frame, camera).weights
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)
-    seen = responses.load()
-    neutral = responses.at_rest(seen, known, [frames[i] for i in chosen], camera, in_order)
-    return lambda frame: responses.solve(seen, responses.features(seen.points, frame, camera) - neutral, known.names)
 
 
 def smoothed_units(

@@ -127,9 +127,9 @@ def reconstruct_clip(
     moves = clips.smoothed(found, track.times, stretches, settings.smooth)
     weights = None
     if models.units is not None and expression.shows_units(models.levels[-1]):
-        known_units = expression.actor(models.levels[-1], looks.identity)
-        weights = clips.find_units(track, known_units, found, camera, transform, progress, settings.missing)
-        weights = clips.smoothed_units(known_units.names, weights, track.times, stretches, settings.smooth)
+        units = models.levels[-1].blendshape_names
+        weights = clips.find_units(track, units, found, camera, transform, progress, settings.missing)
+        weights = clips.smoothed_units(units, weights, track.times, stretches, settings.smooth)
     targets = shown_targets(models, moves, weights)
     scene = Scene(track, camera, transform, looks, stretches, settings.missing == "hold", moves, *targets)
     with work_folder(_writable(out)) as temporary:
