@@ -140,13 +140,17 @@ def test_lips_of_a_head_meet(head, coefficients, tmp_path):
     assert 1e-4 < np.linalg.norm(parts[True] - parts[False], axis=1).max() < 5e-3
 
 
-def test_teeth_have_no_tint_of_the_skin(head, coefficients, texture):
+@pytest.mark.parametrize(("tint", "warm"), [((0.4, 0.3, 0.8), False), ((0.7, 0.5, 0.3), True)])
+def test_teeth_are_as_warm_as_the_light_and_never_cold(tint, warm, head, coefficients, texture):
     albedo = faces.albedo(head.whole, coefficients.albedo)[0]
-    colors = head_files.continued(head, albedo, 0.5 * texture * (1.0, 0.6, 1.2))
+    colors = head_files.continued(head, albedo, texture * tint)
     teeth = np.unique(head.whole.triangles[head.parts["upper teeth"]])
     light = np.log(colors[teeth] + head_files.DARKEST) - np.log(albedo[teeth] + head_files.DARKEST)
     assert light.mean() < -0.3, "dark, as the face is"
-    np.testing.assert_allclose(light - light.mean(axis=1, keepdims=True), 0, atol=1e-5)
+    red, green, blue = (light - light.mean(axis=1, keepdims=True)).T
+    np.testing.assert_allclose(green, 0, atol=1e-5)
+    np.testing.assert_allclose(red, -blue, atol=1e-5)
+    assert (red > 0.1).all() if warm else (np.abs(red) < 1e-5).all()
 
 
 def test_colours_go_on_from_the_texture(head, coefficients, texture):

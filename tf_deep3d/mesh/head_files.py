@@ -115,7 +115,7 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
 
     At the face's border they are the texture's own. From there the ratio of texture to albedo, the light of the photo,
     goes on smoothly over the skin to what is usual in the face, whose border is often in the shade; inside the head it
-    is as strong, without its tint, and nothing there is brighter than its albedo.
+    is as strong and as warm, but never cold, and nothing there is brighter than its albedo.
 
     Args:
       head: `Head`.
@@ -137,7 +137,8 @@ def continued(head: Head, albedo: np.ndarray, texture: np.ndarray) -> np.ndarray
     edges = np.concatenate([edges, edges[:, ::-1]])
     ends, others = np.ascontiguousarray(edges.T, np.intp)
     count = np.maximum(np.bincount(ends, minlength=len(albedo)), 1)[:, None]
-    offset = np.full_like(albedo, min(usual.mean(), 0))  # white teeth would show the tint that is the skin's
+    warmth = max(usual[0] - usual[2], 0) / 2  # what looks cold is mostly an albedo that is too red: white teeth show it
+    offset = np.full_like(albedo, min(usual.mean(), 0)) + np.array([warmth, 0, -warmth])
     offset[outside] = usual
     for _ in range(SPREADING):
         offset[border] = light
