@@ -174,6 +174,45 @@ def test_hair_over_one_half_of_the_face_is_left_out_and_a_beard_stays():
     assert np.median(bearded.weight[beard]) > 0.9
 
 
+def test_fingers_of_skin_s_colour_before_the_mouth_are_left_out():
+    """Told by the dark lines between them, which run across both lips."""
+    _, atlas = open_face()
+    face = face_of(person(3))
+    mouth = []
+
+    def fingers(draw, points):
+        (x, y), nose, chin = points[48:68].mean(0), points[33, 1], points[8, 1]
+        mouth.append((x, y))
+        skin = draw._image.getpixel((int(points[31, 0]) - 30, int(nose)))
+        for column in (-24, 0, 24):
+            draw.rounded_rectangle((x + column - 11, nose + 12, x + column + 11, chin), 10, fill=skin)
+        for column in (-12, 12):
+            draw.line([(x + column, nose + 16), (x + column, chin)], fill=(40, 24, 20), width=5)
+
+    view = seen_in(take_portrait(face, draw=fingers), face)
+    assert view.left_out["mouth and chin"] > 0.3
+    places = at_texels(atlas, PHOTO.inverse().apply(face.pixels[0]))
+    lips = at_texels(atlas, atlas.zones.parts["mouth"][:, None])[:, 0] > 0.9
+    assert view.weight[lips].max() < 0.1
+    near = np.linalg.norm(places - mouth[0], axis=-1) < 20
+    assert view.weight[near].max() < 0.1
+
+
+def test_the_line_between_lips_is_no_finger():
+    _, atlas = open_face()
+    face = face_of(person(3))
+
+    def line(draw, points):
+        draw.line([tuple(points[i]) for i in (48, 60, 61, 62, 63, 64, 54)], fill=(50, 20, 20), width=3)
+        for corner in (48, 54):  # and the folds beside the mouth
+            x, y = points[corner]
+            draw.line([(x, y - 30), (x, y + 30)], fill=(90, 50, 40), width=3)
+
+    plain, lined = (seen_in(take_portrait(face, draw=draw), face) for draw in (None, line))
+    lips = at_texels(atlas, atlas.zones.parts["mouth"][:, None])[:, 0] > 0.9
+    assert lined.weight[lips].mean() > 0.9 * plain.weight[lips].mean()
+
+
 def test_a_bare_face_is_left_alone_whatever_its_light():
     """The light that was found is wrong, and so is its colour."""
     coefficients = person(3)

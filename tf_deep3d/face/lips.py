@@ -188,7 +188,7 @@ def _moving(lips: Lips, shape: np.ndarray, columns: np.ndarray, halves: np.ndarr
     before = np.clip((across[:, None] >= columns).sum(axis=1) - 1, 0, COLUMNS)
     place = before - 1 + np.clip((across - columns[before]) / np.diff(columns)[before], 0.0, 1.0)
     seam = _between(np.pad(meeting[..., 1].mean(axis=0), 1, mode="edge"), place)
-    above = np.where((halves[0] | halves[1])[near], halves[0, near], shape[near, 1] > seam)
+    above: np.ndarray = halves[0, near] | (~halves[1, near] & (shape[near, 1] > seam))
     distance = np.empty(len(near))
     for half, mine in zip(meeting, (above, ~above), strict=True):
         own = shape[near[mine]].astype(np.float64)

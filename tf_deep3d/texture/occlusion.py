@@ -46,6 +46,9 @@ WIRE, THIN = 0.25, 7.0
 # The same of a clear or thin one where it is faint, the share of it that is no less than a plain one, and px^2 that
 # frames cover at most: brows and wrinkles that are joined to each other cover more.
 CLEAR, STRONG, LARGEST = 0.1, 0.35, 2000.0
+# Of a line across the lips: px beyond them that it reaches into, least and largest px^2 on them (that between the lips
+# covers more), least px^2 beyond them on either side. FINGER: px around it that are left out.
+ACROSS, FINGER = (5.0, 15.0, 150.0, 8.0), 18.0
 CROSSING = 28.0  # px from the ridge of the nose that it reaches on both sides: no wrinkle does
 DIM = 0.25  # log luminance below the skin's, from which in the brows hair may be that of a fringe over them
 # Least dark share of a half of the beard's place, least share of that place that each half is, and largest ratio of the
@@ -136,7 +139,7 @@ def explained(scene: Scene) -> tuple[np.ndarray, dict[str, float]]:
     _hide_brows(scene, left_out)
     if core.any():
         left_out |= ~_patches(scene.inside & ~left_out, core, scene.step)  # nor what lies on the other side of it
-    left_out |= _frame(scene)
+    left_out |= _frame(scene) | _fingers(scene)
     left_out &= scene.inside
     shown = scene.inside & (scene.facing > 0.3)
     total = np.bincount(scene.area[shown], minlength=len(AREAS))
@@ -248,14 +251,10 @@ def _beyond(scene: Scene, unlike: np.ndarray) -> np.ndarray:
 def _frame(scene: Scene) -> np.ndarray:
     """[H, W] bool: thin lines, all darker or all lighter, that cross the nose between the eyes: a frame of glasses."""
     parts = scene.parts
-    luminance = np.log(scene.picture + DARKEST).mean(axis=-1)
-    side = 2 * round(THIN / scene.step / 2) + 1
-    darker = ndimage.grey_closing(luminance, (side, side)) - luminance
-    lighter = luminance - ndimage.grey_opening(luminance, (side, side))
     beside = scene.inside & ~(parts["eyes"] | parts["mouth"] | parts["nostrils"]) & (scene.area > 0) & (scene.area < 3)
     away = ndimage.distance_transform_edt(~parts["ridge"]) * scene.step > CROSSING
     frame = np.zeros(beside.shape, bool)
-    for contrast in (darker, lighter):
+    for contrast in _contrast(scene):
         for limit in (WIRE, CLEAR):
             labels, count = ndimage.label((contrast > limit) & beside, np.ones((3, 3)))
             found = np.bincount(labels[parts["ridge"]], minlength=count + 1) > 0
@@ -268,6 +267,31 @@ def _frame(scene: Scene) -> np.ndarray:
                 found &= (strong > STRONG * size) & (size * scene.step**2 < LARGEST)
             frame |= found[labels] & ~(parts["brows"] & (limit == CLEAR))  # which touch it
     return frame
+
+
+def _fingers(scene: Scene) -> np.ndarray:
+    """[H, W] bool: the mouth and what is near thin dark lines that run across both lips, as between fingers, and do not
+    follow the lips."""
+    mouth = scene.parts["mouth"] & scene.inside
+    near = scene.inside & (scene.area >= 2) & ((scene.facing > 0.4) | mouth) & ~scene.parts["nostrils"]
+    labels, count = ndimage.label((_contrast(scene)[0] > WIRE) & near, np.ones((3, 3)))
+    reach = 2 * round(ACROSS[0] / scene.step) + 1
+    beyond = [ndimage.maximum_filter1d(mouth, reach, axis=0, origin=side * (reach // 2)) & ~mouth for side in (1, -1)]
+    sizes = [np.bincount(labels[part], minlength=count + 1) * scene.step**2 for part in (mouth, *beyond)]
+    found = (sizes[0] > ACROSS[1]) & (sizes[0] < ACROSS[2]) & (sizes[1] > ACROSS[3]) & (sizes[2] > ACROSS[3])
+    found[0] = False
+    if not found.any():
+        return np.zeros(mouth.shape, bool)
+    lines = found[labels]
+    return scene.inside & (mouth | (ndimage.distance_transform_edt(~lines) * scene.step < FINGER))
+
+
+def _contrast(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """By how much of log luminance thin lines are darker, and lighter, than what is around: [H, W] each."""
+    luminance = np.log(scene.picture + DARKEST).mean(axis=-1)
+    side = 2 * round(THIN / scene.step / 2) + 1
+    darker = ndimage.grey_closing(luminance, (side, side)) - luminance
+    return darker, luminance - ndimage.grey_opening(luminance, (side, side))
 
 
 def _follow(scene: Scene, name: str, left_out: np.ndarray, dim: np.ndarray) -> None:
