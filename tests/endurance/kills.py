@@ -368,7 +368,7 @@ class Round:
         if self.name != "KILL":
             if hidden:
                 self.fault(f"{told}left {hidden[:3]}")
-            if status not in (0, 128 + number, -number, None):
+            if status not in (0, 128 + number, -number, None) and not self.was_there(status):
                 self.fault(f"{told}status {status}: {tail(self.log)}")
         self.look_at_files(told)
 
@@ -377,10 +377,13 @@ class Round:
         child = self.start()
         self.check_end(child, wait(child, LONGEST))
 
+    def was_there(self, status: int | None) -> bool:
+        """Whether the command refused, since one before was killed after all was done."""
+        return status == 1 and "--overwrite" in self.log.read_text(errors="replace")
+
     def check_end(self, child: int, status: int | None) -> None:
         """Compares what a command that has ended made with a run that nobody killed."""
-        there = status == 1 and "--overwrite" in self.log.read_text(errors="replace")  # killed after all was done
-        if status != 0 and not there:
+        if status != 0 and not self.was_there(status):
             self.fault(f"ended with {status}: {tail(self.log)}")
         if end(child, PATIENCE["KILL"]):
             self.fault("left workers")
