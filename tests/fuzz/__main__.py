@@ -48,11 +48,11 @@ class Tally:
 
 
 def _kind(error: BaseException) -> str:
-    """An error by its class and its last place in this project."""
+    """An error by its class, its last place in this project, and what it says but for numbers."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(ROOT)]
     ours = [frame for frame in frames if f"{os.sep}fuzz{os.sep}" not in frame.filename] or frames
     place = f"{os.path.relpath(ours[-1].filename, ROOT)}:{ours[-1].lineno}" if ours else "?"
-    return f"{type(error).__name__} at {place}: {str(error)[:120]!r}"
+    return f"{type(error).__name__} at {place}: {re.sub(r'(0x)?[0-9a-f]*[0-9]+[0-9a-f]*', '#', str(error)[:120])!r}"
 
 
 class Child:

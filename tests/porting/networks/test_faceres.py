@@ -86,7 +86,9 @@ def test_other_files_are_refused(tmp_path, capsys, change, message):
     assert not (tmp_path / "out.npz").exists()
 
 
-@pytest.mark.parametrize("content", [b"hello", b"", b"\x1f\x8b" + b"\xff" * 90, gzip.compress(b"x" * 600, mtime=0)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"hello", b"", b"\x1f\x8b" + b"\xff" * 90, gzip.compress(b"x" * 600, mtime=0)[:-9]]
+)
 def test_a_file_that_is_no_package(tmp_path, capsys, content):
     (tmp_path / "p.tgz").write_bytes(content)
     assert faceres.main([str(tmp_path / "p.tgz"), str(tmp_path / "out.npz")]) == 1

@@ -52,6 +52,15 @@ def test_colours_and_odd_sizes(tmp_path):
     np.testing.assert_allclose(frame.image[16, [10, 54]].astype(int), [[200, 40, 40], [30, 90, 220]], atol=8)
 
 
+def test_a_title_that_is_no_utf8_is_no_matter(tmp_path):
+    """Older cameras write theirs as Latin-1."""
+    _write(tmp_path / "a.mp4", [0.0, 0.04])
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert b"VideoHandler" in content
+    (tmp_path / "a.mp4").write_bytes(content.replace(b"VideoHandler", b"Vid\xe9oHandler"))
+    assert video.frame_count(tmp_path / "a.mp4") == len(list(video.read_frames(tmp_path / "a.mp4"))) == 2
+
+
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_display_matrix_turns_the_picture(tmp_path, quarters):
     """A phone stores lying pictures and says in the track header how to show them."""

@@ -214,7 +214,8 @@ def _opened(path: Path) -> Iterator[InputContainer]:
         raise FileNotFoundError(f"a video must be a regular file, no pipe or device. Received: {str(path)!r}")
     with open(path, "rb") as file:
         try:
-            container = av.open(file, "r", container_options={"format_whitelist": _FORMATS}, io_open=refuse)
+            options = {"format_whitelist": _FORMATS}
+            container = av.open(file, "r", container_options=options, metadata_errors="replace", io_open=refuse)
         except (FFmpegError, OSError, VideoError) as error:
             raise VideoError(f"not a video of a known format, or damaged. Received: {path.name}: {error}") from error
         with container:
