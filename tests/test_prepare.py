@@ -226,7 +226,6 @@ def test_no_face_at_all(photos, tmp_path, capfd):
         (["{photos}", "{out}", "--workers", "0"], 1, "--workers must be positive"),
         (["{photos}", "{out}", "--model", "missing.npz"], 1, "missing.npz"),
         (["{photos}", "{photos}/bad.jpg"], 1, "bad.jpg"),
-        (["{photos}", "{out}", "--flink_master", "host"], 2, "--name=value"),
     ],
 )
 def test_users_mistakes(photos, tmp_path, capfd, arguments, status, message):
@@ -236,6 +235,21 @@ def test_users_mistakes(photos, tmp_path, capfd, arguments, status, message):
     assert message in errors
     assert len(errors.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("*-of-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--shardsize=3"], "unrecognized arguments: --shardsize=3"),
+        (["--runner=FlinkRunner", "--flink_master", "host"], "--name=value. Received: host"),
+    ],
+)
+def test_words_that_are_for_nobody(photos, tmp_path, capfd, words, message):
+    with pytest.raises(SystemExit) as ended:
+        prepare.main([str(photos), str(tmp_path / "out"), *words])
+    assert ended.value.code == 2
+    assert message in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_missing_beam_is_named(photos, tmp_path, capfd, monkeypatch):

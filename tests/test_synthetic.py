@@ -59,11 +59,9 @@ def test_command_refuses_what_it_cannot_do(tmp_path, monkeypatch, capsys, extra,
     ],
 )
 def test_unknown_options_are_told(tmp_path, capsys, extra, message):
-    try:
-        status = synthetic.main([str(tmp_path / "made"), *extra])
-    except SystemExit as error:
-        status = error.code
-    assert status == 2
+    with pytest.raises(SystemExit) as ended:
+        synthetic.main([str(tmp_path / "made"), *extra])
+    assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
 

@@ -41,11 +41,15 @@ def parser(prog: str, description: str | None, epilog: str | None = None, **opti
     return made
 
 
-def are_options(words: Sequence[str]) -> bool:
-    """Whether words that a parser does not know are options of Beam's, --name=value; tells on stderr which are not."""
+def parsed(asked: argparse.ArgumentParser, arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """The options of a command whose work an engine may do, and what is for Beam: with --runner, words --name=value
+    that `asked` does not know. Any other word ends the process with 2 and a line that names it."""
+    options, words = asked.parse_known_args(arguments)
+    if words and not options.runner:
+        asked.error(f"unrecognized arguments: {' '.join(words)}")
     if stray := [word for word in words if not re.fullmatch(r"--\w[\w-]*(=.*)?", word, re.DOTALL)]:
-        print(f"Write Beam's own options as --name=value. Received: {' '.join(stray)}", file=sys.stderr)
-    return not stray
+        asked.error(f"Beam's own options are written as --name=value. Received: {' '.join(stray)}")
+    return options, words
 
 
 def run(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tf_deep3d import command_line
 from tf_deep3d.errors import InputError, extra
-from tf_deep3d.evaluation.options import MESHES, ForeignMethods, foreign_of, own_of, parser
+from tf_deep3d.evaluation.options import MESHES, ForeignMethods, foreign_of, parser
 from tf_deep3d.io.work_folders import temporary_files
 
 PROGRAM = "python -m tf_deep3d.evaluate"
@@ -27,6 +27,7 @@ examples:
   python -m tf_deep3d.evaluate scans heads/ --methods floor,mean,rnet:0 --out heads_measured   your own heads
   python -m tf_deep3d.evaluate csv mine.csv --methods mean,rnet --out mine     your own scans
   python -m tf_deep3d.evaluate sets --cnet runs/cnet --compare elementwise average --out sets
+  python -m tf_deep3d.evaluate aflw2000 AFLW2000/ --methods rnet --out aflw2000 --workers 8
   python -m export.methods open --bundle phone=bundle:int8 --out results       what `python -m export` wrote
 
 methods:
@@ -39,7 +40,9 @@ methods:
   single   R-Net alone, the errors of a set's single photos averaged
 Of several photos of one person the first three average the shapes.
 
-Results are kept in DIR: an interrupted command goes on where it stopped, and more methods can join later.
+Results are kept in DIR: an interrupted command goes on where it stopped, and more methods can join later. With
+--workers or --runner, parts of the cases are dealt to processes; Beam's own options are written --name=value, and its
+workers see all files under the same paths.
 
 exit status: 0 if every method solved a picture, 1 if not, 2 for a wrong command line.
 """
@@ -59,8 +62,9 @@ def main(
       program: how the command is called.
       examples: text below the help.
     """
-    options = parser(program, examples, foreign).parse_args(arguments)
-    return command_line.run(_run, options, foreign, interrupted="Interrupted; the same command goes on from here.")
+    options, beam_options = command_line.parsed(parser(program, examples, foreign), arguments)
+    interrupted = "Interrupted; the same command goes on from here."
+    return command_line.run(_run, options, foreign, beam_options, interrupted=interrupted)
 
 
 def _check_names(wanted: Sequence[str], compare: Sequence[Sequence[str]]) -> None:
@@ -73,7 +77,7 @@ def _check_names(wanted: Sequence[str], compare: Sequence[Sequence[str]]) -> Non
 
 
 @temporary_files()
-def _run(options: argparse.Namespace, foreign: Sequence[ForeignMethods]) -> int:
+def _run(options: argparse.Namespace, foreign: Sequence[ForeignMethods], beam_options: Sequence[str]) -> int:
     names = None if options.methods is None else [name.strip() for name in options.methods.split(",") if name.strip()]
     others = foreign_of(options, foreign)
     other_names = [given[0] for _, given in others]
@@ -81,6 +85,8 @@ def _run(options: argparse.Namespace, foreign: Sequence[ForeignMethods]) -> int:
         _check_names(names + other_names, options.compare)
     if options.limit is not None and options.limit < 1:
         raise InputError(f"limit must be at least 1. Received: {options.limit}")
+    if options.workers < 1:
+        raise InputError(f"--workers must be positive. Received: {options.workers}")
     options.out.mkdir(parents=True, exist_ok=True)
     if not os.access(options.out, os.W_OK):
         raise PermissionError(f"cannot write to {options.out}")
@@ -88,35 +94,32 @@ def _run(options: argparse.Namespace, foreign: Sequence[ForeignMethods]) -> int:
     from tqdm import tqdm
 
     with command_line.quiet(), extra("train"):
-        from tf_deep3d.evaluation import benchmark, named_methods, output, result_files, views
-        from tf_deep3d.evaluation.protocols import loading, now
-        from tf_deep3d.face import morphable_model
+        from tf_deep3d.evaluation import named_methods, output, result_files, session, views
+    crew = None
+    if options.runner or options.workers > 1:
+        with command_line.quiet((1, 2)), extra("prepare"):
+            import apache_beam  # noqa: F401  told before any work
+        crew = session.Spread(options.workers, options.runner, tuple(beam_options))
 
-    networks = named_methods.Networks(options.model, options.weights, options.cnet, options.scalar)
     if names is None:
-        names = named_methods.usual(options.benchmark, networks)
+        names = named_methods.usual(options.benchmark, session.networks(options))
         _check_names(names + other_names, options.compare)
     folders = [result_files.result_folder(options.out, name) for name in names + other_names]
     if len(set(folders)) < len(folders):
         received = ", ".join(names + other_names)
         raise InputError(f"the methods' names must differ in letters and digits. Received: {received}")
-    levels = morphable_model.load_levels(options.model)
-    own = own_of(options)
-    protocol = loading.load(options.benchmark, getattr(options, "data", None), levels[-1], own, options.limit)
-    methods = named_methods.load(names, levels, networks, options.refine, protocol.detail)
-    methods += [each.make(*given) for each, given in others]
-    cases = protocol.cases(result_files.picture_folder(options.out, protocol.name))
+    loaded = session.load(session.Asked(options, names, others))
+    protocol = loaded.protocol
+    if crew:
+        session.deal(loaded, crew, options.overwrite)
     style = "{percentage:3.0f}% |{bar}| {elapsed}, {remaining} left"
-    with tqdm(total=len(protocol.entries) * len(methods), bar_format=style, disable=None) as bar:
-        hooks = benchmark.Hooks(
-            progress=bar.update,
-            describe=named_methods.descriptor() if protocol.recognition and any(m.detects for m in methods) else None,
-            predicted=now.submitting(options.out) if own.get("submission") else None,
-        )
-        results = benchmark.run(protocol.name, cases, methods, levels[-1], options.out, options.overwrite, hooks)
+    with tqdm(total=loaded.total, bar_format=style, disable=None) as bar:
+        results = session.measure(loaded, bar.update, overwrite=options.overwrite and not crew)
     if protocol.finish:
         protocol.finish(options.out, results)
-    pages = views.write_views(options.out, protocol, results, methods, levels[-1]) if options.views else {}
+    pages = {}
+    if options.views:
+        pages = views.write_views(options.out, protocol, results, loaded.methods, loaded.levels[-1])
     output.write(options.out, protocol, results, options.compare, pages)
     return 0 if all(any(row["numbers"] for row in rows) for rows in results.values()) else 1
 

@@ -28,9 +28,7 @@ exit status: 0 if there are records, 1 if not, 2 for a wrong command line, 130 i
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    options, beam_options = _parser().parse_known_args(arguments)
-    if not command_line.are_options(beam_options):
-        return 2
+    options, beam_options = command_line.parsed(_parser(), arguments)
     return command_line.run(_run, options, beam_options, interrupted="Interrupted; the same command goes on from here.")
 
 

@@ -46,12 +46,7 @@ exit status: 0 if there are records, 1 if not, 2 for a wrong command line, 130 i
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = _parser()
-    options, beam_options = parser.parse_known_args(arguments)
-    if beam_options and not options.runner:
-        parser.error(f"unrecognized arguments: {' '.join(beam_options)}")
-    if not command_line.are_options(beam_options):
-        return 2
+    options, beam_options = command_line.parsed(_parser(), arguments)
     again = "the same command goes on from here." if options.from_photos else "nothing was written."
     return command_line.run(_run, options, beam_options, interrupted=f"Interrupted; {again}")
 

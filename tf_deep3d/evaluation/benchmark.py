@@ -115,7 +115,7 @@ def view_picture(view: open_benchmark.View, folder: Path) -> Path:
     """Path of a view's picture, which is written into `folder` unless it is there."""
     path = folder / f"{view.name}.png"
     if not path.is_file():
-        with writing(path) as file:
+        with writing(path, overwrite=True) as file:
             Image.fromarray(open_benchmark.picture(view)).save(file, "png")
     return path
 
@@ -158,10 +158,7 @@ def run(
       InputError: if `out` holds results of another benchmark or of a method that was set otherwise.
     """
     progress = hooks.progress or (lambda count: None)
-    folders = {
-        method.name: result_files.open_folder(out, method.name, {"benchmark": name, **method.identity}, overwrite)
-        for method in methods
-    }
+    folders = open_folders(name, methods, out, overwrite)
     results: Results = {method.name: [] for method in methods}
     seen: dict[tuple, Portrait | None] = {}
     for batch in _batches(cases):
@@ -187,6 +184,14 @@ def run(
     for method, rows in results.items():
         result_files.add_consistency(folders[method], rows)
     return results
+
+
+def open_folders(name: str, methods: Sequence[Method], out: str | Path, overwrite: bool = False) -> dict[str, Path]:
+    """Method name -> its folder of results in `out`, see `run`."""
+    return {
+        method.name: result_files.open_folder(out, method.name, {"benchmark": name, **method.identity}, overwrite)
+        for method in methods
+    }
 
 
 def _batches(cases: Iterable[Case]) -> Iterator[list[Case]]:

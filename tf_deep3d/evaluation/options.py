@@ -138,7 +138,7 @@ def parser(program: str, examples: str, foreign: Sequence[ForeignMethods]) -> ar
     made: Any = command_line.parser  # a function, where argparse's types want a class
     benchmarks = found.add_subparsers(dest="benchmark", required=True, metavar="BENCHMARK", parser_class=made)
     for name, (text, own) in BENCHMARKS.items():
-        sub = benchmarks.add_parser(name, help=text, description=text, epilog=examples)
+        sub = benchmarks.add_parser(name, help=text, description=text, epilog=examples, allow_abbrev=False)
         if name not in WITHOUT_DATA:
             label, what = DATA.get(name, ("DATA", "folder of the data set, as published"))
             count = "?" if name in OPTIONAL_DATA else None
@@ -172,6 +172,8 @@ def _add_options(sub: argparse.ArgumentParser, foreign: Sequence[ForeignMethods]
     add("--refine", type=int, metavar="N", help="steps of the fit after R-Net (default: 5)")
     add("--model", type=Path, metavar="NPZ", help="face model (default: the open face model)")
     add("--compare", nargs=2, action="append", default=[], metavar=("A", "B"), help="test the paired differences A - B")
+    add("--workers", type=int, default=1, metavar="N", help="processes that measure (1)")
+    add("--runner", metavar="NAME", help="Beam runner (default: this machine)")
     text = "leave out views/, pages to turn the best and worst faces"
     add("--no-views", dest="views", action="store_false", help=text)
     add("--overwrite", action="store_true", help="measure again what was measured before")

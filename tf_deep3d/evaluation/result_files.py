@@ -64,10 +64,11 @@ def open_folder(out: str | Path, name: str, identity: Mapping[str, Any], overwri
     folder = result_folder(out, name)
     text = json.dumps(identity, indent=1) + "\n"
     path = folder / "identity.json"
+    same = path.is_file() and path.read_text(encoding="utf-8") == text
     empty = not any(each != path for each in folder.glob("*.json"))
-    if overwrite or empty:
+    if overwrite or (empty and not same):
         shutil.rmtree(folder, ignore_errors=True)
-    elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+    elif not same:
         raise InputError(
             f"{folder} holds results of another benchmark, other settings or weights: choose another folder or pass "
             f"--overwrite. Received: {name}"

@@ -141,7 +141,7 @@ def _portrait(photo: Path, path: Path) -> tuple[Path, Box]:
     factor = min(FACE / width, 1.0)
     if not path.is_file():
         size = [max(round(side * factor), 1) for side in part.size]
-        with writing(path) as file:
+        with writing(path, overwrite=True) as file:
             part.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0).save(file, "png")
     return path, tuple(((box - np.tile(low, 2)) * factor).tolist())
 

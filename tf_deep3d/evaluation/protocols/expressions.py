@@ -158,7 +158,7 @@ def _picture_file(shown: Shown, folder: Path) -> Path:
     """The file of a picture in `folder`, which is rendered if need be."""
     path = folder / f"{shown.person}_{shown.name}.png"
     if not path.is_file():
-        with writing(path) as file:
+        with writing(path, overwrite=True) as file:
             Image.fromarray(picture(shown)).save(file, "png")
     return path
 

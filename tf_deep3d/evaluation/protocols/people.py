@@ -260,7 +260,7 @@ def _frames(clip: Path, folder: Path, count: int) -> list[Path]:
             if number in wanted:
                 with writing(folder / f"{number:06d}.png", overwrite=True) as file:
                     Image.fromarray(each.image).save(file, "png")
-        with writing(folder / "whole"):
+        with writing(folder / "whole", overwrite=True):
             pass
     return sorted(folder.glob("*.png"))
 

@@ -60,7 +60,7 @@ def spoil(path: Path, box: Box, kind: str, level: float, seed: tuple[int, ...], 
     if not target.is_file():
         image = photos.read_photo(path) / np.float32(255)
         image = KINDS[kind].spoil(image, level, box, generator(*seed))
-        with writing(target) as file:
+        with writing(target, overwrite=True) as file:
             Image.fromarray(np.rint(255 * image).astype(np.uint8)).save(file, "png")
     return target
 
